@@ -1,0 +1,96 @@
+"""Argument checks. Every error names the argument, what was got and what is wanted.
+
+Checks that read values (NaN, sign) would make a GPU wait for the host and would break a compiled graph, so
+`can_read` decides whether they run; checks of shapes and types always do.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NoReturn, TypeAlias
+
+import torch
+from torch import Tensor
+
+SpacingLike: TypeAlias = float | Sequence[float] | Tensor | None
+
+
+def fail(argument: str, got: object, wanted: str, error: type[Exception] = ValueError) -> NoReturn:
+    """Raise the one form of error that this library has."""
+    raise error(f"{argument}: got {got}, wanted {wanted}")
+
+
+def can_read(tensor: Tensor, validate: bool | None = None) -> bool:
+    """Whether values may be looked at: `validate` where given, else on eager CPU tensors only."""
+    if torch.compiler.is_compiling():
+        return False
+    return tensor.device.type == "cpu" if validate is None else validate
+
+
+def tensor(argument: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        fail(argument, type(value).__name__, "a torch.Tensor", TypeError)
+
+
+def same_device(argument: str, value: Tensor, other: str, reference: Tensor) -> None:
+    if value.device != reference.device:
+        fail(argument, f"a tensor on {value.device}", f"one on the device of {other}, {reference.device}")
+
+
+def spatial_dims(argument: str, dims: int, value: Tensor) -> None:
+    if dims not in (1, 2, 3):
+        fail("spatial_dims", dims, "1, 2 or 3")
+    if value.ndim < dims:
+        fail(argument, f"shape {tuple(value.shape)}", f"at least {dims} axes (spatial_dims={dims})")
+
+
+def finite(argument: str, value: Tensor) -> None:
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        bad = int((~torch.isfinite(value)).sum())
+        fail(argument, f"{bad} NaN or infinite values of {value.numel()}", "finite values")
+
+
+def spacing(
+    value: SpacingLike, dims: int, batch_shape: Sequence[int], device: torch.device
+) -> tuple[list[float], Tensor | None]:
+    """Bring a spacing into the operators' form.
+
+    Args:
+        value: None (1 voxel), a number, `dims` numbers in the order of the spatial axes, or a tensor of shape
+            `(*lead, dims)` with `lead` a leading part of `batch_shape` (one spacing an item). In mm.
+        dims: number of spatial axes.
+        batch_shape: the shape before the spatial axes.
+        device: where the operators will read a per-item spacing.
+
+    Returns:
+        `(shared, per_item)`: the spacing as floats, and None or a float64 tensor of shape
+        `(prod(batch_shape), dims)` that replaces it.
+
+    Raises:
+        ValueError: on a wrong length or shape, or a value that is not positive and finite.
+    """
+    if value is None:
+        return [1.0] * dims, None
+    if isinstance(value, Tensor) and value.ndim > 1:
+        return [1.0] * dims, _item_spacing(value, dims, batch_shape, device)
+    if isinstance(value, (int, float)):
+        numbers = [float(value)] * dims
+    else:
+        numbers = [float(v) for v in value]
+        if len(numbers) != dims:
+            fail("spacing", f"{len(numbers)} values {numbers}", f"{dims}, one for each spatial axis")
+    if not all(math.isfinite(v) and v > 0 for v in numbers):
+        fail("spacing", numbers, "positive finite numbers (mm)")
+    return numbers, None
+
+
+def _item_spacing(value: Tensor, dims: int, batch_shape: Sequence[int], device: torch.device) -> Tensor:
+    lead = tuple(value.shape[:-1])
+    if value.shape[-1] != dims or lead != tuple(batch_shape[: len(lead)]):
+        wanted = f"(*lead, {dims}) with lead the first axes of the batch shape {tuple(batch_shape)}"
+        fail("spacing", f"shape {tuple(value.shape)}", wanted)
+    if can_read(value) and not bool((torch.isfinite(value) & (value > 0)).all()):
+        fail("spacing", value.tolist(), "positive finite numbers (mm)")
+    value = value.detach().to(device=device, dtype=torch.float64)
+    trailing = len(batch_shape) - len(lead)
+    value = value.reshape(*lead, *(1,) * trailing, dims).expand(*batch_shape, dims)
+    return value.reshape(-1, dims)

@@ -1,0 +1,8 @@
+"""The only reader of `SURFLOSS_*` environment variables; `docs/environment.md` lists them."""
+
+import os
+
+
+def requested_backend() -> str | None:
+    """Name of the backend asked for by `SURFLOSS_BACKEND`, or None where it is unset or empty."""
+    return os.environ.get("SURFLOSS_BACKEND") or None

@@ -1,0 +1,60 @@
+"""`surfloss info`: what is installed, which backends are live, and why the others are not."""
+
+import importlib.util
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+_PACKAGES = ("torch", "numpy", "scipy", "triton", "nibabel", "nnunetv2", "monai", "matplotlib", "jinja2")
+
+
+def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False) -> None:
+    """Show versions, devices and backends, with the reason for each backend that cannot run here."""
+    facts = gather()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    console = Console()
+    table = Table("", "", title=f"surfloss {facts['surfloss']}", show_header=False)
+    for key in ("python", "platform", "device", "threads", "build"):
+        table.add_row(key, str(facts[key]))
+    for name, found in facts["packages"].items():
+        table.add_row(name, found or "[dim]not installed[/dim]")
+    console.print(table)
+    backends = Table("backend", "state", title="Distance-transform backends")
+    for name, reason in facts["backends"].items():
+        backends.add_row(name, "[green]ready[/green]" if reason is None else f"[yellow]{reason}[/yellow]")
+    console.print(backends)
+
+
+def gather() -> dict[str, object]:
+    """The facts as one JSON-ready dictionary."""
+    import torch
+
+    from surfloss import __version__, available_backends
+
+    cuda = torch.cuda.is_available()
+    return {
+        "surfloss": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if cuda else "CPU only",
+        "threads": torch.get_num_threads(),
+        "build": "pure Python: no compiled library in this package",
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "backends": available_backends(),
+    }
+
+
+def _version(package: str) -> str | None:
+    if importlib.util.find_spec(package) is None:
+        return None
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown version"

@@ -1,0 +1,14 @@
+"""The `surfloss` command and its subcommands."""
+
+import typer
+
+from surfloss.cli.info import info
+
+app = typer.Typer(
+    name="surfloss",
+    help="Surface losses, exact distance transforms and surface metrics for 3-D segmentation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(info)

@@ -1,0 +1,1 @@
+"""The registered operators, and the choice of the backend that answers them."""

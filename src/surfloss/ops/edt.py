@@ -1,0 +1,69 @@
+"""Operators of the distance transform: schema, fake, and the backend that answers.
+
+To add an operator: write the plain form into `backends/reference.py` and its signature into
+`_select.Implementation`; register it here with a fake (shape, dtype, device, nothing else) and, where its
+result depends differentiably on an input, an autograd rule; give `tests/ops` an `opcheck` of it. Operators
+check nothing: the API in front of them does.
+
+The batch is one axis here. A spacing comes as `spacing` (floats, all items) or `item_spacing` (float64 tensor
+of shape `(batch, dims)`, which replaces it). Distances are constants of every gradient, so there is no
+autograd rule: callers detach the mask.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from surfloss.ops._select import select
+
+
+@torch.library.custom_op("surfloss::squared_edt", mutates_args=())
+def squared_edt(
+    mask: Tensor,
+    spacing: Sequence[float],
+    item_spacing: Tensor | None,
+    two_sided: bool,
+    backend: str | None,
+) -> Tensor:
+    """Squared distance to the nearest zero voxel (one-sided) or to the opposite label (two-sided).
+
+    Args:
+        mask: bool, `(batch, *spatial)`, contiguous.
+
+    Returns:
+        float32, the mask's shape; inf where the item has no such voxel.
+    """
+    return select(backend, mask.device).squared_edt(mask, list(spacing), item_spacing, two_sided)
+
+
+@squared_edt.register_fake
+def _(
+    mask: Tensor,
+    spacing: Sequence[float],
+    item_spacing: Tensor | None,
+    two_sided: bool,
+    backend: str | None,
+) -> Tensor:
+    return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
+
+
+@torch.library.custom_op("surfloss::nearest_background", mutates_args=())
+def nearest_background(
+    mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, backend: str | None
+) -> Tensor:
+    """Index of the zero voxel nearest to every voxel.
+
+    Args:
+        mask: bool, `(batch, *spatial)`, contiguous.
+
+    Returns:
+        int32, `(batch, dims, *spatial)`; -1 where the item has no zero voxel.
+    """
+    return select(backend, mask.device).nearest_background(mask, list(spacing), item_spacing)
+
+
+@nearest_background.register_fake
+def _(mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, backend: str | None) -> Tensor:
+    batch, *spatial = mask.shape
+    return torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
