@@ -1,0 +1,29 @@
+"""The real volumes of `tests/data`, in the array order of the library."""
+
+from functools import cache
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+
+DATA = Path(__file__).parents[1] / "data"
+LABELS = ("lung2_label", "brain1_label", "i132")
+
+
+@cache
+def load(name: str) -> tuple[npt.NDArray[np.generic], tuple[float, float, float]]:
+    """A volume as a read-only `(z, y, x)` array in its stored dtype, and its header's spacing `(z, y, x)` in mm."""
+    image = nibabel.load(DATA / f"{name}.nii.gz")
+    volume = np.ascontiguousarray(np.asanyarray(image.dataobj).T)
+    volume.flags.writeable = False
+    z, y, x = (float(step) for step in image.header.get_zooms()[::-1])
+    return volume, (z, y, x)
+
+
+def crop(volume: npt.NDArray[np.generic], margin: int = 2) -> npt.NDArray[np.generic]:
+    """The box of the nonzero voxels with `margin` voxels around it, for oracles too slow for the whole volume."""
+    slices = []
+    for positions, size in zip(np.nonzero(volume), volume.shape, strict=True):
+        slices.append(slice(max(0, positions.min() - margin), min(size, positions.max() + 1 + margin)))
+    return volume[tuple(slices)]
