@@ -4,6 +4,7 @@ import importlib.util
 import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from rich.table import Table
 _PACKAGES = ("torch", "numpy", "scipy", "triton", "nibabel", "nnunetv2", "monai", "matplotlib", "jinja2")
 
 
-def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False) -> None:
+def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show versions, devices and backends, with the reason for each backend that cannot run here."""
     facts = gather()
     if as_json:
@@ -21,7 +22,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instea
         return
     console = Console()
     table = Table("", "", title=f"surfloss {facts['surfloss']}", show_header=False)
-    for key in ("python", "platform", "device", "threads", "build"):
+    for key in ("python", "platform", "device", "threads", "build", "nnunet_trainers"):
         table.add_row(key, str(facts[key]))
     for name, found in facts["packages"].items():
         table.add_row(name, found or "[dim]not installed[/dim]")
@@ -36,18 +37,20 @@ def gather() -> dict[str, object]:
     """The facts as one JSON-ready dictionary."""
     import torch
 
-    from surfloss import __version__, available_backends
+    import surfloss
 
     cuda = torch.cuda.is_available()
     return {
-        "surfloss": __version__,
+        "surfloss": surfloss.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if cuda else "CPU only",
         "threads": torch.get_num_threads(),
         "build": "pure Python: no compiled library in this package",
         "packages": {name: _version(name) for name in _PACKAGES},
-        "backends": available_backends(),
+        "backends": surfloss.available_backends(),
+        # What nnU-Net's variable nnUNet_extTrainer must name for the trainers to be found.
+        "nnunet_trainers": str(Path(surfloss.__file__).parent / "nnunet" / "trainers"),
     }
 
 

@@ -3,6 +3,7 @@
 import typer
 
 from surfloss.cli.info import info
+from surfloss.cli.reproduce import reproduce
 
 app = typer.Typer(
     name="surfloss",
@@ -12,3 +13,4 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(info)
+app.command()(reproduce)

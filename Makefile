@@ -1,0 +1,38 @@
+# Everything runs from one virtual environment, made on first use: `make demo` and `make test` need only Python 3.11+, gcc and make.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint format wheel clean
+
+demo: $(INSTALLED)  ## the paper's experiment on the phantom, through nnU-Net, and its report
+	$(BIN)/surfloss info
+	$(BIN)/surfloss reproduce --preset tiny --out $(DEMO)
+
+test: $(INSTALLED)  ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## the slow ones: trainings on real volumes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@

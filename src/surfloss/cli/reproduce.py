@@ -1,0 +1,79 @@
+"""`surfloss reproduce`: the paper's experiment, from the data to the report."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+_STAGES = "prepare, plan, train, predict, ensemble, evaluate, report"
+
+
+def reproduce(
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it goes on.")],
+    preset: Annotated[str, typer.Option(help="Size of the experiment: tiny or paper.")] = "tiny",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with data/ and label/; without it the preset's phantom.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")] = "cpu",
+    until: Annotated[str, typer.Option(help=f"Last stage to run, of {_STAGES}.")] = "report",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the paths and tables as JSON.")] = False,
+) -> None:
+    """Train, predict, evaluate and report the paper's models through nnU-Net v2."""
+    needed = ("nnunetv2", "matplotlib", "jinja2")
+    if missing := [name for name in needed if not importlib.util.find_spec(name)]:
+        _stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
+    from surfloss.nnunet.presets import PRESETS
+    from surfloss.nnunet.run import Run
+    from surfloss.nnunet.stages import STAGES, run_stages
+
+    if preset not in PRESETS:
+        _stop(f"preset: got {preset!r}, wanted one of {', '.join(PRESETS)}")
+    if until not in STAGES:
+        _stop(f"until: got {until!r}, wanted one of {', '.join(STAGES)}")
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        run = Run(out, PRESETS[preset], data, device)
+        with Progress(*columns, console=console) as display:
+            tasks = {}
+
+            def show(job: str, done: int, total: int) -> None:
+                if job not in tasks:
+                    tasks[job] = display.add_task(job)
+                display.update(tasks[job], completed=done, total=total)
+
+            run_stages(run, show, until)
+    except (ValueError, OSError) as error:
+        _stop(str(error))
+    if until == "report":
+        _print_tables(run, as_json)
+
+
+def _print_tables(run: "Run", as_json: bool) -> None:  # noqa: F821
+    from surfloss.nnunet.report import METRICS, tables
+
+    page = run.report / "report.html"
+    if as_json:
+        rows = {title: [vars(row) for row in rows] for title, rows in tables(run).items()}
+        typer.echo(json.dumps({"report": str(page), "tables": rows}, indent=2))
+        return
+    console = Console()
+    for title, rows in tables(run).items():
+        headings = (metric.heading for metric in METRICS)
+        table = Table("model", *headings, "null cases", title=f"{title} (paper above, ours below)")
+        for row in rows:
+            cells = (f"{paper}\n{ours}" for paper, ours in row.pairs)
+            table.add_row(row.title, *cells, f"{row.null}/{row.cases}")
+            table.add_section()
+        console.print(table)
+    console.print(f"Report: {page}", soft_wrap=True)
+
+
+def _stop(message: str) -> None:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(2)

@@ -1,0 +1,1 @@
+"""The paper's experiment through nnU-Net v2. Needs `surfloss[nnunet]`."""

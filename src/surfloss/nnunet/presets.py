@@ -1,0 +1,86 @@
+"""What the reproduction runs: the models, and how large."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of the tables: a network configuration trained with one loss."""
+
+    name: str
+    title: str
+    configuration: str  # nnU-Net's name: "2d" or "3d_fullres"
+    trainer: str  # a class of surfloss.nnunet.trainers
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """The synthetic data set that stands in where no real one is given."""
+
+    cases: int
+    size: tuple[int, int, int]  # z, y, x
+    seed: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A size of the experiment. None means nnU-Net's own choice."""
+
+    name: str
+    models: tuple[Model, ...]
+    ensemble: tuple[str, ...]  # the models whose probabilities are averaged
+    folds: int
+    epochs: int
+    iterations: int  # training iterations an epoch
+    validation_iterations: int
+    validation_cases: int  # held out of the folder where it has no validation part of its own
+    save_every: int  # epochs between two checkpoints
+    initial_lr: float = 1e-2
+    base_features: int | None = None
+    batch_size_2d: int | None = None
+    phantom: Phantom | None = None
+    tolerance: float = 0.42  # of the surface Dice, in mm: INSTANCE2022's
+    seed: int = 0
+
+
+DICE_CE_2D = Model("dice_ce_2d", "2D U-Net, Dice+CE", "2d", "nnUNetTrainerDiceCE")
+DICE_CE_3D = Model("dice_ce_3d", "3D U-Net, Dice+CE", "3d_fullres", "nnUNetTrainerDA5DiceCE")
+CONTOUR_3D = Model("contour_3d", "3D U-Net, Dice+CE+contour", "3d_fullres", "nnUNetTrainerDA5Contour")
+HAUSDORFF_3D = Model(
+    "hausdorff_3d", "3D U-Net, Dice+CE+Hausdorff (warm-up)", "3d_fullres", "nnUNetTrainerDA5Hausdorff"
+)
+HAUSDORFF_PAPER_3D = Model(
+    "hausdorff_paper_3d",
+    "3D U-Net, Dice+CE+Hausdorff (paper's setting)",
+    "3d_fullres",
+    "nnUNetTrainerDA5HausdorffPaper",
+)
+
+TINY = Preset(
+    name="tiny",
+    models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D),
+    ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
+    folds=2,
+    epochs=8,
+    iterations=40,
+    validation_iterations=4,
+    validation_cases=4,
+    save_every=2,
+    base_features=8,
+    batch_size_2d=6,
+    phantom=Phantom(cases=16, size=(16, 64, 64), seed=1),
+)
+
+PAPER = Preset(
+    name="paper",
+    models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D),
+    ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
+    folds=5,
+    epochs=1000,
+    iterations=250,
+    validation_iterations=50,
+    validation_cases=30,
+    save_every=50,
+)
+
+PRESETS = {preset.name: preset for preset in (TINY, PAPER)}

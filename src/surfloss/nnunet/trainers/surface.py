@@ -1,0 +1,226 @@
+"""One mixin that gives nnU-Net's trainers a compound loss, and the named trainers.
+
+The loss is L = Dice + CE + weight(t) * Surface (Sanner & Mukhopadhyay, "Perimeter-based Loss Evaluation for
+ICH Segmentation on NCCT"), under nnU-Net's own deep supervision. The schedule steps once a training iteration
+and travels in the checkpoint; each epoch logs the surface term, its weight and the gradient ratio.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
+
+from surfloss._check import fail
+from surfloss.losses import (
+    CompoundLoss,
+    ContourLoss,
+    DiceCELoss,
+    GradientRatioMonitor,
+    HausdorffDTLoss,
+)
+from surfloss.losses.schedule import Constant, LinearWarmup, Schedule
+
+_LOGGED = ("surface_terms", "surface_weights", "gradient_ratios")
+
+
+class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
+    """Replaces the loss of the trainer that it is mixed into. Without a surface term it is Dice + CE."""
+
+    gradient_ratio_every = 10  # iterations between two looks at the gradient ratio
+    epoch_callback: Callable[[int], None] | None = None  # told the number of finished epochs
+
+    # nnU-Net reads the names of these parameters from the signature and saves them in the checkpoint.
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        for key in _LOGGED:
+            self.logger.local_logger.my_fantastic_logging[key] = []
+        self._full_resolution: tuple[Any, ...] | None = None
+
+    def surface_loss(self, **options: Any) -> torch.nn.Module | None:
+        """The surface term; `options` tell it how to read logits and labels. None for no surface term."""
+        return None
+
+    def surface_schedule(self, iterations: int) -> Schedule:
+        """The weight of the surface term over a training of that many iterations."""
+        return Constant(1.0)
+
+    def _build_loss(self) -> torch.nn.Module:
+        regions = self.label_manager.has_regions
+        ignore = self.label_manager.ignore_label
+        if regions and ignore is not None:
+            raise NotImplementedError("surface losses do not support region training with an ignore label")
+        dice_ce = DiceCELoss(
+            sigmoid=regions,
+            softmax=not regions,
+            include_background=regions,
+            batch=self.configuration_manager.batch_dice,
+            ignore_index=ignore,
+            ddp=self.is_ddp,
+        )
+        terms: dict[str, Any] = {"dice_ce": (dice_ce, 1.0)}
+        surface = self.surface_loss(
+            sigmoid=regions,
+            softmax=not regions,
+            to_onehot_y=not regions,
+            include_background=regions,
+            ignore_index=ignore,
+        )
+        if surface is not None:
+            schedule = self.surface_schedule(self.num_epochs * self.num_iterations_per_epoch)
+            terms["surface"] = (surface, schedule)
+        self.compound = CompoundLoss(terms)
+        self.compound.register_forward_hook(self._remember_full_resolution)
+        self.monitor = (
+            GradientRatioMonitor(self.compound, term="surface", every=self.gradient_ratio_every)
+            if surface is not None
+            else None
+        )
+        if not self.enable_deep_supervision:
+            return self.compound
+        # nnU-Net's weights: halved with each resolution, the lowest left out.
+        weights = 0.5 ** np.arange(len(self._get_deep_supervision_scales()))
+        weights[-1] = 1e-6 if self.is_ddp and not self._do_i_compile() else 0
+        return DeepSupervisionWrapper(self.compound, weights / weights.sum())  # type: ignore[no-any-return]
+
+    def _remember_full_resolution(self, _: Any, inputs: tuple[Any, ...], __: Any) -> None:
+        # Deep supervision calls the loss once a resolution, the full one first.
+        if self._full_resolution is None:
+            self._full_resolution = (*inputs[:2], self.compound.last_terms)
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """One step of nnU-Net's, then a step of the schedule; adds what the epoch's log needs."""
+        self._full_resolution = None
+        outputs: dict[str, Any] = super().train_step(batch)
+        assert self._full_resolution is not None
+        logits, target, terms = self._full_resolution
+        if self.monitor is not None:
+            ratio = self.monitor(logits, target)
+            outputs["surface_terms"] = float(terms["surface"])
+            outputs["surface_weights"] = self.compound.weights["surface"]
+            outputs["gradient_ratios"] = math.nan if ratio is None else ratio
+        self.compound.step()
+        return outputs
+
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        super().on_train_epoch_end(train_outputs)
+        for key in _LOGGED:
+            # The last weight, the means of the others; iterations that took no ratio hold NaN.
+            values = [outputs.get(key, math.nan) for outputs in train_outputs]
+            known = [value for value in values if not math.isnan(value)]
+            value = math.nan
+            if known:
+                value = known[-1] if key == "surface_weights" else float(np.mean(known))
+            self.logger.log(key, value, self.current_epoch)
+            if known:
+                self.print_to_log_file(key, f"{value:.5g}")
+
+    def on_epoch_end(self) -> None:
+        super().on_epoch_end()
+        if self.epoch_callback is not None:
+            self.epoch_callback(self.current_epoch)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write nnU-Net's checkpoint with the state of the schedules, whole or not at all."""
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)
+            return
+        unfinished = f"{filename}.unfinished"
+        super().save_checkpoint(unfinished)
+        checkpoint = torch.load(unfinished, map_location="cpu", weights_only=False)
+        checkpoint["surface_loss"] = self.compound.state_dict()
+        torch.save(checkpoint, unfinished)
+        os.replace(unfinished, filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
+        """Restore nnU-Net's state and the schedules'.
+
+        Raises:
+            ValueError: if the checkpoint was written by a trainer without a compound loss.
+        """
+        checkpoint = filename_or_checkpoint
+        if isinstance(checkpoint, (str, Path)):
+            checkpoint = torch.load(checkpoint, map_location=self.device, weights_only=False)
+        if "surface_loss" not in checkpoint:
+            fail("checkpoint", f"one of {checkpoint.get('trainer_name')}", f"one of {type(self).__name__}")
+        super().load_checkpoint(checkpoint)
+        self.compound.load_state_dict(checkpoint["surface_loss"])
+
+
+class HausdorffMixin(SurfaceLossMixin):
+    """Hausdorff distance-transform loss (Karimi & Salcudean 2020) in voxels, as the paper, but warmed up.
+
+    The weight rises from 0 to the paper's 1e-3 over the first half of the training, and masks without a
+    boundary have no distance: a constant weight at random initialization pushes to all-background.
+    """
+
+    def surface_loss(self, **options: Any) -> torch.nn.Module:
+        return HausdorffDTLoss(**options)
+
+    def surface_schedule(self, iterations: int) -> Schedule:
+        return LinearWarmup(1e-3, max(1, iterations // 2))
+
+
+class HausdorffPaperMixin(SurfaceLossMixin):
+    """The paper's setting: weight 1e-3 from the start, and SciPy's answer for masks without a boundary."""
+
+    def surface_loss(self, **options: Any) -> torch.nn.Module:
+        return HausdorffDTLoss(empty="reference", **options)
+
+    def surface_schedule(self, iterations: int) -> Schedule:
+        return Constant(1e-3)
+
+
+class ContourMixin(SurfaceLossMixin):
+    """Contour loss on probability maps (el Jurdi et al. 2021, as the paper words it) at weight 1e-3."""
+
+    def surface_loss(self, **options: Any) -> torch.nn.Module:
+        return ContourLoss(mode="map", **options)
+
+    def surface_schedule(self, iterations: int) -> Schedule:
+        return Constant(1e-3)
+
+
+class nnUNetTrainerDiceCE(SurfaceLossMixin):
+    """Dice + CE, standard augmentation: nnU-Net's default, as the others' baseline."""
+
+
+class nnUNetTrainerHausdorff(HausdorffMixin):
+    """Dice + CE + Hausdorff with warm-up, standard augmentation."""
+
+
+class nnUNetTrainerHausdorffPaper(HausdorffPaperMixin):
+    """Dice + CE + Hausdorff as in the paper, standard augmentation."""
+
+
+class nnUNetTrainerContour(ContourMixin):
+    """Dice + CE + contour, standard augmentation."""
+
+
+class nnUNetTrainerDA5DiceCE(SurfaceLossMixin, nnUNetTrainerDA5):  # type: ignore[misc]
+    """Dice + CE, DA5 augmentation."""
+
+
+class nnUNetTrainerDA5Hausdorff(HausdorffMixin, nnUNetTrainerDA5):  # type: ignore[misc]
+    """Dice + CE + Hausdorff with warm-up, DA5 augmentation."""
+
+
+class nnUNetTrainerDA5HausdorffPaper(HausdorffPaperMixin, nnUNetTrainerDA5):  # type: ignore[misc]
+    """Dice + CE + Hausdorff as in the paper, DA5 augmentation."""
+
+
+class nnUNetTrainerDA5Contour(ContourMixin, nnUNetTrainerDA5):  # type: ignore[misc]
+    """Dice + CE + contour, DA5 augmentation."""
