@@ -1,6 +1,15 @@
 """Surface losses, exact Euclidean distance transforms and surface metrics for 3-D segmentation."""
 
+from surfloss import ndimage
+from surfloss.edt import distance_transform_edt, signed_distance, two_sided_edt
 from surfloss.ops._select import available_backends, use_backend
 
 __version__ = "0.1.0"
-__all__ = ["available_backends", "use_backend"]
+__all__ = [
+    "available_backends",
+    "distance_transform_edt",
+    "ndimage",
+    "signed_distance",
+    "two_sided_edt",
+    "use_backend",
+]

@@ -8,10 +8,17 @@ import math
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 SpacingLike: TypeAlias = float | Sequence[float] | Tensor | None
+
+_MASK_DTYPES = frozenset(
+    {torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
+    | {torch.int8, torch.int16, torch.int32, torch.int64}
+    | {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+)
 
 
 def fail(argument: str, got: object, wanted: str, error: type[Exception] = ValueError) -> NoReturn:
@@ -49,17 +56,33 @@ def finite(argument: str, value: Tensor) -> None:
         fail(argument, f"{bad} NaN or infinite values of {value.numel()}", "finite values")
 
 
+def mask(argument: str, value: object) -> None:
+    """A tensor whose nonzero values are the foreground: bool, integer, or float without NaN."""
+    tensor(argument, value)
+    assert isinstance(value, Tensor)
+    if value.dtype not in _MASK_DTYPES:
+        fail(argument, f"dtype {value.dtype}", "a bool, integer or float mask", TypeError)
+    if value.is_floating_point() and can_read(value) and bool(value.isnan().any()):
+        fail(argument, f"{int(value.isnan().sum())} NaN of {value.numel()} values", "no NaN")
+
+
 def spacing(
-    value: SpacingLike, dims: int, batch_shape: Sequence[int], device: torch.device
+    value: SpacingLike,
+    dims: int,
+    batch_shape: Sequence[int],
+    device: torch.device,
+    argument: str = "spacing",
 ) -> tuple[list[float], Tensor | None]:
     """Bring a spacing into the operators' form.
 
     Args:
         value: None (1 voxel), a number, `dims` numbers in the order of the spatial axes, or a tensor of shape
-            `(*lead, dims)` with `lead` a leading part of `batch_shape` (one spacing an item). In mm.
+            `(*lead, dims)` with `lead` a leading part of `batch_shape` (one spacing an item). In mm. The
+            values of a tensor are not read on a GPU or in a compiled graph.
         dims: number of spatial axes.
         batch_shape: the shape before the spatial axes.
         device: where the operators will read a per-item spacing.
+        argument: what the caller's caller calls it.
 
     Returns:
         `(shared, per_item)`: the spacing as floats, and None or a float64 tensor of shape
@@ -70,26 +93,33 @@ def spacing(
     """
     if value is None:
         return [1.0] * dims, None
-    if isinstance(value, Tensor) and value.ndim > 1:
-        return [1.0] * dims, _item_spacing(value, dims, batch_shape, device)
-    if isinstance(value, (int, float)):
-        numbers = [float(value)] * dims
-    else:
-        numbers = [float(v) for v in value]
-        if len(numbers) != dims:
-            fail("spacing", f"{len(numbers)} values {numbers}", f"{dims}, one for each spatial axis")
+    if isinstance(value, Tensor):
+        return [1.0] * dims, _item_spacing(argument, value, dims, batch_shape, device)
+    try:
+        if isinstance(value, (int, float, np.number)):
+            numbers = [float(value)] * dims
+        else:
+            numbers = [float(v) for v in value]
+    except (TypeError, ValueError):
+        fail(argument, repr(value), f"a number, {dims} numbers, or a tensor of shape (batch, {dims})")
+    if len(numbers) != dims:
+        fail(argument, f"{len(numbers)} values {numbers}", f"{dims}, one for each spatial axis")
     if not all(math.isfinite(v) and v > 0 for v in numbers):
-        fail("spacing", numbers, "positive finite numbers (mm)")
+        fail(argument, numbers, "positive finite numbers (mm)")
     return numbers, None
 
 
-def _item_spacing(value: Tensor, dims: int, batch_shape: Sequence[int], device: torch.device) -> Tensor:
+def _item_spacing(
+    argument: str, value: Tensor, dims: int, batch_shape: Sequence[int], device: torch.device
+) -> Tensor:
+    if value.ndim == 0:
+        value = value.expand(dims)
     lead = tuple(value.shape[:-1])
     if value.shape[-1] != dims or lead != tuple(batch_shape[: len(lead)]):
         wanted = f"(*lead, {dims}) with lead the first axes of the batch shape {tuple(batch_shape)}"
-        fail("spacing", f"shape {tuple(value.shape)}", wanted)
+        fail(argument, f"shape {tuple(value.shape)}", wanted)
     if can_read(value) and not bool((torch.isfinite(value) & (value > 0)).all()):
-        fail("spacing", value.tolist(), "positive finite numbers (mm)")
+        fail(argument, value.tolist(), "positive finite numbers (mm)")
     value = value.detach().to(device=device, dtype=torch.float64)
     trailing = len(batch_shape) - len(lead)
     value = value.reshape(*lead, *(1,) * trailing, dims).expand(*batch_shape, dims)

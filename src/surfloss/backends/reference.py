@@ -3,6 +3,8 @@
 Every backend gives these functions with these meanings; the tests compare it with this one.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 
 
 def squared_edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, two_sided: bool) -> Tensor:
-    """Squared distance to the nearest zero voxel, or with `two_sided` to the nearest one of the other label."""
+    """Squared distance to the nearest zero voxel, or to the other label with `two_sided`."""
     distances = np.empty(mask.shape, np.float32)
     for item, (voxels, steps) in enumerate(_items(mask, spacing, item_spacing)):
         squared = _squared_distance(voxels, steps)
@@ -43,16 +45,21 @@ def hausdorff_error(
     empty: str,
 ) -> tuple[Tensor, Tensor]:
     """Mean of `weight * (input - target)^2` an item, and `weight = d_input^alpha + d_target^alpha`."""
+    empty_sq = _empty_squared(input, spacing, item_spacing, empty)
 
     def powered_distance(mask: Tensor) -> Tensor:
         squared = _two_sided_without(ignore, mask, spacing, item_spacing)
-        return _fill_empty(squared, spacing, item_spacing, empty) ** (alpha / 2)
+        return torch.where(squared.isinf(), empty_sq, squared) ** (alpha / 2)
 
     weight = powered_distance(input > 0.5)
-    weight += powered_distance(target > 0.5) if target_distance is None else target_distance**alpha
+    if target_distance is None:
+        weight += powered_distance(target > 0.5)
+    else:
+        weight += torch.where(target_distance.isinf(), empty_sq.sqrt(), target_distance) ** alpha
     if ignore is not None:
         weight.masked_fill_(ignore, 0)
-    return ((input - target) ** 2 * weight).flatten(1).mean(1), weight
+    voxels = max(1, math.prod(input.shape[1:]))
+    return ((input - target) ** 2 * weight).flatten(1).sum(1) / voxels, weight
 
 
 def _two_sided_without(
@@ -66,24 +73,23 @@ def _two_sided_without(
     return torch.where(mask, to_background, to_foreground)
 
 
-def _fill_empty(squared: Tensor, spacing: list[float], item_spacing: Tensor | None, empty: str) -> Tensor:
-    """Give voxels that found no other label the distance that the policy `empty` names."""
+def _empty_squared(input: Tensor, spacing: list[float], item_spacing: Tensor | None, empty: str) -> Tensor:
+    """What `empty` gives an item of one label as squared distance; broadcasts to the input."""
+    shape = input.shape[1:]
+    steps = torch.tensor([spacing]) if item_spacing is None else item_spacing
+    steps = steps.to(input.device, torch.float64)
+    squared = steps.new_zeros(1, *(1,) * len(shape))
     if empty == "zero":
-        return squared.masked_fill(torch.isinf(squared), 0)
-    dims = squared.ndim - 1
-    steps = squared.new_tensor(spacing, dtype=torch.float64)[None] if item_spacing is None else item_spacing
-    steps = steps.to(squared.device)
-    shape = steps.new_tensor(squared.shape[1:])
-    if empty == "diagonal":
-        filler = ((steps * shape) ** 2).sum(1).view(-1, *(1,) * dims)
-    else:
-        # SciPy's answer for a volume without background: the distance to a voxel before the first one.
-        filler = steps.new_zeros(1, *(1,) * dims)
-        for axis, size in enumerate(squared.shape[1:]):
-            positions = torch.arange(size, device=steps.device, dtype=steps.dtype) + (axis == 0)
-            along = (steps[:, axis, None] * positions) ** 2
-            filler = filler + along.view(-1, *(size if a == axis else 1 for a in range(dims)))
-    return torch.where(torch.isinf(squared), filler.to(squared.dtype), squared)
+        return squared.float()
+    for axis, size in enumerate(shape):
+        if empty == "diagonal":
+            positions = steps.new_tensor([size])
+        else:
+            # SciPy's answer for a volume without background: the distance to a voxel before the first one.
+            positions = torch.arange(size, device=steps.device) + (axis == 0)
+        along = (steps[:, axis, None] * positions) ** 2
+        squared = squared + along.view(len(steps), *(-1 if a == axis else 1 for a in range(len(shape))))
+    return squared.float()
 
 
 def _items(
@@ -105,7 +111,7 @@ def _nearest(voxels: npt.NDArray[np.bool_], steps: npt.NDArray[np.float64]) -> n
 def _squared_distance(
     voxels: npt.NDArray[np.bool_], steps: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """In double from the indices: SciPy's own distances are rooted, and a root squared is no exact integer."""
+    """In double from the indices: SciPy's own distances are rooted, and a root squared is inexact."""
     if not voxels.size or voxels.all():
         return np.full(voxels.shape, np.inf)
     squared = np.zeros(voxels.shape)

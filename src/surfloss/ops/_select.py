@@ -109,7 +109,12 @@ def select(requested: str | None, device: torch.device) -> Implementation:
             continue
         backend = _by_name(source, name)
         if reason := backend.unavailable(device.type):
-            fail(source, f"{name!r} for a tensor on {device}", f"a backend that runs there: {reason}", RuntimeError)
+            fail(
+                source,
+                f"{name!r} for a tensor on {device}",
+                f"a backend that runs there: {reason}",
+                RuntimeError,
+            )
         return backend.load()
     reasons = []
     for backend in TABLE:

@@ -1,5 +1,6 @@
 """The operator of the Hausdorff distance-transform loss: error and weight in one go, and its gradient."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +27,18 @@ def hausdorff_error(
     `d_x` is the two-sided distance of the mask `x > 0.5` (Karimi & Salcudean 2020, eq. 8).
 
     Args:
-        input, target: float32 or float64, `(batch, *spatial)`, contiguous.
-        target_distance: None, or float32 of the same shape: the two-sided distance of the target.
-        ignore: None, or bool of the same shape: voxels without error, gradient or label.
-        empty: "zero", "diagonal" or "reference", the distance in an item that has one label only.
+        input, target: both float32 or both float64, `(batch, *spatial)`, contiguous.
+        target_distance: None, or float32 of the same shape, in mm: the two-sided distance of the target, inf
+            where it has one label only.
+        ignore: None, or bool of the same shape: voxels without error, gradient or label; the
+            values there are finite.
+        alpha: the exponent; 0^0 is 1.
+        empty: "zero", "diagonal" or "reference", the distance in an item that has one label only (0, the
+            physical diagonal of the item, or what SciPy computes for a volume without background).
 
     Returns:
-        The errors `(batch,)` in the input's dtype, and the weight (float32, the input's shape), which is what
-        the backward pass needs.
+        The errors `(batch,)` in the input's dtype, 0 for an item without voxels, and the weight (float32, the
+        input's shape), which is what the backward pass needs.
     """
     return select(backend, input.device).hausdorff_error(
         input, target, target_distance, ignore, alpha, list(spacing), item_spacing, empty
@@ -42,7 +47,9 @@ def hausdorff_error(
 
 @hausdorff_error.register_fake
 def _(input: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    return input.new_empty(input.shape[:1]), torch.empty(input.shape, dtype=torch.float32, device=input.device)
+    return input.new_empty(input.shape[:1]), torch.empty(
+        input.shape, dtype=torch.float32, device=input.device
+    )
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -59,8 +66,7 @@ def _backward(ctx: Any, grad_error: Tensor | None, _: Tensor | None) -> tuple[Te
     if grad_error is None:
         return (None, None, *nothing)
     input, target, weight = ctx.saved_tensors
-    voxels = max(1, input[0].numel()) if len(input) else 1
-    scale = (grad_error * (2 / voxels)).view(-1, *(1,) * (input.ndim - 1))
+    scale = (grad_error * (2 / max(1, math.prod(input.shape[1:])))).view(-1, *(1,) * (input.ndim - 1))
     grad = (input - target) * weight * scale
     return (grad, -grad if ctx.needs_input_grad[1] else None, *nothing)
 
