@@ -1,0 +1,32 @@
+"""Metrics of a segmentation: overlap, volume, and distances between surfaces.
+
+All take `(prediction, target, *, spacing)` as NumPy arrays or torch tensors and give Python floats. Tensors
+on a GPU are copied to the host, where metrics are computed in double precision.
+"""
+
+from surfloss.metrics.evaluate import CaseMetrics, evaluate, evaluate_folders
+from surfloss.metrics.overlap import dice
+from surfloss.metrics.surface import (
+    SurfaceDistances,
+    average_surface_distance,
+    average_symmetric_surface_distance,
+    hausdorff_distance,
+    surface_dice,
+    surface_distances,
+)
+from surfloss.metrics.volume import relative_volume_difference, volume_ml
+
+__all__ = [
+    "CaseMetrics",
+    "SurfaceDistances",
+    "average_surface_distance",
+    "average_symmetric_surface_distance",
+    "dice",
+    "evaluate",
+    "evaluate_folders",
+    "hausdorff_distance",
+    "relative_volume_difference",
+    "surface_dice",
+    "surface_distances",
+    "volume_ml",
+]

@@ -1,0 +1,61 @@
+"""What every metric does first: bring masks and spacing into one form, on the host."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from surfloss import _check
+from surfloss._check import SpacingLike, fail
+
+Mask: TypeAlias = npt.NDArray[Any] | Tensor
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+
+def binary(argument: str, value: Mask) -> BoolArray:
+    """The mask as a bool array in host memory.
+
+    Raises:
+        TypeError: if it is neither an array nor a tensor.
+        ValueError: if it is not 2-D or 3-D, or holds values other than 0 and 1.
+    """
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if not isinstance(value, np.ndarray):
+        fail(argument, type(value).__name__, "a NumPy array or a torch.Tensor", TypeError)
+    if value.ndim not in (2, 3):
+        fail(argument, f"shape {value.shape}", "a 2-D or 3-D mask without batch or channel axes")
+    mask: BoolArray = value.astype(bool, copy=False)
+    if value.dtype != bool and not np.array_equal(mask, value):
+        others = np.unique(value[mask != value])
+        fail(argument, f"values {others[:5].tolist()}", "a binary mask of 0 and 1")
+    return mask
+
+
+def pair(prediction: Mask, target: Mask) -> tuple[BoolArray, BoolArray]:
+    """Both masks in the form of `binary`.
+
+    Raises:
+        ValueError: if their shapes differ.
+    """
+    masks = binary("prediction", prediction), binary("target", target)
+    if masks[0].shape != masks[1].shape:
+        fail("prediction", f"shape {masks[0].shape}", f"the shape of target, {masks[1].shape}")
+    return masks
+
+
+def steps(spacing: SpacingLike, dims: int) -> npt.NDArray[np.float64]:
+    """The spacing as one float64 number for each axis, in mm."""
+    return np.array(_check.spacing(spacing, dims, (), torch.device("cpu"))[0])
+
+
+def bounding_box(mask: BoolArray) -> tuple[slice, ...]:
+    """The smallest box with all foreground; of size 0 where there is none."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(a for a in range(mask.ndim) if a != axis)
+        occupied = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 0))
+    return tuple(box)

@@ -1,0 +1,195 @@
+"""Distances between the surfaces of two masks, and the metrics made of them.
+
+Definitions: Nikolov et al. 2021, "Clinically Applicable Segmentation of Head and Neck Anatomy for
+Radiotherapy" (surface Dice and area-weighted percentiles). Surface elements sit at the corners between
+voxels, with sizes from `surface_elements`; what lies outside the image is background.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from surfloss._check import SpacingLike, fail
+from surfloss.metrics import _masks
+from surfloss.metrics._masks import BoolArray, Mask
+from surfloss.metrics.surface_elements import FloatArray, element_sizes, neighborhood_codes
+from surfloss.ops.edt import nearest_background
+
+
+@dataclass(frozen=True)
+class SurfaceDistances:
+    """Every surface element of two masks: its distance to the other surface in mm and its size.
+
+    Sizes are areas in mm^2 (3-D) or lengths in mm (2-D). Elements are sorted by distance, then by size. An
+    empty mask has no elements, and distances to it are inf.
+    """
+
+    prediction_to_target: FloatArray
+    prediction_sizes: FloatArray
+    target_to_prediction: FloatArray
+    target_sizes: FloatArray
+
+    def hausdorff(self, percentile: float = 100) -> float:
+        """The larger of the two directed percentiles; see `hausdorff_distance`."""
+        if not 0 <= percentile <= 100:
+            fail("percentile", percentile, "a number from 0 to 100")
+        return max(
+            _percentile(self.prediction_to_target, self.prediction_sizes, percentile),
+            _percentile(self.target_to_prediction, self.target_sizes, percentile),
+        )
+
+    def average(self) -> float:
+        """Mean over the prediction's surface; see `average_surface_distance`."""
+        return _ratio(
+            _weighted(self.prediction_to_target, self.prediction_sizes), self.prediction_sizes.sum()
+        )
+
+    def average_symmetric(self) -> float:
+        """Mean over both surfaces; see `average_symmetric_surface_distance`."""
+        total = _weighted(self.prediction_to_target, self.prediction_sizes)
+        total += _weighted(self.target_to_prediction, self.target_sizes)
+        return _ratio(total, self.prediction_sizes.sum() + self.target_sizes.sum())
+
+    def dice(self, tolerance: float) -> float:
+        """Share of both surfaces within `tolerance` mm of the other; see `surface_dice`."""
+        if not tolerance >= 0:
+            fail("tolerance", tolerance, "a distance of 0 mm or more")
+        close = self.prediction_sizes[self.prediction_to_target <= tolerance].sum()
+        close += self.target_sizes[self.target_to_prediction <= tolerance].sum()
+        return _ratio(close, self.prediction_sizes.sum() + self.target_sizes.sum())
+
+
+def surface_distances(prediction: Mask, target: Mask, *, spacing: SpacingLike = None) -> SurfaceDistances:
+    """Measure the surfaces of two masks once, for any number of metrics.
+
+    Args:
+        prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
+        spacing: mm along each axis in array order, or one number; None for 1.
+
+    Raises:
+        TypeError, ValueError: on masks or spacing of another form.
+    """
+    masks = _masks.pair(prediction, target)
+    steps = _masks.steps(spacing, masks[0].ndim)
+    box = _masks.bounding_box(masks[0] | masks[1])
+    codes = np.stack([neighborhood_codes(mask[box]) for mask in masks])
+    borders = (codes != 0) & (codes != (1 << 2 ** len(box)) - 1)
+    sizes = element_sizes(steps)[codes[borders]] if borders.any() else np.empty(0)
+    split = np.count_nonzero(borders[0])
+    sides = (sizes[:split], sizes[split:])
+    prediction_to_target, target_to_prediction = _distances(borders, steps)
+    return SurfaceDistances(
+        *_sorted(prediction_to_target, sides[0]),
+        *_sorted(target_to_prediction, sides[1]),
+    )
+
+
+def _distances(borders: BoolArray, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """From every point of each border to the nearest of the other one.
+
+    In double from the indices, since the operators' float32 distances would move elements across a tolerance
+    that is a multiple of the spacing.
+    """
+    nearest = nearest_background(torch.from_numpy(~borders), steps.tolist(), None, None).numpy()
+    found = []
+    for here, there in ((0, 1), (1, 0)):
+        points = np.stack(np.nonzero(borders[here]))
+        if not borders[there].any():
+            found.append(np.full(points.shape[1], np.inf))
+            continue
+        offsets = (nearest[there][:, borders[here]] - points) * steps[:, None]
+        found.append(np.sqrt((offsets**2).sum(0)))
+    return found[0], found[1]
+
+
+def _sorted(distances: FloatArray, sizes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    order = np.lexsort((sizes, distances))
+    return distances[order], sizes[order]
+
+
+def _percentile(distances: FloatArray, sizes: FloatArray, percentile: float) -> float:
+    """The distance that `percentile` % of the surface does not exceed; inf without a surface."""
+    if not len(distances):
+        return float("inf")
+    share = np.cumsum(sizes) / sizes.sum()
+    place = np.searchsorted(share, percentile / 100)
+    return float(distances[min(int(place), len(distances) - 1)])
+
+
+def _weighted(distances: FloatArray, sizes: FloatArray) -> float:
+    return float((distances * sizes).sum())
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+def hausdorff_distance(
+    prediction: Mask, target: Mask, *, spacing: SpacingLike = None, percentile: float = 100
+) -> float:
+    """Robust Hausdorff distance in mm: the larger of the two directed area-weighted percentiles.
+
+    Args:
+        prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
+        spacing: mm along each axis in array order, or one number; None for 1.
+        percentile: 100 for the maximum, 95 for the usual robust form.
+
+    Returns:
+        inf where either mask is empty.
+
+    Raises:
+        TypeError, ValueError: on arguments of another form.
+    """
+    return surface_distances(prediction, target, spacing=spacing).hausdorff(percentile)
+
+
+def average_surface_distance(prediction: Mask, target: Mask, *, spacing: SpacingLike = None) -> float:
+    """Area-weighted mean distance in mm from the prediction's surface to the target's.
+
+    Args:
+        prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
+        spacing: mm along each axis in array order, or one number; None for 1.
+
+    Returns:
+        NaN where the prediction is empty, else inf where the target is.
+
+    Raises:
+        TypeError, ValueError: on arguments of another form.
+    """
+    return surface_distances(prediction, target, spacing=spacing).average()
+
+
+def average_symmetric_surface_distance(
+    prediction: Mask, target: Mask, *, spacing: SpacingLike = None
+) -> float:
+    """Area-weighted mean distance in mm over both surfaces taken together (Heimann et al. 2009, ASSD).
+
+    Args:
+        prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
+        spacing: mm along each axis in array order, or one number; None for 1.
+
+    Returns:
+        inf where one mask is empty, NaN where both are.
+
+    Raises:
+        TypeError, ValueError: on arguments of another form.
+    """
+    return surface_distances(prediction, target, spacing=spacing).average_symmetric()
+
+
+def surface_dice(prediction: Mask, target: Mask, *, spacing: SpacingLike = None, tolerance: float) -> float:
+    """Share of both surfaces that lies within a tolerance of the other one (Nikolov et al. 2021).
+
+    Args:
+        prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
+        spacing: mm along each axis in array order, or one number; None for 1.
+        tolerance: in mm; a distance equal to it counts as within.
+
+    Returns:
+        From 0 to 1; 0 where one mask is empty, NaN where both are.
+
+    Raises:
+        TypeError, ValueError: on arguments of another form.
+    """
+    return surface_distances(prediction, target, spacing=spacing).dice(tolerance)
