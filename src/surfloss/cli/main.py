@@ -2,6 +2,7 @@
 
 import typer
 
+from surfloss.cli.evaluate import evaluate
 from surfloss.cli.info import info
 from surfloss.cli.reproduce import reproduce
 
@@ -13,4 +14,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(info)
+app.command()(evaluate)
 app.command()(reproduce)

@@ -5,7 +5,8 @@ on a GPU are copied to the host, where metrics are computed in double precision.
 """
 
 from surfloss.metrics.evaluate import CaseMetrics, evaluate, evaluate_folders
-from surfloss.metrics.overlap import dice
+from surfloss.metrics.lesions import Component, Lesion, LesionReport, per_lesion
+from surfloss.metrics.overlap import boundary_iou, dice
 from surfloss.metrics.surface import (
     SurfaceDistances,
     average_surface_distance,
@@ -14,17 +15,23 @@ from surfloss.metrics.surface import (
     surface_dice,
     surface_distances,
 )
-from surfloss.metrics.volume import relative_volume_difference, volume_ml
+from surfloss.metrics.volume import abc2_volume_ml, relative_volume_difference, volume_ml
 
 __all__ = [
     "CaseMetrics",
+    "Component",
+    "Lesion",
+    "LesionReport",
     "SurfaceDistances",
+    "abc2_volume_ml",
     "average_surface_distance",
     "average_symmetric_surface_distance",
+    "boundary_iou",
     "dice",
     "evaluate",
     "evaluate_folders",
     "hausdorff_distance",
+    "per_lesion",
     "relative_volume_difference",
     "surface_dice",
     "surface_distances",

@@ -12,6 +12,7 @@ from surfloss._check import SpacingLike, fail
 
 Mask: TypeAlias = npt.NDArray[Any] | Tensor
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 
 def binary(argument: str, value: Mask) -> BoolArray:
@@ -46,9 +47,10 @@ def pair(prediction: Mask, target: Mask) -> tuple[BoolArray, BoolArray]:
     return masks
 
 
-def steps(spacing: SpacingLike, dims: int) -> npt.NDArray[np.float64]:
+def steps(spacing: SpacingLike, dims: int, argument: str = "spacing") -> FloatArray:
     """The spacing as one float64 number for each axis, in mm."""
-    return np.array(_check.spacing(spacing, dims, (), torch.device("cpu"))[0])
+    numbers = spacing.tolist() if isinstance(spacing, Tensor) else spacing
+    return np.array(_check.spacing(numbers, dims, (), torch.device("cpu"), argument)[0])
 
 
 def bounding_box(mask: BoolArray) -> tuple[slice, ...]:

@@ -5,18 +5,19 @@ import statistics
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
-from surfloss.metrics._masks import Mask
+from surfloss.metrics._masks import BoolArray, FloatArray, Mask
+from surfloss.metrics.lesions import per_lesion
 from surfloss.metrics.overlap import dice
 from surfloss.metrics.surface import surface_distances
-from surfloss.metrics.volume import relative_volume_difference, volume_ml
+from surfloss.metrics.volume import abc2_volume_ml, relative_volume_difference, volume_ml
 
 _ENDINGS = (".nii.gz", ".nii")
 
@@ -28,7 +29,7 @@ class CaseMetrics:
     Distances are in mm, volumes in ml (None in 2-D).
     """
 
-    dice: float | None
+    dice: float
     relative_volume_difference: float | None
     hausdorff_distance: float | None
     hausdorff_distance_95: float | None
@@ -36,32 +37,57 @@ class CaseMetrics:
     average_symmetric_surface_distance: float | None
     volume_ml: float | None
     target_volume_ml: float | None
+    abc2_volume_ml: float | None
+    target_abc2_volume_ml: float | None
+    lesions: int
+    detected_lesions: int
+    false_positive_lesions: int
 
 
-def evaluate(prediction: Mask, target: Mask, spacing: SpacingLike, *, tolerance: float = 0.42) -> CaseMetrics:
+def evaluate(
+    prediction: Mask,
+    target: Mask,
+    spacing: SpacingLike,
+    *,
+    tolerance: float = 0.42,
+    slice_axis: int = 0,
+) -> CaseMetrics:
     """Every metric of one case; the surfaces are measured once.
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
         spacing: mm along each axis in array order, or one number; None for 1.
         tolerance: of the surface Dice, in mm.
+        slice_axis: the axis across the slices, for ABC/2.
 
     Raises:
         TypeError, ValueError: on arguments of another form.
     """
     p, t = _masks.pair(prediction, target)
+    box = _masks.bounding_box(p | t)
+    p, t = p[box], t[box]
     surfaces = surface_distances(p, t, spacing=spacing)
-    volumes = [volume_ml(mask, spacing=spacing) if mask.ndim == 3 else math.nan for mask in (p, t)]
-    values = (
-        dice(p, t, spacing=spacing),
-        relative_volume_difference(p, t, spacing=spacing),
-        surfaces.hausdorff(),
-        surfaces.hausdorff(95),
-        surfaces.dice(tolerance),
-        surfaces.average_symmetric(),
-        *volumes,
+    report = per_lesion(p, t, spacing=spacing)
+    solid = p.ndim == 3
+    return CaseMetrics(
+        dice=dice(p, t),
+        relative_volume_difference=_defined(relative_volume_difference(p, t)),
+        hausdorff_distance=_defined(surfaces.hausdorff()),
+        hausdorff_distance_95=_defined(surfaces.hausdorff(95)),
+        surface_dice=_defined(surfaces.dice(tolerance)),
+        average_symmetric_surface_distance=_defined(surfaces.average_symmetric()),
+        volume_ml=volume_ml(p, spacing=spacing) if solid else None,
+        target_volume_ml=volume_ml(t, spacing=spacing) if solid else None,
+        abc2_volume_ml=abc2_volume_ml(p, spacing=spacing, slice_axis=slice_axis) if solid else None,
+        target_abc2_volume_ml=abc2_volume_ml(t, spacing=spacing, slice_axis=slice_axis) if solid else None,
+        lesions=len(report.lesions),
+        detected_lesions=report.detected,
+        false_positive_lesions=len(report.false_positives),
     )
-    return CaseMetrics(*(value if math.isfinite(value) else None for value in values))
+
+
+def _defined(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def evaluate_folders(
@@ -139,7 +165,7 @@ def _volumes(argument: str, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read(path: Path) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], tuple[float, ...]]:
+def _read(path: Path) -> tuple[BoolArray, FloatArray, list[float]]:
     """A binary volume as `(z, y, x)`, its affine, and its spacing in the same order."""
     import nibabel
     from nibabel.filebasedimages import ImageFileError
@@ -150,24 +176,22 @@ def _read(path: Path) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], t
     except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
         fail(str(path), f"a file that cannot be read ({error})", "a whole NIfTI volume")
     mask = _masks.binary(str(path), voxels.T)
-    return mask, image.affine, tuple(float(step) for step in image.header.get_zooms()[::-1])
+    spacing = _masks.steps(image.header.get_zooms()[::-1], mask.ndim, f"the spacing of {path}")
+    return mask, image.affine, spacing.tolist()
 
 
 def _same_grid(
     path: Path,
     shape: tuple[int, ...],
-    affine: npt.NDArray[np.float64],
+    affine: FloatArray,
     wanted_shape: tuple[int, ...],
-    wanted_affine: npt.NDArray[np.float64],
+    wanted_affine: FloatArray,
 ) -> None:
     """Require the target's shape, and no corner of the grid further off than a hundredth of a voxel."""
     if shape != wanted_shape:
         fail(str(path), f"shape {shape[::-1]}", f"the target's shape {wanted_shape[::-1]}")
-    corners = np.array(
-        [[(i >> axis & 1) * (size - 1) for axis, size in enumerate(shape[::-1])] for i in range(8)]
-    )
-    moved = corners @ (affine - wanted_affine)[:3, :3].T + (affine - wanted_affine)[:3, 3]
-    limit = 0.01 * np.linalg.norm(wanted_affine[:3, :3], axis=0).min()
-    if not np.linalg.norm(moved, axis=1).max() <= limit:
-        distance = np.linalg.norm(moved, axis=1).max()
+    corners = np.array(list(product(*((0, size - 1) for size in (*shape[::-1], 1)[:3]))))
+    change = affine - wanted_affine
+    distance = np.linalg.norm(corners @ change[:3, :3].T + change[:3, 3], axis=1).max()
+    if not distance <= 0.01 * np.linalg.norm(wanted_affine[:3, :3], axis=0).min():
         fail(str(path), f"an affine that moves voxels by {distance:.4g} mm", "the target's affine")

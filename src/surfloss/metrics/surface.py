@@ -5,6 +5,7 @@ Radiotherapy" (surface Dice and area-weighted percentiles). Surface elements sit
 voxels, with sizes from `surface_elements`; what lies outside the image is background.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,8 @@ import torch
 
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
-from surfloss.metrics._masks import BoolArray, Mask
-from surfloss.metrics.surface_elements import FloatArray, element_sizes, neighborhood_codes
+from surfloss.metrics._masks import BoolArray, FloatArray, Mask
+from surfloss.metrics.surface_elements import element_sizes, neighborhood_codes
 from surfloss.ops.edt import nearest_background
 
 
@@ -53,8 +54,8 @@ class SurfaceDistances:
 
     def dice(self, tolerance: float) -> float:
         """Share of both surfaces within `tolerance` mm of the other; see `surface_dice`."""
-        if not tolerance >= 0:
-            fail("tolerance", tolerance, "a distance of 0 mm or more")
+        if not 0 <= tolerance < math.inf:  # an empty mask is infinitely far
+            fail("tolerance", tolerance, "a finite distance of 0 mm or more")
         close = self.prediction_sizes[self.prediction_to_target <= tolerance].sum()
         close += self.target_sizes[self.target_to_prediction <= tolerance].sum()
         return _ratio(close, self.prediction_sizes.sum() + self.target_sizes.sum())
@@ -111,7 +112,7 @@ def _sorted(distances: FloatArray, sizes: FloatArray) -> tuple[FloatArray, Float
 def _percentile(distances: FloatArray, sizes: FloatArray, percentile: float) -> float:
     """The distance that `percentile` % of the surface does not exceed; inf without a surface."""
     if not len(distances):
-        return float("inf")
+        return math.inf
     share = np.cumsum(sizes) / sizes.sum()
     place = np.searchsorted(share, percentile / 100)
     return float(distances[min(int(place), len(distances) - 1)])
@@ -122,7 +123,7 @@ def _weighted(distances: FloatArray, sizes: FloatArray) -> float:
 
 
 def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else float("nan")
+    return float(part / whole) if whole else math.nan
 
 
 def hausdorff_distance(

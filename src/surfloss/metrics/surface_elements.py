@@ -13,9 +13,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from surfloss.metrics._masks import BoolArray
+from surfloss.metrics._masks import BoolArray, FloatArray
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
 Corner: TypeAlias = tuple[int, ...]
 
 

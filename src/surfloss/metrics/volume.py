@@ -1,10 +1,13 @@
 """Volumes, and their difference."""
 
+import math
+from typing import cast
+
 import numpy as np
 
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
-from surfloss.metrics._masks import Mask
+from surfloss.metrics._masks import BoolArray, FloatArray, Mask
 
 
 def volume_ml(mask: Mask, *, spacing: SpacingLike = None) -> float:
@@ -20,9 +23,7 @@ def volume_ml(mask: Mask, *, spacing: SpacingLike = None) -> float:
     Raises:
         TypeError, ValueError: on arguments of another form.
     """
-    voxels = _masks.binary("mask", mask)
-    if voxels.ndim != 3:
-        fail("mask", f"shape {voxels.shape}", "a 3-D mask: an area has no volume")
+    voxels = _volume(mask)
     return float(np.count_nonzero(voxels) * np.prod(_masks.steps(spacing, 3)) / 1000)
 
 
@@ -42,4 +43,71 @@ def relative_volume_difference(prediction: Mask, target: Mask, *, spacing: Spaci
     p, t = _masks.pair(prediction, target)
     _masks.steps(spacing, p.ndim)
     wanted = np.count_nonzero(t)
-    return abs(np.count_nonzero(p) - wanted) / wanted if wanted else float("nan")
+    return abs(np.count_nonzero(p) - wanted) / wanted if wanted else math.nan
+
+
+def abc2_volume_ml(
+    mask: Mask, *, spacing: SpacingLike = None, slice_axis: int = 0, slice_weights: bool = True
+) -> float:
+    """Bedside estimate of a hemorrhage's volume in ml, ABC/2 (Kothari et al. 1996, Stroke 27:1304).
+
+    On the slice where a lesion is largest, A is its longest diameter and B the longest one at right angles to
+    A; C is the slice thickness times the number of slices. The formula is for one lesion: 26-connected
+    lesions are measured one by one and added up. Diameters are those of the convex hull, whose outline passes
+    midway between voxels inside and outside, so that a row of n voxels is n voxels long.
+
+    Args:
+        mask: binary, 3-D, array or tensor on any device.
+        spacing: mm along each axis in array order, or one number; None for 1.
+        slice_axis: the axis across the slices.
+        slice_weights: count a slice half where its area is 25 to 75 % of the largest one's, and not at all
+            below, as the method says; False counts every slice with hemorrhage once.
+
+    Returns:
+        0 for an empty mask. For an ellipsoid cut into ever thinner slices, 0.652 of the true volume with
+        weights and 0.955 without (`docs/metrics.md`).
+
+    Raises:
+        TypeError, ValueError: on arguments of another form.
+    """
+    from scipy import ndimage
+
+    voxels = _volume(mask)
+    if slice_axis not in range(-3, 3):
+        fail("slice_axis", slice_axis, "an axis of the mask, 0 to 2")
+    steps = _masks.steps(spacing, 3)
+    thickness, in_plane = steps[slice_axis], np.delete(steps, slice_axis)
+    labels, _ = ndimage.label(np.moveaxis(voxels, slice_axis, 0), structure=np.ones((3, 3, 3)))
+    total = 0.0
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        lesion = labels[box] == label
+        areas = lesion.sum(axis=(1, 2))
+        a, b = _diameters(lesion[areas.argmax()], in_plane)
+        share = areas / areas.max()
+        weights = np.where(share > 0.75, 1, np.where(share >= 0.25, 0.5, 0)) if slice_weights else share > 0
+        total += a * b * thickness * float(weights.sum()) / 2
+    return total / 1000
+
+
+def _volume(mask: Mask) -> BoolArray:
+    voxels = _masks.binary("mask", mask)
+    if voxels.ndim != 3:
+        fail("mask", f"shape {voxels.shape}", "a 3-D mask: an area has no volume")
+    return voxels
+
+
+def _diameters(area: BoolArray, steps: FloatArray) -> tuple[float, float]:
+    """Longest diameter of a 2-D shape, and the longest at right angles to it, in mm."""
+    from scipy.spatial import ConvexHull
+
+    sides = np.array([(-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])
+    points = ((np.argwhere(area)[:, None] + sides) * steps).reshape(-1, 2)
+    hull = cast(FloatArray, points[ConvexHull(points).vertices])  # counterclockwise
+    apart = np.linalg.norm(hull[:, None] - hull, axis=-1)
+    first, last = sorted(np.unravel_index(apart.argmax(), apart.shape))
+    direction = (hull[last] - hull[first]) / apart[first, last]
+    along, across = hull @ direction, hull @ np.array([-direction[1], direction[0]])
+    # Between the ends of A the hull has two chains; the width between them is largest at a vertex.
+    chain, back = np.arange(first, last + 1), np.arange(last, first + len(hull) + 1)[::-1] % len(hull)
+    width = np.interp(along, along[back], across[back]) - np.interp(along, along[chain], across[chain])
+    return float(apart[first, last]), float(np.abs(width).max())
