@@ -11,6 +11,7 @@ from typing import NoReturn, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 SpacingLike: TypeAlias = float | Sequence[float] | Tensor | None
 
@@ -28,7 +29,7 @@ def fail(argument: str, got: object, wanted: str, error: type[Exception] = Value
 
 def can_read(tensor: Tensor, validate: bool | None = None) -> bool:
     """Whether values may be looked at: `validate` where given, else on eager CPU tensors only."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or isinstance(tensor, FakeTensor):
         return False
     return tensor.device.type == "cpu" if validate is None else validate
 
@@ -104,7 +105,8 @@ def spacing(
         fail(argument, repr(value), f"a number, {dims} numbers, or a tensor of shape (batch, {dims})")
     if len(numbers) != dims:
         fail(argument, f"{len(numbers)} values {numbers}", f"{dims}, one for each spatial axis")
-    if not all(math.isfinite(v) and v > 0 for v in numbers):
+    # A comparison, and no math.isfinite, which a compiled graph cannot take of a number that may change.
+    if not all(0 < v < math.inf for v in numbers):
         fail(argument, numbers, "positive finite numbers (mm)")
     return numbers, None
 

@@ -3,7 +3,8 @@
 Every function takes a mask `(..., *spatial)`: the last `spatial_dims` axes are space, in the order (z, y, x),
 and each item before them is a volume of its own. Nonzero is foreground. `spacing` gives the voxel's size in
 mm along each spatial axis: None (1 voxel), a number, a sequence, or a tensor `(*lead, spatial_dims)` whose
-`lead` is a leading part of the batch shape (a spacing for each item). Distances are float32, run from voxel
+`lead` is a leading part of the batch shape (a spacing for each item). In a compiled graph numbers are
+constants, so that new ones compile anew; a tensor's are not. Distances are float32, run from voxel
 centre to voxel centre, and are constants: no gradient flows into the mask.
 
 Squared distances are exact integers up to 2^24 at spacing 1; otherwise a distance is within 2 units in the

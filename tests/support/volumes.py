@@ -13,7 +13,7 @@ LABELS = ("lung2_label", "brain1_label", "i132")
 
 @cache
 def load(name: str) -> tuple[npt.NDArray[np.generic], tuple[float, float, float]]:
-    """A volume as a read-only `(z, y, x)` array in its stored dtype, and its header's spacing `(z, y, x)` in mm."""
+    """A read-only `(z, y, x)` array in its stored dtype, and its header's spacing `(z, y, x)` in mm."""
     image = nibabel.load(DATA / f"{name}.nii.gz")
     volume = np.ascontiguousarray(np.asanyarray(image.dataobj).T)
     volume.flags.writeable = False
@@ -22,7 +22,7 @@ def load(name: str) -> tuple[npt.NDArray[np.generic], tuple[float, float, float]
 
 
 def crop(volume: npt.NDArray[np.generic], margin: int = 2) -> npt.NDArray[np.generic]:
-    """The box of the nonzero voxels with `margin` voxels around it, for oracles too slow for the whole volume."""
+    """The box of the nonzero voxels and a margin, for oracles too slow for the whole volume."""
     slices = []
     for positions, size in zip(np.nonzero(volume), volume.shape, strict=True):
         slices.append(slice(max(0, positions.min() - margin), min(size, positions.max() + 1 + margin)))

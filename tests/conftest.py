@@ -1,0 +1,36 @@
+"""Fixtures for every test: fixed seeds, the backends, and scratch memory that shows what was not written."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from surfloss import available_backends
+
+settings.register_profile("surfloss", deadline=None, derandomize=True, database=None, max_examples=40)
+settings.load_profile("surfloss")
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(params=list(available_backends()))
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of every backend in turn; skipped, with its reason, where it cannot run here."""
+    if reason := available_backends()[request.param]:
+        pytest.skip(f"{request.param}: {reason}")
+    return request.param
+
+
+@pytest.fixture
+def poisoned_scratch() -> Iterator[None]:
+    """PyTorch fills fresh memory (NaN, or the largest integer), so that an unwritten voxel is noticed."""
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

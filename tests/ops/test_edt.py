@@ -1,0 +1,94 @@
+"""The operators of the distance transform: every backend on every nasty mask, and PyTorch's own op checks."""
+
+import numpy as np
+import pytest
+import torch
+
+from surfloss.ops.edt import nearest_background, squared_edt
+from tests.support import cases, oracles
+from tests.support.cases import CASES, IDS, Case
+from tests.support.compare import assert_equal, assert_within_ulp
+
+pytestmark = pytest.mark.usefixtures("poisoned_scratch")
+
+ITEM_SPACING = torch.tensor([[1.0, 1.0, 1.0], [5.0, 0.42, 0.42]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_distance_is_exact(case: Case, two_sided: bool, backend: str) -> None:
+    before = case.mask.clone()
+    squared = squared_edt(case.mask, list(case.spacing), None, two_sided, backend)
+    right = case.squared(two_sided)
+    assert squared.dtype == torch.float32
+    assert torch.equal(case.mask, before)
+    if case.isotropic_units:
+        integer = (right <= 2**24) | np.isinf(right)
+        assert_equal(squared.numpy()[integer], right[integer], case.name)
+    assert_within_ulp(squared.double().sqrt(), np.sqrt(right), 2, case.name)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_index_leads_to_a_nearest_background_voxel(case: Case, backend: str) -> None:
+    indices = nearest_background(case.mask, list(case.spacing), None, backend)
+    batch, *spatial = case.mask.shape
+    assert indices.dtype == torch.int32
+    assert indices.shape == (batch, len(spatial), *spatial)
+    for mask, nearest, right in zip(case.mask.numpy(), indices.numpy(), case.squared(False), strict=True):
+        if mask.all():
+            assert_equal(nearest, np.full(nearest.shape, -1), case.name)
+            continue
+        assert not mask[tuple(nearest)].any()
+        steps = (nearest - np.indices(mask.shape)) * np.reshape(case.spacing, (-1, *(1,) * mask.ndim))
+        assert_within_ulp(np.sqrt((steps**2).sum(0)), np.sqrt(right), 2, case.name)
+
+
+@pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
+def test_item_spacing_gives_each_item_its_own(two_sided: bool, backend: str) -> None:
+    mask = cases.noise(2, 5, 7, 11, share=0.9)
+    got = squared_edt(mask, [9.0] * 3, ITEM_SPACING, two_sided, backend)
+    for item, steps in enumerate(ITEM_SPACING.tolist()):
+        alone = squared_edt(mask[item : item + 1], steps, None, two_sided, backend)
+        assert_equal(got[item], alone[0])
+
+
+def test_item_spacing_of_indices(backend: str) -> None:
+    # The zero beside it along z is 5 mm away in the second item, the one three steps along x only 1.26 mm.
+    mask = cases.few(3, 1, 4, at=((1, 0, 0), (0, 0, 3)), value=False).expand(2, 3, 1, 4).contiguous()
+    indices = nearest_background(mask, [9.0] * 3, ITEM_SPACING, backend)
+    assert indices[0, :, 0, 0, 0].tolist() == [1, 0, 0]
+    assert indices[1, :, 0, 0, 0].tolist() == [0, 0, 3]
+
+
+def test_scipy_agrees_with_every_pair_of_voxels() -> None:
+    """The two oracles judge each other."""
+    mask = cases.noise(9, 10, 11, share=0.9).numpy()
+    for spacing in ((1.0, 1.0, 1.0), (5.0, 0.42, 0.42)):
+        pairs = np.sqrt(oracles.squared_two_sided(mask, spacing))
+        np.testing.assert_allclose(oracles.scipy_two_sided(mask, spacing), pairs, rtol=1e-15)
+
+
+SAMPLES = {
+    "3-D": (cases.noise(2, 3, 4, 5), [5.0, 0.42, 0.42], None),
+    "2-D": (cases.noise(2, 4, 5), [1.0, 2.0], None),
+    "1-D": (cases.noise(2, 5), [1.0], None),
+    "item spacing": (cases.noise(2, 3, 4, 5), [1.0] * 3, ITEM_SPACING),
+    "batch 0": (cases.noise(0, 3, 4, 5), [1.0] * 3, None),
+    "batch 0, item spacing": (cases.noise(0, 3, 4, 5), [1.0] * 3, torch.ones(0, 3, dtype=torch.float64)),
+    "axis of size 0": (cases.noise(2, 3, 0, 5), [1.0] * 3, None),
+    "full": (cases.few(3, 4, 5, at=()).logical_not(), [1.0] * 3, None),
+}
+
+
+@pytest.fixture(params=SAMPLES.values(), ids=SAMPLES.keys())
+def sample(request: pytest.FixtureRequest) -> tuple:
+    return request.param
+
+
+@pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
+def test_opcheck_squared_edt(sample: tuple, two_sided: bool, backend: str) -> None:
+    torch.library.opcheck(squared_edt, (*sample, two_sided, backend))
+
+
+def test_opcheck_nearest_background(sample: tuple, backend: str) -> None:
+    torch.library.opcheck(nearest_background, (*sample, backend))

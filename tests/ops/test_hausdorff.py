@@ -1,0 +1,223 @@
+"""The Hausdorff error operator: value by SciPy and by pairs of voxels, gradient, and PyTorch's op checks."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from surfloss.ops.hausdorff import hausdorff_error
+from tests.support import cases, oracles
+
+pytestmark = pytest.mark.usefixtures("poisoned_scratch")
+
+SPACING = [5.0, 0.42, 0.7]
+ITEM_SPACING = torch.tensor([[1.0, 1.0, 1.0], SPACING], dtype=torch.float64)
+SHAPE = (2, 4, 5, 6)
+
+
+def probabilities(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Values in [0, 1] that keep away from the threshold, where the error jumps."""
+    values = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return (values + 0.02 * (values - 0.5).sign()).clamp(0, 1).to(dtype)
+
+
+def call(
+    input: Tensor,
+    target: Tensor,
+    target_distance: Tensor | None = None,
+    ignore: Tensor | None = None,
+    alpha: float = 2.0,
+    spacing: list[float] = SPACING,
+    item_spacing: Tensor | None = None,
+    empty: str = "zero",
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    return hausdorff_error(
+        input, target, target_distance, ignore, alpha, spacing, item_spacing, empty, backend
+    )
+
+
+def distances(values: Tensor, steps: list[list[float]]) -> Tensor:
+    fields = [oracles.scipy_two_sided(item.numpy() > 0.5, s) for item, s in zip(values, steps, strict=True)]
+    return torch.from_numpy(np.stack(fields))
+
+
+@pytest.mark.parametrize("item_spacing", [None, ITEM_SPACING], ids=["shared spacing", "item spacing"])
+@pytest.mark.parametrize("alpha", [1.0, 2.0, 2.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_value_and_weight_are_the_formula_on_scipy_distances(
+    dtype: torch.dtype, alpha: float, item_spacing: Tensor | None, backend: str
+) -> None:
+    input, target = probabilities(*SHAPE, dtype=dtype), probabilities(*SHAPE, seed=1, dtype=dtype)
+    error, weight = call(input, target, alpha=alpha, item_spacing=item_spacing, backend=backend)
+    steps = [SPACING] * 2 if item_spacing is None else item_spacing.tolist()
+    right = distances(input, steps) ** alpha + distances(target, steps) ** alpha
+    assert (error.dtype, weight.dtype) == (dtype, torch.float32)
+    torch.testing.assert_close(weight.double(), right, rtol=1e-6, atol=0)
+    wanted = ((input.double() - target.double()) ** 2 * right).flatten(1).mean(1)
+    torch.testing.assert_close(error.double(), wanted, rtol=2e-6, atol=0)
+
+
+def test_given_target_distance_is_what_would_be_computed(backend: str) -> None:
+    input, target = probabilities(*SHAPE), probabilities(*SHAPE, seed=1)
+    given = distances(target, [SPACING] * 2).float()
+    for alpha in (1.0, 2.0, 3.0):
+        got = call(input, target, given, alpha=alpha, backend=backend)
+        # The target's values still count in the square, its mask no longer in the distance.
+        torch.testing.assert_close(got, call(input, target, alpha=alpha, backend=backend), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["computed", "given target distance"])
+@pytest.mark.parametrize("value", [0.1, 0.9], ids=["empty", "full"])
+@pytest.mark.parametrize("item_spacing", [None, ITEM_SPACING], ids=["shared spacing", "item spacing"])
+@pytest.mark.parametrize("alpha", [1.0, 2.0])
+def test_policies_for_one_label_only(
+    value: float, item_spacing: Tensor | None, alpha: float, given: bool, backend: str
+) -> None:
+    input, target = probabilities(*SHAPE), torch.full(SHAPE, value, dtype=torch.float64)
+    target_distance = torch.full(SHAPE, torch.inf) if given else None
+    steps = [SPACING] * 2 if item_spacing is None else item_spacing.tolist()
+    diagonal = [np.linalg.norm(np.multiply(SHAPE[1:], s)) for s in steps]
+    fillers = {
+        "zero": torch.zeros(SHAPE, dtype=torch.float64),
+        "diagonal": torch.tensor(np.array(diagonal)).view(2, 1, 1, 1).expand(SHAPE),
+        "reference": distances(target, steps),
+    }
+    for empty, filler in fillers.items():
+        _, weight = call(input, target, target_distance, None, alpha, SPACING, item_spacing, empty, backend)
+        right = distances(input, steps) ** alpha + filler**alpha
+        torch.testing.assert_close(
+            weight.double(), right, rtol=1e-6, atol=0, msg=lambda m, e=empty: f"{e}: {m}"
+        )
+
+
+def test_both_empty_is_no_error_and_no_gradient(backend: str) -> None:
+    input = torch.full(SHAPE, 0.2, requires_grad=True)
+    error, weight = call(input, torch.zeros(SHAPE), alpha=1.0, backend=backend)
+    error.sum().backward()
+    assert not error.any()
+    assert not weight.any()
+    assert not input.grad.any()
+
+
+def test_ignored_voxels_are_no_label_no_error_and_no_gradient(backend: str) -> None:
+    input, target = probabilities(*SHAPE).requires_grad_(), probabilities(*SHAPE, seed=1)
+    ignore = cases.noise(*SHAPE, share=0.3, seed=2)
+    error, weight = call(input, target, None, ignore, backend=backend)
+    error.sum().backward()
+    right = np.zeros(SHAPE)
+    for values in (input.detach(), target):
+        for item, (mask, out) in enumerate(zip((values > 0.5).numpy(), ignore.numpy(), strict=True)):
+            right[item] += oracles.squared_to(mask & ~out, ~mask & ~out, SPACING)
+            right[item] += oracles.squared_to(~mask & ~out, mask & ~out, SPACING)
+    torch.testing.assert_close(weight.double(), torch.from_numpy(right), rtol=1e-6, atol=0)
+    assert not input.grad[ignore].any()
+    changed = torch.where(ignore, 1 - target, target)
+    assert torch.equal(call(input, changed, None, ignore, backend=backend)[0], error)
+
+
+def test_everything_ignored(backend: str) -> None:
+    error, weight = call(
+        probabilities(*SHAPE), probabilities(*SHAPE, seed=1), None, torch.ones(SHAPE).bool(), backend=backend
+    )
+    assert not error.any()
+    assert not weight.any()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 5), (2, 3, 0, 5)], ids=["batch 0", "no voxels"])
+@pytest.mark.parametrize("empty", ["zero", "diagonal", "reference"])
+def test_nothing_to_compare_is_zero(shape: tuple[int, ...], empty: str, backend: str) -> None:
+    input = torch.rand(shape, requires_grad=True)
+    error, weight = call(input, torch.rand(shape), empty=empty, backend=backend)
+    error.sum().backward()
+    assert error.tolist() == [0.0] * shape[0]
+    assert weight.shape == input.grad.shape == shape
+
+
+def test_exponent_zero_counts_every_voxel_twice(backend: str) -> None:
+    input, target = probabilities(*SHAPE), torch.zeros(SHAPE, dtype=torch.float64)
+    error, weight = call(input, target, alpha=0.0, backend=backend)
+    assert weight.eq(2).all()
+    torch.testing.assert_close(error, 2 * (input**2).flatten(1).mean(1))
+
+
+def test_half_is_background(backend: str) -> None:
+    input = torch.tensor([[0.5, 0.5001, 0.1]])
+    _, weight = call(input, torch.zeros(1, 3), spacing=[2.0], backend=backend)
+    assert weight.tolist() == [[4.0, 4.0, 4.0]]
+
+
+@pytest.mark.parametrize("with_ignore", [False, True], ids=["all voxels", "some ignored"])
+@pytest.mark.parametrize("alpha", [1.0, 2.0])
+def test_gradcheck(alpha: float, with_ignore: bool, backend: str) -> None:
+    input = probabilities(2, 2, 3, 4).requires_grad_()
+    target = probabilities(2, 2, 3, 4, seed=1).requires_grad_()
+    ignore = cases.noise(2, 2, 3, 4, share=0.2) if with_ignore else None
+
+    def error(input: Tensor, target: Tensor) -> Tensor:
+        return call(input, target, None, ignore, alpha, item_spacing=ITEM_SPACING, backend=backend)[0]
+
+    assert torch.autograd.gradcheck(error, (input, target))
+    assert torch.autograd.gradgradcheck(error, (input, target))
+
+
+def test_gradient_goes_only_where_it_is_asked_for(backend: str) -> None:
+    input, target = probabilities(*SHAPE), probabilities(*SHAPE, seed=1).requires_grad_()
+    error, weight = call(input, target, distances(target.detach(), [SPACING] * 2).float(), backend=backend)
+    assert not weight.requires_grad
+    error[0].backward()
+    assert target.grad[0].any()
+    assert not target.grad[1].any()
+    assert input.grad is None
+
+
+@pytest.mark.parametrize("compiler", ["aot_eager", "inductor"])
+def test_compiles_to_one_graph_with_the_same_answer(compiler: str, backend: str) -> None:
+    def loss(logits: Tensor, target: Tensor, item_spacing: Tensor) -> Tensor:
+        error, _ = call(logits.sigmoid(), target, item_spacing=item_spacing, backend=backend)
+        return error.mean()
+
+    logits = torch.randn(SHAPE)
+    target = cases.noise(*SHAPE).float()
+    results = []
+    for function in (loss, torch.compile(loss, fullgraph=True, backend=compiler)):
+        leaf = logits.clone().requires_grad_()
+        value = function(leaf, target, ITEM_SPACING)
+        value.backward()
+        results.append((value.detach(), leaf.grad))
+    torch.testing.assert_close(*results)
+
+
+def _sample(*shape: int, **options: object) -> tuple[tuple, dict]:
+    input = probabilities(*shape, dtype=torch.float32).requires_grad_()
+    return (input, cases.noise(*shape, seed=3).float()), options
+
+
+SAMPLES = {
+    "plain": _sample(*SHAPE),
+    "2-D": _sample(2, 4, 5, spacing=[1.0, 2.0]),
+    "float64": ((probabilities(*SHAPE).requires_grad_(), probabilities(*SHAPE, seed=1).requires_grad_()), {}),
+    "item spacing": _sample(*SHAPE, item_spacing=ITEM_SPACING),
+    "batch 0": _sample(0, 3, 4, 5),
+    "no voxels": _sample(2, 3, 0, 5),
+    "ignore": _sample(*SHAPE, ignore=cases.noise(*SHAPE, share=0.2)),
+    "target distance, alpha 1": _sample(*SHAPE, target_distance=torch.rand(SHAPE) * 9, alpha=1.0),
+    "alpha 2.5, diagonal": _sample(*SHAPE, alpha=2.5, empty="diagonal"),
+    "reference policy, item spacing": _sample(*SHAPE, item_spacing=ITEM_SPACING, empty="reference"),
+    "target only": ((probabilities(*SHAPE), probabilities(*SHAPE, seed=1).requires_grad_()), {}),
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
+def test_opcheck(sample: tuple[tuple, dict], backend: str) -> None:
+    (input, target), options = sample
+    defaults = {
+        "target_distance": None,
+        "ignore": None,
+        "alpha": 2.0,
+        "spacing": SPACING,
+        "item_spacing": None,
+        "empty": "zero",
+    }
+    arguments = (defaults | options).values()
+    torch.library.opcheck(hausdorff_error, (input, target, *arguments, backend))

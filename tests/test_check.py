@@ -1,0 +1,113 @@
+"""The argument checks: what passes, in which form, and that an error names argument, value and wish."""
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+
+from surfloss import _check
+
+CPU = torch.device("cpu")
+
+
+def spacing(value: object, dims: int = 3, batch: tuple[int, ...] = (2, 3)) -> tuple:
+    return _check.spacing(value, dims, batch, CPU)
+
+
+@pytest.mark.parametrize(
+    ("value", "numbers"),
+    [
+        (None, [1.0, 1.0, 1.0]),
+        (2, [2.0, 2.0, 2.0]),
+        (np.float32(0.5), [0.5, 0.5, 0.5]),
+        (np.int64(2), [2.0, 2.0, 2.0]),
+        ((5, 0.42, 0.42), [5.0, 0.42, 0.42]),
+        (np.array([5.0, 0.42, 0.42]), [5.0, 0.42, 0.42]),
+    ],
+)
+def test_shared_spacing_becomes_floats(value: object, numbers: list[float]) -> None:
+    assert spacing(value) == (numbers, None)
+    assert all(type(number) is float for number in spacing(value)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32])
+def test_spacing_tensor_is_spread_over_the_items(dtype: torch.dtype) -> None:
+    per_batch = torch.tensor([[1, 2, 3], [4, 5, 6]], dtype=dtype)
+    _, items = spacing(per_batch)
+    assert items.dtype == torch.float64
+    assert items.tolist() == [[1, 2, 3]] * 3 + [[4, 5, 6]] * 3
+    per_channel = per_batch[:, None].expand(2, 3, 3) * torch.tensor([1, 2, 3], dtype=dtype)[:, None]
+    assert spacing(per_channel)[1].tolist() == per_channel.reshape(6, 3).tolist()
+    assert spacing(per_batch[0])[1].tolist() == [[1, 2, 3]] * 6
+    assert spacing(per_batch[0, 1])[1].tolist() == [[2, 2, 2]] * 6
+    assert spacing(per_batch[0], batch=())[1].tolist() == [[1, 2, 3]]
+    assert spacing(torch.ones(0, 3), batch=(0, 3))[1].shape == (0, 3)
+
+
+def test_spacing_is_no_part_of_the_graph() -> None:
+    _, items = spacing(torch.ones(2, 3, requires_grad=True))
+    assert not items.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ((1, 2), "got 2 values.*wanted 3"),
+        (0, "wanted positive finite"),
+        (-1.0, "wanted positive finite"),
+        ((1, float("nan"), 1), "wanted positive finite"),
+        ((1, float("inf"), 1), "wanted positive finite"),
+        ("fine", "got 'fine'"),
+        (object(), "wanted a number, 3 numbers"),
+        (np.ones((2, 3)), "or a tensor"),
+        (torch.ones(2), r"got shape \(2,\), wanted \(\*lead, 3\)"),
+        (torch.ones(3, 3), r"got shape \(3, 3\).*batch shape \(2, 3\)"),
+        (torch.ones(2, 3, 1, 3), r"got shape \(2, 3, 1, 3\)"),
+        (torch.tensor([1.0, 0.0, 1.0]), "wanted positive finite"),
+        (torch.tensor([1.0, float("nan"), 1.0]), "wanted positive finite"),
+    ],
+)
+def test_wrong_spacing(value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=f"(?s)^spacing: .*{message}"):
+        spacing(value)
+
+
+def test_spacing_error_can_use_the_callers_name() -> None:
+    with pytest.raises(ValueError, match=r"^sampling: got"):
+        _check.spacing(0.0, 3, (), CPU, argument="sampling")
+
+
+def test_fail_has_one_form() -> None:
+    with pytest.raises(TypeError, match=r"^speed: got 3, wanted 4$"):
+        _check.fail("speed", 3, "4", TypeError)
+
+
+def test_can_read() -> None:
+    here, elsewhere = torch.ones(1), torch.ones(1, device="meta")
+    assert _check.can_read(here)
+    assert not _check.can_read(elsewhere)
+    assert not _check.can_read(here, validate=False)
+    with FakeTensorMode():
+        assert not _check.can_read(torch.ones(1))
+    assert _check.can_read(elsewhere, validate=True)
+
+    def compiled(x: torch.Tensor) -> torch.Tensor:
+        return x + _check.can_read(x)
+
+    assert torch.compile(compiled, fullgraph=True, backend="eager")(here) == 1
+
+
+def test_same_device() -> None:
+    _check.same_device("target", torch.ones(1), "input", torch.ones(1))
+    with pytest.raises(
+        ValueError, match="target: got a tensor on meta, wanted one on the device of input, cpu"
+    ):
+        _check.same_device("target", torch.ones(1, device="meta"), "input", torch.ones(1))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_finite(bad: float) -> None:
+    _check.finite("input", torch.tensor([1.0, 2.0]))
+    _check.finite("input", torch.tensor([1, 2]))
+    with pytest.raises(ValueError, match="input: got 1 NaN or infinite values of 2"):
+        _check.finite("input", torch.tensor([1.0, bad]))
