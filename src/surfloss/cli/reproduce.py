@@ -42,7 +42,7 @@ def reproduce(
         with Progress(*columns, console=console) as display:
             tasks = {}
 
-            def show(job: str, done: int, total: int) -> None:
+            def show(job: str, total: int, done: int) -> None:
                 if job not in tasks:
                     tasks[job] = display.add_task(job)
                 display.update(tasks[job], completed=done, total=total)

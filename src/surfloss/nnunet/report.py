@@ -3,8 +3,6 @@
 import base64
 import csv
 import io
-import math
-import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -101,11 +99,10 @@ def _rows(run: Run, names: Iterable[str]) -> list[Row]:
 
 
 def _row(run: Run, name: str) -> Row:
-    cases = read_json(run.metrics(name))["cases"]
+    result = read_json(run.metrics(name))
+    cases = result["cases"]
     undefined = sum(any(case[metric.name] is None for metric in METRICS) for case in cases)
-    ours = tuple(
-        _mean_and_deviation([case[metric.name] for case in cases], metric.factor) for metric in METRICS
-    )
+    ours = tuple(_mean_and_deviation(result["summary"][metric.name], metric.factor) for metric in METRICS)
     return Row(_title(run, name), PAPER.get(name, ("-",) * len(METRICS)), ours, undefined, len(cases))
 
 
@@ -114,20 +111,18 @@ def _title(run: Run, name: str) -> str:
     return titles.get(name.removeprefix("cross_validation/"), "2D + 3D ensemble")
 
 
-def _mean_and_deviation(values: list[float | None], factor: float) -> str:
+def _mean_and_deviation(summary: dict[str, float | None], factor: float) -> str:
     """Over the cases in which the metric is defined; the table says beside it how many are not."""
-    known = [value * factor for value in values if value is not None]
-    if not known:
+    if summary["mean"] is None or summary["std"] is None:
         return "null"
-    deviation = statistics.stdev(known) if len(known) > 1 else math.nan
-    return f"{statistics.mean(known):.1f} ± {deviation:.1f}"
+    return f"{summary['mean'] * factor:.1f} ± {summary['std'] * factor:.1f}"
 
 
 def _summary_csv(run: Run) -> str:
     header = [
         "set",
         "model",
-        *(f"{metric.name} ({part})" for metric in METRICS for part in ("paper", "ours")),
+        *(f"{metric.heading} ({part})" for metric in METRICS for part in ("paper", "ours")),
     ]
     rows = []
     for subset, prefix in (("validation", ""), ("cross-validation", "cross_validation/")):

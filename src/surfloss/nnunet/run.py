@@ -87,10 +87,7 @@ class Run:
         """What nnU-Net reads from the environment."""
         base = self.folder / "nnunet"
         variables = {f"nnUNet_{part}": str(base / part) for part in ("raw", "preprocessed", "results")}
-        if self.device == "cpu":
-            # One process: on few cores augmentation in the trainer's own process is as fast as workers.
-            variables |= {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": str(os.cpu_count() or 1)}
-        return variables
+        return variables | {"nnUNet_def_n_proc": str(os.cpu_count() or 1)}
 
     def finished(self, job: str) -> bool:
         return self._marker(job).exists()

@@ -10,6 +10,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from surfloss.nnunet.presets import Model
 from surfloss.nnunet.run import Run, fold_seed, read_json
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being worked on, how many steps of it are done, and of how many."""
+"""Told what is being worked on, how many steps it has, and how many of them are done."""
 
 CONFIGURATIONS = ("2d", "3d_fullres")
 
@@ -84,12 +85,14 @@ def plan(run: Run, progress: Progress) -> None:
 
 def train(run: Run, progress: Progress) -> None:
     """Train every model on every fold, going on from the last checkpoint of an interrupted training."""
+    # On a CPU, augmentation in the trainer's own process is as fast as in workers (planning refuses 0).
+    augmentation = {"nnUNet_n_proc_DA": "0"} if run.device == "cpu" else {}
     for model in run.preset.models:
         for fold in range(run.preset.folds):
             job = f"train/{model.name}/fold_{fold}"
             if not run.finished(job):
-                with run.job(job):
-                    _train(run, model, fold, lambda epoch, job=job: progress(job, epoch, run.preset.epochs))
+                with run.job(job), _environment(augmentation):
+                    _train(run, model, fold, partial(progress, job, run.preset.epochs))
 
 
 def predict(run: Run, progress: Progress) -> None:
@@ -141,7 +144,7 @@ def evaluate(run: Run, progress: Progress) -> None:
         job = f"evaluate/{name}"
         if not run.finished(job):
             with run.job(job):
-                progress(job, 0, 1)
+                progress(job, 1, 0)
                 result = evaluate_folders(run.predictions(name), truth, tolerance=run.preset.tolerance)
                 write_text(run.metrics(name), json.dumps(result, indent=2, allow_nan=False))
                 progress(job, 1, 1)
@@ -152,7 +155,7 @@ def report(run: Run, progress: Progress) -> None:
     from surfloss.nnunet.report import write_report
 
     with run.job("report"):
-        progress("report", 0, 1)
+        progress("report", 1, 0)
         write_report(run)
         progress("report", 1, 1)
 
@@ -300,11 +303,11 @@ class _Counter:
 
     def __init__(self, progress: Progress, job: str, total: int) -> None:
         self._progress, self._job, self._total, self._done = progress, job, total, 0
-        progress(job, 0, total)
+        progress(job, total, 0)
 
     def __call__(self) -> None:
         self._done += 1
-        self._progress(self._job, self._done, self._total)
+        self._progress(self._job, self._total, self._done)
 
 
 @contextmanager

@@ -1,0 +1,157 @@
+"""The challenge's folder into nnU-Net's raw layout, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from surfloss.nnunet import convert
+from tests.nnunet.conftest import AFFINE, save
+
+
+def converted(folder: Path, held_out: int = 1) -> Path:
+    out = folder.parent / "Dataset001_Hemorrhage"
+    convert.convert(*convert.split_cases(folder, held_out), out)
+    return out
+
+
+def test_images_are_clipped_and_labels_kept(dataset: Path) -> None:
+    out = converted(dataset)
+    source: Any = nibabel.load(dataset / "data" / "002.nii.gz")
+    image: Any = nibabel.load(out / "imagesTr" / "002_0000.nii.gz")
+    label: Any = nibabel.load(out / "labelsTr" / "002.nii.gz")
+    np.testing.assert_array_equal(image.get_fdata(), np.clip(source.get_fdata(), 0, 100))
+    np.testing.assert_array_equal(image.affine, source.affine)
+    assert image.get_fdata().min() == 0
+    assert label.get_data_dtype() == np.uint8
+    assert label.get_fdata().sum() == 32
+
+
+def test_layout(dataset: Path) -> None:
+    out = converted(dataset)
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    assert files == [
+        "dataset.json",
+        *(f"imagesTr/00{n}_0000.nii.gz" for n in (1, 2, 3)),
+        "imagesTs/004_0000.nii.gz",
+        *(f"labelsTr/00{n}.nii.gz" for n in (1, 2, 3)),
+        "labelsTs/004.nii.gz",
+    ]
+    description = json.loads((out / "dataset.json").read_text())
+    assert description["channel_names"] == {"0": "rescale_to_0_1"}
+    assert description["numTraining"] == 3
+
+
+def test_a_validation_folder_is_taken_whole(dataset: Path) -> None:
+    for part in ("data", "label"):
+        source: Any = nibabel.load(dataset / part / "001.nii.gz")
+        save(dataset / "validation" / part / "001.nii.gz", np.asarray(source.dataobj))
+    training, validation = convert.split_cases(dataset, validation_cases=2)
+    assert [case.name for case in training] == ["001", "002", "003", "004"]
+    assert [case.name for case in validation] == ["validation_001"]
+
+
+def test_scaled_integers_are_read_in_hounsfield_units(dataset: Path) -> None:
+    image = nibabel.Nifti1Image(np.full((12, 10, 4), 1080, np.int16), AFFINE)
+    image.header.set_slope_inter(1, -1024)
+    nibabel.save(image, dataset / "data" / "001.nii.gz")
+    written: Any = nibabel.load(converted(dataset) / "imagesTr" / "001_0000.nii.gz")
+    assert set(np.unique(written.get_fdata())) == {56}
+
+
+def test_conversion_goes_on_where_it_stopped(dataset: Path) -> None:
+    out = converted(dataset)
+    kept = out / "imagesTr" / "001_0000.nii.gz"
+    before = kept.stat().st_mtime_ns
+    (out / "labelsTr" / "003.nii.gz").unlink()
+    converted(dataset)
+    assert kept.stat().st_mtime_ns == before
+    assert (out / "labelsTr" / "003.nii.gz").exists()
+
+
+def test_an_interrupted_write_leaves_no_file(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nibabel, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        converted(dataset)
+    out = dataset.parent / "Dataset001_Hemorrhage"
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def image(dataset: Path) -> Path:
+    return dataset / "data" / "002.nii.gz"
+
+
+@pytest.fixture
+def label(dataset: Path) -> Path:
+    return dataset / "label" / "002.nii.gz"
+
+
+class TestBadInput:
+    """Every fault names its case, and nothing is written."""
+
+    def refused(self, dataset: Path, match: str) -> None:
+        with pytest.raises(ValueError, match=match):
+            converted(dataset)
+        assert not (dataset.parent / "Dataset001_Hemorrhage").exists()
+
+    def test_no_such_folder(self, tmp_path: Path) -> None:
+        self.refused(tmp_path / "nowhere" / "x", r"data: got .*nowhere.* without data/")
+
+    def test_no_labels(self, dataset: Path) -> None:
+        for path in (dataset / "label").iterdir():
+            path.unlink()
+        self.refused(dataset, "001.nii.gz, 002.nii.gz.* in one of data/ and label/ only")
+
+    def test_missing_label(self, dataset: Path, label: Path) -> None:
+        label.unlink()
+        self.refused(dataset, "002.nii.gz in one of data/ and label/ only")
+
+    def test_empty_folders(self, tmp_path: Path) -> None:
+        for part in ("data", "label"):
+            (tmp_path / "x" / part).mkdir(parents=True)
+        self.refused(tmp_path / "x", r"without any \.nii\.gz file")
+
+    def test_too_few_cases(self, dataset: Path) -> None:
+        with pytest.raises(ValueError, match="4 cases .* more than the 4 to hold out"):
+            convert.split_cases(dataset, 4)
+
+    def test_truncated(self, dataset: Path, image: Path) -> None:
+        content = image.read_bytes()
+        image.write_bytes(content[: len(content) // 2])
+        self.refused(dataset, "002: image .* is unreadable")
+
+    def test_empty_file(self, dataset: Path, label: Path) -> None:
+        label.write_bytes(b"")
+        self.refused(dataset, "002: label .* is unreadable")
+
+    def test_other_shape(self, dataset: Path, label: Path) -> None:
+        save(label, np.zeros((12, 10, 5), np.uint8))
+        self.refused(dataset, r"002: the image has shape \(12, 10, 4\), the label \(12, 10, 5\)")
+
+    def test_other_header(self, dataset: Path, label: Path) -> None:
+        save(label, np.zeros((12, 10, 4), np.uint8), np.diag([0.5, 0.5, 4.0, 1.0]))
+        self.refused(dataset, "002: the headers of image and label disagree")
+
+    def test_other_labels(self, dataset: Path, label: Path) -> None:
+        save(label, np.full((12, 10, 4), 3, np.uint8))
+        self.refused(dataset, r"002: the label has values \[3\] other than 0 and 1")
+
+    def test_nan(self, dataset: Path, image: Path) -> None:
+        save(image, np.full((12, 10, 4), np.nan, np.float32))
+        self.refused(dataset, "002: the image has NaN")
+
+    def test_two_dimensions(self, dataset: Path, image: Path) -> None:
+        save(image, np.zeros((12, 10), np.float32))
+        self.refused(dataset, "002: the image has 2 axes, not 3")
+
+    def test_all_faults_at_once(self, dataset: Path, image: Path) -> None:
+        image.write_bytes(b"")
+        (dataset / "data" / "004.nii.gz").write_bytes(b"")
+        self.refused(dataset, "002: .*; 004: ")

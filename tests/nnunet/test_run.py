@@ -1,0 +1,53 @@
+"""The folder of a run: settings, markers, logs."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from surfloss.nnunet.presets import DICE_CE_2D, DICE_CE_3D, PAPER, TINY
+from surfloss.nnunet.run import Run, fold_seed
+
+
+def test_a_job_is_finished_only_after_its_block(tmp_path: Path) -> None:
+    run = Run(tmp_path, TINY)
+    with run.job("predict/a"):
+        assert not run.finished("predict/a")
+        print("said inside")
+    assert run.finished("predict/a")
+    assert (tmp_path / "logs" / "predict_a.log").read_text() == "said inside\n"
+    assert set(run.seconds()) == {"predict/a"}
+
+
+def test_a_failed_job_is_not_finished(tmp_path: Path) -> None:
+    run = Run(tmp_path, TINY)
+    with pytest.raises(OSError, match="disk"), run.job("plan"):
+        raise OSError("disk")
+    assert not run.finished("plan")
+    assert not run.finished("pla")
+
+
+def test_a_run_is_found_again(tmp_path: Path) -> None:
+    with Run(tmp_path, TINY).job("prepare"):
+        pass
+    assert Run(tmp_path, TINY).finished("prepare")
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    Run(tmp_path, TINY)
+    other = dataclasses.replace(TINY, epochs=3, folds=4)
+    with pytest.raises(ValueError, match=r"out: got .*a run with other settings \(epochs, folds\)"):
+        Run(tmp_path, other)
+    assert json.loads((tmp_path / "run.json").read_text())["epochs"] == TINY.epochs
+
+
+def test_the_paper_needs_data(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="data: got no folder"):
+        Run(tmp_path, PAPER)
+
+
+def test_a_seed_depends_on_the_training_alone() -> None:
+    seeds = {fold_seed(TINY, model, fold) for model in (DICE_CE_2D, DICE_CE_3D) for fold in range(2)}
+    assert len(seeds) == 4
+    assert fold_seed(TINY, DICE_CE_2D, 1) == fold_seed(dataclasses.replace(TINY, epochs=1), DICE_CE_2D, 1)
