@@ -4,6 +4,7 @@ import typer
 
 from surfloss.cli.evaluate import evaluate
 from surfloss.cli.info import info
+from surfloss.cli.phantom import phantom
 from surfloss.cli.reproduce import reproduce
 
 app = typer.Typer(
@@ -15,4 +16,5 @@ app = typer.Typer(
 )
 app.command()(info)
 app.command()(evaluate)
+app.command()(phantom)
 app.command()(reproduce)

@@ -1,0 +1,98 @@
+"""`surfloss phantom`: a synthetic dataset of head CTs with hemorrhage."""
+
+import importlib.util
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+def phantom(
+    out: Annotated[Path, typer.Option(help="New folder, or one where the same dataset was begun.")],
+    cases: Annotated[int, typer.Option(help="How many cases.")] = 16,
+    size: Annotated[str, typer.Option(help="Slices,rows,columns.")] = "16,64,64",
+    seed: Annotated[int, typer.Option(help="Of the dataset; case 7 is the same however many there are.")] = 0,
+    spacing: Annotated[
+        str | None, typer.Option(help="mm along z,y,x; without it 150 x 215 x 215 mm whatever the size.")
+    ] = None,
+    preview: Annotated[Path | None, typer.Option(help="Picture of the first cases to draw (PNG).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
+) -> None:
+    """Write synthetic head CTs with hemorrhage as NIfTI, in the layout of INSTANCE2022 (data/ and label/).
+
+    The challenge's own size is 30,512,512 (5 x 0.42 x 0.42 mm). Whole cases that are already there are kept.
+    """
+    from surfloss.phantom import contact_sheet, write_dataset
+
+    if preview is not None and importlib.util.find_spec("matplotlib") is None:
+        _stop("preview: got no matplotlib, wanted it installed: pip install 'surfloss[nnunet]'")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        mm = None if spacing is None else _numbers("spacing", spacing, float)
+        with Progress(*columns, console=Console(stderr=True)) as display:
+
+            def advance(_: str) -> None:
+                task = display.task_ids[0] if display.task_ids else display.add_task("phantom", total=cases)
+                display.advance(task)
+
+            names = write_dataset(out, cases, _numbers("size", size, int), seed, spacing=mm, on_case=advance)
+        if preview is not None:
+            contact_sheet(out, preview)
+    except (ValueError, OSError) as error:
+        _stop(str(error))
+    _print(summarize(out, names), as_json)
+
+
+def summarize(out: Path, names: list[str]) -> dict[str, Any]:
+    """What the label files hold, as one JSON-ready dictionary; lesions touch by faces, edges or corners."""
+    import nibabel as nib
+    import numpy as np
+    from scipy import ndimage
+
+    rows = []
+    for name in names:
+        file = nib.load(out / "label" / f"{name}.nii.gz")
+        labels, _ = ndimage.label(np.asanyarray(file.dataobj), np.ones((3, 3, 3)))
+        voxel_ml = math.prod(float(mm) for mm in file.header.get_zooms()) / 1000
+        lesions = sorted((np.bincount(labels.ravel())[1:] * voxel_ml).tolist(), reverse=True)
+        rows.append({"case": name, "volume_ml": sum(lesions), "lesions_ml": lesions})
+    return {
+        "folder": str(out),
+        "size": list(file.shape[::-1]),
+        "spacing": [float(mm) for mm in file.header.get_zooms()[::-1]],
+        "voxel_ml": voxel_ml,
+        "cases": rows,
+    }
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], float]) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        noun = "whole numbers" if kind is int else "numbers"
+        raise ValueError(f"{option}: got {text!r}, wanted three {noun} z,y,x with commas between") from None
+
+
+def _print(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    console = Console()
+    shape, mm = (" x ".join(f"{v:g}" for v in summary[key]) for key in ("size", "spacing"))
+    table = Table("case", "bleeds", "ml", "each, ml", title=f"{shape} voxels of {mm} mm (z, y, x)")
+    for row in summary["cases"]:
+        each = ", ".join(f"{v:.2f}" for v in row["lesions_ml"])
+        table.add_row(row["case"], str(len(row["lesions_ml"])), f"{row['volume_ml']:.2f}", each)
+    console.print(table)
+    console.print(f"Written to {summary['folder']}", soft_wrap=True)
+
+
+def _stop(message: str) -> NoReturn:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(2)

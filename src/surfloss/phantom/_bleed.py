@@ -1,0 +1,137 @@
+"""Hemorrhages: how large, where, and of what shape."""
+
+import math
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+
+from surfloss.phantom._field import Array, Point, Smooth, Triple, cover, rotation
+from surfloss.phantom._head import Head
+
+
+@dataclass(frozen=True)
+class Bleed:
+    """One hemorrhage. `center` is in scanner coordinates (x, y, z), lengths are in mm."""
+
+    center: Triple
+    radius: float  # of the ball of the same volume
+    turn: list[list[float]]
+    stretch: Triple
+    rough: Smooth
+    hu: float
+    blur: float
+    edema: float
+    breach: float  # how much farther it spreads within the ventricles
+    level: float = 0.0  # of the shape function, so that it holds the drawn volume
+
+    def shape(self, head: Head, p: Point, z: float, y: Array, x: Array, rough: Array) -> Array:
+        """Roughened ellipsoid on a plane: in mm, growing outwards, about 0 at the surface."""
+        u, v, w = x - self.center[0], (y - self.center[1])[:, None], z - self.center[2]
+        a, b, c = ((r[0] * u + r[1] * v + r[2] * w) / s for r, s in zip(self.turn, self.stretch, strict=True))
+        shape: Array = np.sqrt(a * a + b * b + c * c)
+        shape += 0.3 * self.radius * rough - self.radius - self.level
+        if self.breach:
+            shape -= self.breach * cover(head.ventricles(p) + 1, 3)
+        return shape
+
+    @property
+    def reach(self) -> float:
+        """Nothing of the bleed lies farther than this from its center along any axis."""
+        return 2.4 * self.radius + 3
+
+    def window(self, z: float, y: Array, x: Array, margin: float) -> tuple[slice, slice] | None:
+        """Rows and columns of a plane that the bleed or its edema may touch; None where there are none."""
+        far = self.reach + self.edema + margin
+        rows = np.flatnonzero(np.abs(y - self.center[1]) < far)
+        columns = np.flatnonzero(np.abs(x - self.center[0]) < far)
+        if abs(z - self.center[2]) >= far or rows.size == 0 or columns.size == 0:
+            return None
+        return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+    def displaced(self, head: Head, p: Point) -> Point:
+        """Where the tissue now at p was before the bleed pushed it outwards."""
+        a, b, c = (np.array([v], np.float32) for v in self.center)
+        x, y, z = (v - at for v, at in zip(p, head.frame(c, b, a), strict=True))
+        near = np.maximum(1 - (x * x + y * y + z * z) / (3.2 * self.radius) ** 2, 0)
+        pull = 0.3 * near * near
+        return p[0] - pull * x, p[1] - pull * y, p[2] - pull * z
+
+
+def draw_volumes(seed: int, case: int) -> list[float]:
+    """Log-normal volumes in ml: the main bleed (median 12) and zero to four more (median 1).
+
+    The main bleeds' quantiles follow a golden-ratio sequence over the cases, so that a handful of cases
+    already holds small and large ones.
+    """
+    start = float(np.random.default_rng([seed]).random())
+    rng = np.random.default_rng([seed, case, 2])
+    quantile = (start + case * (math.sqrt(5) - 1) / 2) % 1
+    main = 12 * math.exp(1.25 * NormalDist().inv_cdf(min(max(quantile, 0.005), 0.995)))
+    more = [math.exp(1.4 * float(rng.standard_normal())) for _ in range(min(int(rng.geometric(0.5)) - 1, 4))]
+    return [round(min(max(v, 0.03), 110), 4) for v in (main, *more)]
+
+
+def draw_bleeds(head: Head, half: Triple, seed: int, case: int) -> list[Bleed]:
+    """The bleeds of a case, within the field of view of half sizes `half` (x, y, z) in mm."""
+    volumes = draw_volumes(seed, case)
+    return [
+        _draw(np.random.default_rng([seed, case, 3, k]), head, half, v * 1000) for k, v in enumerate(volumes)
+    ]
+
+
+def _draw(rng: np.random.Generator, head: Head, half: Triple, volume: float) -> Bleed:
+    radius = round((volume * 0.75 / math.pi) ** (1 / 3), 4)
+    turn = rotation(*(float(v) for v in rng.uniform(-math.pi, math.pi, 3)))
+    a, b, c = (float(v) for v in rng.uniform(0.7, 1.4, 3))
+    bleed = Bleed(
+        center=_draw_center(rng, head, half, radius),
+        radius=radius,
+        turn=turn,
+        stretch=(a, b, c),
+        rough=Smooth(rng, round(max(radius * 0.5, 2.0), 4)),
+        hu=float(rng.uniform(58, 74)),
+        blur=float(rng.uniform(3, 7)) if rng.random() < 0.3 else 0.8,
+        edema=float(rng.uniform(1.5, 3 + 0.35 * radius)) if rng.random() < 0.6 else 0.0,
+        breach=0.8 * radius if rng.random() < 0.35 else 0.0,
+    )
+    return replace(bleed, level=_level(bleed, head, volume))
+
+
+def _level(bleed: Bleed, head: Head, volume: float) -> float:
+    """The level set that holds the drawn volume, counted on a small grid around the center."""
+    n, reach = 25, bleed.reach
+    steps = ((np.arange(n) / (n - 1) * 2 - 1) * reach).astype(np.float32)
+    x, y, z = (steps + np.float32(c) for c in bleed.center)
+    values = []
+    for height in z:
+        p = head.frame(height.reshape(1, 1), y[:, None], x)
+        values.append(
+            bleed.shape(head, p, float(height), y, x, bleed.rough.plane(float(height), y, x))[
+                head.cranium(p) < -2.5
+            ]
+        )
+    inside = np.sort(np.concatenate(values))
+    count = int(volume / (2 * reach / (n - 1)) ** 3)
+    return float(inside[min(count, inside.size - 1)])
+
+
+def _draw_center(rng: np.random.Generator, head: Head, half: Triple, radius: float) -> Triple:
+    """A place deep enough in the brain and within the field of view."""
+    for _ in range(100):
+        place, spread = ((26.0, 0.0, 5.0), (4.0, 8.0, 6.0))  # basal ganglia
+        region = rng.random()
+        if region > 0.9:  # cerebellum
+            place, spread = (22.0, 48.0, -38.0), (7.0, 6.0, 5.0)
+        elif region > 0.55:  # lobes
+            place, spread = (33.0, 0.0, 22.0), (9.0, 32.0, 14.0)
+        elif region > 0.42:  # thalamus
+            place, spread = (12.0, 14.0, 6.0), (3.0, 4.0, 3.0)
+        x, y, z = (float(v) for v in rng.normal(place, spread))
+        center = head.scanner((x if rng.random() < 0.5 else -x, y, z))
+        if all(abs(c) < 0.9 * h for c, h in zip(center, half, strict=True)):
+            at = head.frame(*(np.array([c], np.float32) for c in center[::-1]))
+            if head.cranium(at)[0] < -max(6, 0.6 * radius):
+                a, b, c = (round(v, 4) for v in center)
+                return a, b, c
+    return 0.0, 0.0, 0.0  # a field of view that sees none of these places: its middle is brain
