@@ -22,17 +22,16 @@ def binary(argument: str, value: Mask) -> BoolArray:
         TypeError: if it is neither an array nor a tensor.
         ValueError: if it is not 2-D or 3-D, or holds values other than 0 and 1.
     """
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, (np.ndarray, Tensor)):
         fail(argument, type(value).__name__, "a NumPy array or a torch.Tensor", TypeError)
     if value.ndim not in (2, 3):
-        fail(argument, f"shape {value.shape}", "a 2-D or 3-D mask without batch or channel axes")
-    mask: BoolArray = value.astype(bool, copy=False)
-    if value.dtype != bool and not np.array_equal(mask, value):
-        others = np.unique(value[mask != value])
-        fail(argument, f"values {others[:5].tolist()}", "a binary mask of 0 and 1")
-    return mask
+        fail(argument, f"shape {tuple(value.shape)}", "a 2-D or 3-D mask without batch or channel axes")
+    mask: Any = value != 0  # on the tensor's device, so that at most a byte a voxel is copied
+    if not bool((mask == value).all()):
+        others = value[mask != value].reshape(-1)[:1000].tolist()
+        fail(argument, f"values {list(dict.fromkeys(others))[:5]}", "a binary mask of 0 and 1")
+    voxels: BoolArray = mask.cpu().numpy() if isinstance(mask, Tensor) else mask
+    return voxels
 
 
 def pair(prediction: Mask, target: Mask) -> tuple[BoolArray, BoolArray]:

@@ -79,9 +79,10 @@ def per_lesion(
         fail("connectivity", connectivity, f"one of {choices} in {dims}-D")
     box = _masks.bounding_box(masks[0] | masks[1])
     p, t = (_components(mask[box], reach) for mask in masks)
-    p_sizes, t_sizes = np.bincount(p.ravel()), np.bincount(t.ravel())
+    p_sizes, t_sizes = (np.bincount(labels.ravel(), minlength=1) for labels in (p, t))
     both = (p > 0) & (t > 0)
-    pairs, shared = np.unique(np.stack([t[both], p[both]]), axis=1, return_counts=True)
+    numbers, shared = np.unique(t[both] * np.int64(len(p_sizes)) + p[both], return_counts=True)
+    pairs = np.divmod(numbers, len(p_sizes))
     volume = float(np.prod(steps)) / 1000 if dims == 3 else None
 
     def component(label: int, sizes: npt.NDArray[np.intp]) -> tuple[int, int, float | None]:

@@ -28,7 +28,7 @@ def dice(prediction: Mask, target: Mask, *, spacing: SpacingLike = None) -> floa
     """
     p, t = _masks.pair(prediction, target)
     _masks.steps(spacing, p.ndim)
-    shared, total = np.count_nonzero(p & t), np.count_nonzero(p) + np.count_nonzero(t)
+    shared, total = int(np.count_nonzero(p & t)), int(np.count_nonzero(p) + np.count_nonzero(t))
     return (2 * shared + _SMOOTH) / (total + _SMOOTH)
 
 
@@ -59,8 +59,8 @@ def boundary_iou(
         fail("width", width, "a positive finite distance in mm")
     box = _masks.bounding_box(masks[0] | masks[1])
     p, t = (_boundary_region(mask[box], steps, width) for mask in masks)
-    union = np.count_nonzero(p | t)
-    return np.count_nonzero(p & t) / union if union else math.nan
+    shared, union = int(np.count_nonzero(p & t)), int(np.count_nonzero(p | t))
+    return shared / union if union else math.nan
 
 
 def _boundary_region(mask: BoolArray, steps: FloatArray, width: float) -> BoolArray:

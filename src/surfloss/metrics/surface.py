@@ -76,14 +76,13 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing: SpacingLike = 
     box = _masks.bounding_box(masks[0] | masks[1])
     codes = np.stack([neighborhood_codes(mask[box]) for mask in masks])
     borders = (codes != 0) & (codes != (1 << 2 ** len(box)) - 1)
-    sizes = element_sizes(steps)[codes[borders]] if borders.any() else np.empty(0)
-    split = np.count_nonzero(borders[0])
-    sides = (sizes[:split], sizes[split:])
-    prediction_to_target, target_to_prediction = _distances(borders, steps)
-    return SurfaceDistances(
-        *_sorted(prediction_to_target, sides[0]),
-        *_sorted(target_to_prediction, sides[1]),
-    )
+    sizes = element_sizes(steps)
+    sides = []
+    for distances, code, border in zip(_distances(borders, steps), codes, borders, strict=True):
+        size = sizes[code[border]]
+        order = np.lexsort((size, distances))
+        sides += [distances[order], size[order]]
+    return SurfaceDistances(*sides)
 
 
 def _distances(borders: BoolArray, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -102,11 +101,6 @@ def _distances(borders: BoolArray, steps: FloatArray) -> tuple[FloatArray, Float
         offsets = (nearest[there][:, borders[here]] - points) * steps[:, None]
         found.append(np.sqrt((offsets**2).sum(0)))
     return found[0], found[1]
-
-
-def _sorted(distances: FloatArray, sizes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    order = np.lexsort((sizes, distances))
-    return distances[order], sizes[order]
 
 
 def _percentile(distances: FloatArray, sizes: FloatArray, percentile: float) -> float:

@@ -42,8 +42,8 @@ def relative_volume_difference(prediction: Mask, target: Mask, *, spacing: Spaci
     """
     p, t = _masks.pair(prediction, target)
     _masks.steps(spacing, p.ndim)
-    wanted = np.count_nonzero(t)
-    return abs(np.count_nonzero(p) - wanted) / wanted if wanted else math.nan
+    got, wanted = int(np.count_nonzero(p)), int(np.count_nonzero(t))
+    return abs(got - wanted) / wanted if wanted else math.nan
 
 
 def abc2_volume_ml(
@@ -77,15 +77,15 @@ def abc2_volume_ml(
         fail("slice_axis", slice_axis, "an axis of the mask, 0 to 2")
     steps = _masks.steps(spacing, 3)
     thickness, in_plane = steps[slice_axis], np.delete(steps, slice_axis)
-    labels, _ = ndimage.label(np.moveaxis(voxels, slice_axis, 0), structure=np.ones((3, 3, 3)))
+    labels, count = ndimage.label(np.moveaxis(voxels, slice_axis, 0), structure=np.ones((3, 3, 3)))
     total = 0.0
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+    for label, box in enumerate(ndimage.find_objects(labels) if count else (), start=1):
         lesion = labels[box] == label
         areas = lesion.sum(axis=(1, 2))
         a, b = _diameters(lesion[areas.argmax()], in_plane)
         share = areas / areas.max()
         weights = np.where(share > 0.75, 1, np.where(share >= 0.25, 0.5, 0)) if slice_weights else share > 0
-        total += a * b * thickness * float(weights.sum()) / 2
+        total += a * b * float(thickness * weights.sum()) / 2
     return total / 1000
 
 
@@ -101,7 +101,10 @@ def _diameters(area: BoolArray, steps: FloatArray) -> tuple[float, float]:
     from scipy.spatial import ConvexHull
 
     sides = np.array([(-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])
-    points = ((np.argwhere(area)[:, None] + sides) * steps).reshape(-1, 2)
+    rows = np.flatnonzero(area.any(axis=1))  # the hull is that of the rows' ends
+    ends = np.concatenate([area[rows].argmax(axis=1), area.shape[1] - 1 - area[rows, ::-1].argmax(axis=1)])
+    centers = np.stack([np.tile(rows, 2), ends], axis=1)
+    points = ((centers[:, None] + sides) * steps).reshape(-1, 2)
     hull = cast(FloatArray, points[ConvexHull(points).vertices])  # counterclockwise
     apart = np.linalg.norm(hull[:, None] - hull, axis=-1)
     first, last = sorted(np.unravel_index(apart.argmax(), apart.shape))

@@ -1,0 +1,1 @@
+"""Tests of the metrics, and the outside answers that they are held against."""

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis.extra import numpy as hnp
+
+from surfloss import metrics
+
+
+def drawn(*rows):
+    """A 2-D mask from strings: a letter or # is foreground."""
+    return np.array([[character != "." for character in row] for row in rows])
+
+
+TARGET = drawn(
+    "aa....bb..",
+    "aa....bb..",
+    "..........",
+    "cc........",
+    "cc.......d",
+)
+PREDICTION = drawn(
+    ".#....#...",
+    ".#....#...",
+    "......##..",
+    "....##....",
+    ".........#",
+)
+
+
+def test_lesions_are_matched_by_overlap():
+    report = metrics.per_lesion(PREDICTION, TARGET)
+    assert [lesion.voxels for lesion in report.lesions] == [4, 4, 4, 1]
+    assert [lesion.detected for lesion in report.lesions] == [True, True, False, True]
+    assert [lesion.dice for lesion in report.lesions] == [2 * 2 / 6, 2 * 2 / 10, 0, 1]
+    assert report.detected == 3
+    # The two pixels in the fourth row touch those under lesion b at a corner.
+    assert [len(lesion.matched) for lesion in report.lesions] == [1, 1, 0, 1]
+    assert report.false_positives == ()
+
+
+def test_connectivity_decides_what_is_one_component():
+    report = metrics.per_lesion(PREDICTION, TARGET, connectivity=4)
+    assert [lesion.dice for lesion in report.lesions] == [2 * 2 / 6, 2 * 2 / 8, 0, 1]
+    (false,) = report.false_positives
+    assert (false.voxels, false.volume_ml) == (2, None)
+    corners = np.zeros((2, 2, 2), bool)
+    corners[0, 0, 0] = corners[1, 1, 1] = True
+    edges = np.zeros((2, 2, 2), bool)
+    edges[0, 0, 0] = edges[0, 1, 1] = True
+    for mask, counts in ((corners, {6: 2, 18: 2, 26: 1}), (edges, {6: 2, 18: 1, 26: 1})):
+        for connectivity, count in counts.items():
+            assert len(metrics.per_lesion(mask, mask, connectivity=connectivity).lesions) == count
+    with pytest.raises(ValueError, match="connectivity: got 8, wanted one of 6, 18, 26 in 3-D"):
+        metrics.per_lesion(corners, corners, connectivity=8)
+
+
+def test_one_prediction_may_match_several_lesions_and_the_other_way_round():
+    two, one = drawn("##.##"), drawn("#####")
+    first, second = metrics.per_lesion(one, two).lesions
+    assert first.matched == second.matched == (1,)
+    assert first.dice == 2 * 2 / 7
+    (lesion,) = metrics.per_lesion(two, one).lesions
+    assert lesion.matched == (1, 2)
+    assert lesion.dice == 2 * 4 / 9
+
+
+def test_volumes_are_in_ml():
+    mask = torch.zeros(4, 5, 6)
+    mask[1, 1, 1:4] = 1
+    report = metrics.per_lesion(torch.zeros(4, 5, 6), mask, spacing=(5, 0.5, 0.4))
+    (lesion,) = report.lesions
+    assert lesion.volume_ml == pytest.approx(3 * 1.0 / 1000)
+    assert lesion == metrics.Lesion(label=1, voxels=3, volume_ml=lesion.volume_ml, matched=(), dice=0.0)
+
+
+@given(hnp.arrays(bool, (2, 3, 4, 5)))
+def test_every_voxel_is_accounted_for(masks):
+    prediction, target = masks
+    report = metrics.per_lesion(prediction, target)
+    assert sum(lesion.voxels for lesion in report.lesions) == target.sum()
+    matched = {label for lesion in report.lesions for label in lesion.matched}
+    false = {component.label for component in report.false_positives}
+    assert not matched & false
+    turned = metrics.per_lesion(target, prediction)
+    assert matched | false == {lesion.label for lesion in turned.lesions}
+    assert matched == {lesion.label for lesion in turned.lesions if lesion.detected}
+    for lesion in report.lesions:
+        assert lesion.detected == (lesion.dice > 0)
+        assert all(lesion.label in turned.lesions[label - 1].matched for label in lesion.matched)
