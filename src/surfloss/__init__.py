@@ -1,14 +1,31 @@
 """Surface losses, exact Euclidean distance transforms and surface metrics for 3-D segmentation."""
 
-from surfloss import ndimage
+from surfloss import functional, metrics, ndimage, schedules
 from surfloss.edt import distance_transform_edt, signed_distance, two_sided_edt
+from surfloss.losses import (
+    CompoundLoss,
+    ContourLoss,
+    DiceCELoss,
+    GradientRatioMonitor,
+    HausdorffDTLoss,
+    LogHausdorffDTLoss,
+)
 from surfloss.ops._select import available_backends, use_backend
 
 __version__ = "0.1.0"
 __all__ = [
+    "CompoundLoss",
+    "ContourLoss",
+    "DiceCELoss",
+    "GradientRatioMonitor",
+    "HausdorffDTLoss",
+    "LogHausdorffDTLoss",
     "available_backends",
     "distance_transform_edt",
+    "functional",
+    "metrics",
     "ndimage",
+    "schedules",
     "signed_distance",
     "two_sided_edt",
     "use_backend",

@@ -5,7 +5,7 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -33,7 +33,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     console.print(backends)
 
 
-def gather() -> dict[str, object]:
+def gather() -> dict[str, Any]:
     """The facts as one JSON-ready dictionary."""
     import torch
 

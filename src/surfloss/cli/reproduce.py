@@ -1,14 +1,20 @@
 """`surfloss reproduce`: the paper's experiment, from the data to the report."""
 
+from __future__ import annotations
+
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from surfloss.nnunet.run import Run
 
 _STAGES = "prepare, plan, train, predict, ensemble, evaluate, report"
 
@@ -54,13 +60,13 @@ def reproduce(
         _print_tables(run, as_json)
 
 
-def _print_tables(run: "Run", as_json: bool) -> None:  # noqa: F821
+def _print_tables(run: Run, as_json: bool) -> None:
     from surfloss.nnunet.report import METRICS, tables
 
     page = run.report / "report.html"
     if as_json:
-        rows = {title: [vars(row) for row in rows] for title, rows in tables(run).items()}
-        typer.echo(json.dumps({"report": str(page), "tables": rows}, indent=2))
+        as_dicts = {title: [asdict(row) for row in rows] for title, rows in tables(run).items()}
+        typer.echo(json.dumps({"report": str(page), "tables": as_dicts}, indent=2))
         return
     console = Console()
     for title, rows in tables(run).items():

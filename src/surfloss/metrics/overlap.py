@@ -35,7 +35,7 @@ def dice(prediction: Mask, target: Mask, *, spacing: SpacingLike = None) -> floa
 def boundary_iou(
     prediction: Mask, target: Mask, *, spacing: SpacingLike = None, width: float | None = None
 ) -> float:
-    """Intersection over union of the two inner boundary regions (Cheng et al. 2021, "Boundary IoU", eq. 1).
+    """Intersection over union of the two inner boundary regions (Cheng et al. 2021, "Boundary IoU").
 
     The region of a mask holds its voxels at most `width` from the nearest voxel outside; what lies outside
     the image is outside the mask. Distances are Euclidean, in mm, where the authors' code erodes by pixels.

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from surfloss.phantom._field import Array, Point, Smooth, Triple, cover, rotation
+from surfloss.phantom._field import Array, Point, Smooth, Triple, cover, rotation, uniform
 from surfloss.phantom._head import Head
 
 
@@ -82,17 +82,15 @@ def draw_bleeds(head: Head, half: Triple, seed: int, case: int) -> list[Bleed]:
 
 def _draw(rng: np.random.Generator, head: Head, half: Triple, volume: float) -> Bleed:
     radius = round((volume * 0.75 / math.pi) ** (1 / 3), 4)
-    turn = rotation(*(float(v) for v in rng.uniform(-math.pi, math.pi, 3)))
-    a, b, c = (float(v) for v in rng.uniform(0.7, 1.4, 3))
     bleed = Bleed(
         center=_draw_center(rng, head, half, radius),
         radius=radius,
-        turn=turn,
-        stretch=(a, b, c),
+        turn=rotation(*(uniform(rng, -math.pi, math.pi) for _ in range(3))),
+        stretch=(uniform(rng, 0.7, 1.4), uniform(rng, 0.7, 1.4), uniform(rng, 0.7, 1.4)),
         rough=Smooth(rng, round(max(radius * 0.5, 2.0), 4)),
-        hu=float(rng.uniform(58, 74)),
-        blur=float(rng.uniform(3, 7)) if rng.random() < 0.3 else 0.8,
-        edema=float(rng.uniform(1.5, 3 + 0.35 * radius)) if rng.random() < 0.6 else 0.0,
+        hu=uniform(rng, 60, 78),
+        blur=uniform(rng, 3, 7) if rng.random() < 0.3 else 0.8,
+        edema=uniform(rng, 1.5, 3 + 0.35 * radius) if rng.random() < 0.6 else 0.0,
         breach=0.8 * radius if rng.random() < 0.35 else 0.0,
     )
     return replace(bleed, level=_level(bleed, head, volume))

@@ -49,6 +49,11 @@ def paint(hu: Array, value: float | Array, covered: Array) -> None:
     hu += (value - hu) * covered
 
 
+def uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A scalar of the drawing; rounded, since compilers may fuse the multiplication and addition in it."""
+    return round(float(rng.uniform(low, high)), 6)
+
+
 def rotation(about_z: float, about_y: float, about_x: float) -> list[list[float]]:
     """Rotation matrix from radians; rounded, since the last bit of sin and cos differs between machines."""
     (cz, sz), (cy, sy), (cx, sx) = ((math.cos(a), math.sin(a)) for a in (about_z, about_y, about_x))

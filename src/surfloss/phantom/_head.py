@@ -18,6 +18,7 @@ from surfloss.phantom._field import (
     ellipsoid,
     paint,
     rotation,
+    uniform,
     union,
 )
 
@@ -32,10 +33,10 @@ class Head:
     def __init__(self, rng: np.random.Generator) -> None:
         tilt = [math.radians(float(v)) for v in np.clip(rng.normal(0, (5, 3, 4)), -12, 12)]
         self.rotation = rotation(*tilt)
-        self.shift = [float(v) for v in rng.uniform((-5, -4, -6), (5, 6, 1))]
-        self.scale = [float(v) for v in rng.uniform((0.95, 0.94, 0.97), (1.05, 1.04, 1.04))]
-        self.noise_hu = float(rng.uniform(4, 6))
-        self.atrophy = float(rng.beta(1.5, 1.8))
+        self.shift = uniform(rng, -5, 5), uniform(rng, -4, 6), uniform(rng, -6, 1)
+        self.scale = uniform(rng, 0.95, 1.05), uniform(rng, 0.94, 1.04), uniform(rng, 0.97, 1.04)
+        self.noise_hu = uniform(rng, 4, 6)
+        self.atrophy = round(float(rng.beta(1.5, 1.8)), 6)
         self.calcified = rng.random(3) < (0.6, 0.6, 0.3)  # choroid plexus, pineal gland, falx
         self.broad = Smooth(rng, 32)
         self.mottle = Smooth(rng, 3)

@@ -1,0 +1,161 @@
+"""Contour losses from pooled probabilities.
+
+El Jurdi, Petitjean, Honeine, Cheplygina & Abdallah, "A Surprisingly Effective Perimeter-based Loss for
+Medical Image Segmentation", MIDL 2021: the contour of x is what a dilation adds back to an erosion,
+
+    C(x) = relu(maxpool(minpool(x)) - minpool(x)),    minpool(x) = -maxpool(-x).
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from surfloss._check import fail
+from surfloss.losses._prepare import Activation, check_options, prepare, reduced
+
+MODES = ("map", "length")
+_MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
+
+
+def contour_map(x: Tensor, kernel_size: int | tuple[int, ...] = 3) -> Tensor:
+    """The inner contour of a mask or a probability map, C(x) above.
+
+    Args:
+        x: `(batch, channels, *spatial)`, 2-D or 3-D, floating.
+        kernel_size: of the pooling, odd; a number, or one for each spatial axis: `(1, 3, 3)` takes every
+            slice of a volume for itself. Outside the volume nothing is pooled.
+
+    Returns:
+        The input's shape and dtype, in [0, 1] for x in [0, 1].
+    """
+    kernel = _kernel(kernel_size, x.ndim - 2)
+    eroded = -_max_pool(-x, kernel)
+    return F.relu(_max_pool(eroded, kernel) - eroded)
+
+
+def contour_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    mode: str = "map",
+    kernel_size: int | tuple[int, ...] = 3,
+    include_background: bool = False,
+    to_onehot_y: bool = False,
+    sigmoid: bool = False,
+    softmax: bool = False,
+    other_act: Activation | None = None,
+    reduction: str = "mean",
+    batch: bool = False,
+    ignore_index: int | None = None,
+    validate: bool | None = None,
+) -> Tensor:
+    """Squared difference of two contours, in voxels.
+
+    `mode="map"` is mean((C(p) - C(g))^2), as Sanner & Mukhopadhyay word it; `mode="length"` is
+    (sum C(p) - sum C(g))^2 / voxels, for each item and channel, as el Jurdi's published code computes it. An
+    empty or a full mask has no contour: C is 0.
+
+    Args:
+        input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
+            `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
+        target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
+        kernel_size: see `contour_map`.
+        include_background: whether channel 0 counts; a single channel always does.
+        reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
+        batch: average over the batch before the reduction.
+        ignore_index: label of voxels without error and gradient; pooling sees background there in both.
+        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
+
+    Raises:
+        TypeError, ValueError: on an argument of another form.
+    """
+    check_options(sigmoid, softmax, other_act, reduction)
+    _check_contour_options(mode, kernel_size)
+    prediction, target, ignore = prepare(
+        input,
+        target,
+        include_background=include_background,
+        to_onehot_y=to_onehot_y,
+        sigmoid=sigmoid,
+        softmax=softmax,
+        other_act=other_act,
+        ignore_index=ignore_index,
+        validate=validate,
+    )
+    if ignore is not None:
+        prediction = torch.where(ignore, target, prediction)
+    difference = contour_map(prediction, kernel_size) - contour_map(target, kernel_size)
+    if ignore is not None:
+        difference = difference.masked_fill(ignore, 0)
+    difference = difference.flatten(2)
+    if mode == "map":
+        values = difference.square().mean(2)
+    else:
+        values = difference.sum(2).square() / max(1, difference.shape[2])
+    return reduced(values, reduction, batch, prediction.ndim - 2)
+
+
+class ContourLoss(nn.Module):
+    """`functional.contour_loss` as a module; the arguments are those of the function."""
+
+    def __init__(
+        self,
+        mode: str = "map",
+        kernel_size: int | tuple[int, ...] = 3,
+        include_background: bool = False,
+        to_onehot_y: bool = False,
+        sigmoid: bool = False,
+        softmax: bool = False,
+        other_act: Activation | None = None,
+        reduction: str = "mean",
+        batch: bool = False,
+        *,
+        ignore_index: int | None = None,
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__()
+        check_options(sigmoid, softmax, other_act, reduction)
+        _check_contour_options(mode, kernel_size)
+        self.options = {
+            "mode": mode,
+            "kernel_size": kernel_size,
+            "include_background": include_background,
+            "to_onehot_y": to_onehot_y,
+            "sigmoid": sigmoid,
+            "softmax": softmax,
+            "other_act": other_act,
+            "reduction": reduction,
+            "batch": batch,
+            "ignore_index": ignore_index,
+            "validate": validate,
+        }
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        options: dict[str, Any] = self.options
+        return contour_loss(input, target, **options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
+
+
+def _check_contour_options(mode: str, kernel_size: int | tuple[int, ...]) -> None:
+    if mode not in MODES:
+        fail("mode", repr(mode), f"one of {', '.join(MODES)}")
+    sizes = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+    if not all(isinstance(size, int) and size > 0 and size % 2 for size in sizes):
+        fail("kernel_size", kernel_size, "odd positive whole numbers")
+
+
+def _kernel(kernel_size: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+    kernel = (kernel_size,) * dims if isinstance(kernel_size, int) else tuple(kernel_size)
+    if len(kernel) != dims:
+        fail("kernel_size", kernel_size, f"one number, or {dims} for {dims}-D input")
+    return kernel
+
+
+def _max_pool(x: Tensor, kernel: tuple[int, ...]) -> Tensor:
+    padding = tuple(size // 2 for size in kernel)
+    pooled: Tensor = _MAX_POOL[len(kernel)](x, kernel, stride=1, padding=padding)
+    return pooled

@@ -1,0 +1,149 @@
+"""Dice + cross-entropy with the values of nnU-Net v2."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from surfloss import _check
+from surfloss._check import fail
+from surfloss.losses._prepare import check_labels, onehot, without_ignored
+
+
+def dice_ce_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    sigmoid: bool = False,
+    softmax: bool = True,
+    include_background: bool | None = None,
+    batch: bool = False,
+    smooth: float = 1e-5,
+    weight_dice: float = 1.0,
+    weight_ce: float = 1.0,
+    ignore_index: int | None = None,
+    ddp: bool = False,
+    validate: bool | None = None,
+) -> Tensor:
+    """weight_dice * (-Dice) + weight_ce * CE, equal to nnU-Net v2's `DC_and_CE_loss` (Isensee et al. 2021).
+
+    The soft Dice of a channel is (2 sum(p g) + smooth) / (sum(p) + sum(g) + smooth), the term its negative
+    mean (Drozdzal et al. 2016), so the total may be below 0. With `sigmoid` the channels are independent
+    and CE is binary: nnU-Net's `DC_and_BCE_loss`. An empty target with an empty prediction has Dice 1.
+
+    Args:
+        input: logits `(batch, channels, *spatial)`, 2-D or 3-D; float16 and bfloat16 are computed in float32.
+        target: labels `(batch, 1, *spatial)`, or channels of 0 and 1 in the input's shape.
+        sigmoid, softmax: exactly one of the two.
+        include_background: whether channel 0 counts in Dice; None for nnU-Net's choice: with `sigmoid` only.
+        batch: one Dice over the batch instead of one an item (nnU-Net's `batch_dice`).
+        smooth: added above and below the fraction.
+        ignore_index: label of voxels that count in neither term.
+        ddp: with `batch`, take the Dice over the batches of all processes.
+        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
+
+    Returns:
+        A scalar, float32 (float64 for such input).
+
+    Raises:
+        TypeError, ValueError: on an argument of another form.
+    """
+    _check_activation(sigmoid, softmax)
+    for name, value in (("input", input), ("target", target)):
+        _check.tensor(name, value)
+    _check.same_device("target", target, "input", input)
+    if not input.is_floating_point():
+        fail("input", f"dtype {input.dtype}", "floating logits", TypeError)
+    channels = input.shape[1]
+    if target.ndim != input.ndim or target.shape not in (
+        (input.shape[0], 1, *input.shape[2:]),
+        input.shape,
+    ):
+        wanted = f"labels {(input.shape[0], 1, *input.shape[2:])} or channels {tuple(input.shape)}"
+        fail("target", f"shape {tuple(target.shape)}", wanted)
+    logits = input if input.dtype == torch.float64 else input.float()
+    target, ignore = without_ignored(target, ignore_index)
+    labels = target.shape[1] == 1 and channels > 1
+    if _check.can_read(logits, validate):
+        _check.finite("input", logits)
+        check_labels(target, channels if labels else None)
+    g = (onehot(target, channels) if labels else target).to(logits.dtype)
+    counted = None if ignore is None else (~ignore).to(logits.dtype)
+
+    if sigmoid:
+        p = torch.sigmoid(logits)
+        entropy = F.binary_cross_entropy_with_logits(logits, g, reduction="none")
+    else:
+        p = torch.softmax(logits, 1)
+        entropy = -(torch.log_softmax(logits, 1) * g).sum(1, keepdim=True)
+    if counted is None:
+        ce = entropy.mean()
+    else:
+        ce = (entropy * counted).sum() / counted.sum().clamp_min(1)
+        p, g = p * counted, g * counted
+
+    if not (sigmoid if include_background is None else include_background):
+        p, g = p[:, 1:], g[:, 1:]
+    sums = torch.stack([(p * g).flatten(2).sum(2), p.flatten(2).sum(2), g.flatten(2).sum(2)])
+    if batch:
+        sums = sums.sum(1)
+        if ddp:
+            sums = _sum_over_processes(sums)
+    overlap, predicted, true = sums
+    dice = (2 * overlap + smooth) / (predicted + true + smooth).clamp_min(1e-8)
+    loss: Tensor = weight_ce * ce - weight_dice * dice.mean()
+    return loss
+
+
+class DiceCELoss(nn.Module):
+    """`functional.dice_ce_loss` as a module; the arguments are those of the function."""
+
+    def __init__(
+        self,
+        sigmoid: bool = False,
+        softmax: bool = True,
+        include_background: bool | None = None,
+        batch: bool = False,
+        *,
+        smooth: float = 1e-5,
+        weight_dice: float = 1.0,
+        weight_ce: float = 1.0,
+        ignore_index: int | None = None,
+        ddp: bool = False,
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__()
+        softmax = softmax and not sigmoid
+        _check_activation(sigmoid, softmax)
+        self.options = {
+            "sigmoid": sigmoid,
+            "softmax": softmax,
+            "include_background": include_background,
+            "batch": batch,
+            "smooth": smooth,
+            "weight_dice": weight_dice,
+            "weight_ce": weight_ce,
+            "ignore_index": ignore_index,
+            "ddp": ddp,
+            "validate": validate,
+        }
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        options: dict[str, Any] = self.options
+        return dice_ce_loss(input, target, **options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
+
+
+def _check_activation(sigmoid: bool, softmax: bool) -> None:
+    if sigmoid == softmax:
+        fail("sigmoid and softmax", f"both {sigmoid}", "exactly one of them True")
+
+
+def _sum_over_processes(sums: Tensor) -> Tensor:
+    from torch.distributed.nn.functional import all_reduce
+
+    total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
+    return total

@@ -1,0 +1,238 @@
+"""Hausdorff distance-transform losses.
+
+Karimi & Salcudean, "Reducing the Hausdorff Distance in Medical Image Segmentation with Convolutional Neural
+Networks", IEEE Trans. Med. Imaging 39(2), 2020, eq. 8: with p the prediction, g the target, d_p and d_g the
+distance of every voxel to the boundary of the mask p > 0.5 and of g,
+
+    HD(p, g) = mean((p - g)^2 * (d_p^alpha + d_g^alpha)).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surfloss import _check
+from surfloss._check import SpacingLike, fail
+from surfloss.losses._prepare import Activation, check_options, prepare, reduced
+from surfloss.ops.hausdorff import hausdorff_error
+
+EMPTY = ("zero", "diagonal", "reference", "raise")
+
+
+def hausdorff_dt_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    alpha: float = 2.0,
+    include_background: bool = False,
+    to_onehot_y: bool = False,
+    sigmoid: bool = False,
+    softmax: bool = False,
+    other_act: Activation | None = None,
+    reduction: str = "mean",
+    batch: bool = False,
+    target_distance: Tensor | None = None,
+    spacing: SpacingLike = None,
+    normalize: str | None = None,
+    empty: str = "zero",
+    ignore_index: int | None = None,
+    backend: str | None = None,
+    validate: bool | None = None,
+) -> Tensor:
+    """Hausdorff distance-transform loss (Karimi & Salcudean 2020, eq. 8).
+
+    Its default is MONAI's `HausdorffDTLoss` in value and gradient. Distances are constants of the gradient:
+    d HD / d p = 2 (p - g) (d_p^alpha + d_g^alpha) / voxels.
+
+    Args:
+        input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
+            `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
+        target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
+        alpha: exponent of the distances, above 0; 2 costs least.
+        include_background: whether channel 0 counts; a single channel always does.
+        reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
+        batch: average over the batch before the reduction.
+        target_distance: None, or the two-sided distance of every voxel of the target (`two_sided_edt`), of
+            the target's shape after one-hot and background removal, in the unit of `spacing`.
+        spacing: mm along the spatial axes (z, y, x); a number, `dims` numbers, or a tensor `(batch, dims)`.
+            None for distances in voxels.
+        normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
+        empty: the distance where a mask is all foreground or all background, so has no boundary: "zero";
+            "diagonal", the item's physical diagonal; "reference", what SciPy gives there and the paper's code
+            used (the distance to a voxel before the first); "raise", an error, for which values are read.
+        ignore_index: label of voxels that have no error, no gradient, and belong to neither side.
+        backend: who computes the distances; None for the fastest on the input's device.
+        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
+
+    Returns:
+        A scalar, or with "none" one value an item and channel; in float32, or float64 for such input.
+
+    Raises:
+        TypeError, ValueError: on an argument of another form, or `empty="raise"` with an empty or full mask.
+    """
+    check_options(sigmoid, softmax, other_act, reduction)
+    _check_hausdorff_options(alpha, normalize, empty)
+    prediction, target, ignore = prepare(
+        input,
+        target,
+        include_background=include_background,
+        to_onehot_y=to_onehot_y,
+        sigmoid=sigmoid,
+        softmax=softmax,
+        other_act=other_act,
+        ignore_index=ignore_index,
+        validate=validate,
+    )
+    lead, spatial = prediction.shape[:2], prediction.shape[2:]
+    steps, item_steps = _check.spacing(spacing, len(spatial), lead, prediction.device)
+    if target_distance is not None:
+        target_distance = _as_items(_checked_distance(target_distance, target, validate))
+    if normalize:
+        steps, item_steps, target_distance = _by_diagonal(steps, item_steps, target_distance, spatial)
+    if ignore is not None:
+        ignore = _as_items(ignore.expand_as(prediction))
+    if empty == "raise":
+        _refuse_empty(prediction, target, ignore)
+        empty = "zero"
+    error, _ = hausdorff_error(
+        _as_items(prediction),
+        _as_items(target),
+        target_distance,
+        ignore,
+        alpha,
+        steps,
+        item_steps,
+        empty,
+        backend,
+    )
+    return reduced(error.view(lead), reduction, batch, len(spatial))
+
+
+def log_hausdorff_dt_loss(input: Tensor, target: Tensor, **options: Any) -> Tensor:
+    """log(1 + `hausdorff_dt_loss`), which grows slowly where distances are long; the same arguments."""
+    return torch.log1p(hausdorff_dt_loss(input, target, **options))
+
+
+class HausdorffDTLoss(nn.Module):
+    """`functional.hausdorff_dt_loss` as a module; MONAI's `HausdorffDTLoss` by default.
+
+    The arguments are those of the function. `spacing` and `target_distance` may be given to a call instead.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        include_background: bool = False,
+        to_onehot_y: bool = False,
+        sigmoid: bool = False,
+        softmax: bool = False,
+        other_act: Activation | None = None,
+        reduction: str = "mean",
+        batch: bool = False,
+        *,
+        spacing: SpacingLike = None,
+        normalize: str | None = None,
+        empty: str = "zero",
+        ignore_index: int | None = None,
+        backend: str | None = None,
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__()
+        check_options(sigmoid, softmax, other_act, reduction)
+        _check_hausdorff_options(alpha, normalize, empty)
+        self.spacing = spacing
+        self.options = {
+            "alpha": alpha,
+            "include_background": include_background,
+            "to_onehot_y": to_onehot_y,
+            "sigmoid": sigmoid,
+            "softmax": softmax,
+            "other_act": other_act,
+            "reduction": reduction,
+            "batch": batch,
+            "normalize": normalize,
+            "empty": empty,
+            "ignore_index": ignore_index,
+            "backend": backend,
+            "validate": validate,
+        }
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        *,
+        target_distance: Tensor | None = None,
+        spacing: SpacingLike = None,
+    ) -> Tensor:
+        spacing = self.spacing if spacing is None else spacing
+        options: dict[str, Any] = self.options
+        return hausdorff_dt_loss(input, target, target_distance=target_distance, spacing=spacing, **options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
+
+
+class LogHausdorffDTLoss(HausdorffDTLoss):
+    """`functional.log_hausdorff_dt_loss` as a module; MONAI's `LogHausdorffDTLoss` by default."""
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        *,
+        target_distance: Tensor | None = None,
+        spacing: SpacingLike = None,
+    ) -> Tensor:
+        return torch.log1p(super().forward(input, target, target_distance=target_distance, spacing=spacing))
+
+
+def _check_hausdorff_options(alpha: float, normalize: str | None, empty: str) -> None:
+    if not 0 < alpha < float("inf"):
+        fail("alpha", alpha, "a finite number above 0")
+    if normalize not in (None, "diagonal"):
+        fail("normalize", repr(normalize), "None or 'diagonal'")
+    if empty not in EMPTY:
+        fail("empty", repr(empty), f"one of {', '.join(EMPTY)}")
+
+
+def _as_items(value: Tensor) -> Tensor:
+    """`(batch, channels, *spatial)` as the operators' `(items, *spatial)`, contiguous."""
+    return value.reshape(-1, *value.shape[2:]).contiguous()
+
+
+def _checked_distance(distance: Tensor, target: Tensor, validate: bool | None) -> Tensor:
+    _check.tensor("target_distance", distance)
+    _check.same_device("target_distance", distance, "input", target)
+    if distance.shape != target.shape:
+        fail("target_distance", f"shape {tuple(distance.shape)}", f"the target's, {tuple(target.shape)}")
+    if _check.can_read(distance, validate):
+        _check.finite("target_distance", distance)
+    return distance.detach().float()
+
+
+def _by_diagonal(
+    steps: list[float], item_steps: Tensor | None, target_distance: Tensor | None, spatial: torch.Size
+) -> tuple[list[float], Tensor | None, Tensor | None]:
+    """Spacing and distance in diagonals of the item: the operator then needs no scale of its own."""
+    if item_steps is None:
+        diagonal = sum((step * size) ** 2 for step, size in zip(steps, spatial, strict=True)) ** 0.5
+        steps = [step / diagonal for step in steps]
+        return steps, None, None if target_distance is None else target_distance / diagonal
+    sizes = item_steps.new_tensor(list(spatial))
+    diagonals = (item_steps * sizes).norm(dim=1)
+    if target_distance is not None:
+        target_distance = target_distance / diagonals.float().view(-1, *(1,) * len(spatial))
+    return steps, item_steps / diagonals[:, None], target_distance
+
+
+def _refuse_empty(prediction: Tensor, target: Tensor, ignore: Tensor | None) -> None:
+    for name, mask in (("input", prediction > 0.5), ("target", target > 0.5)):
+        items = mask.flatten(0, 1).flatten(1)
+        counted = torch.ones_like(items) if ignore is None else ~ignore.flatten(1)
+        inside = (items & counted).sum(1)
+        uniform = (inside == 0) | (inside == counted.sum(1))
+        if bool(uniform.any()):
+            where = [divmod(int(i), mask.shape[1]) for i in uniform.nonzero()]
+            fail(name, f"an empty or full mask at (item, channel) {where}", "both labels (empty='raise')")

@@ -1,0 +1,107 @@
+"""Weights that change over a training."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+from surfloss._check import fail
+
+
+class Schedule(ABC):
+    """A weight as a function of the number of steps taken; step it once a training iteration."""
+
+    def __init__(self) -> None:
+        self._steps_taken = 0
+
+    @abstractmethod
+    def at(self, t: int) -> float:
+        """The weight after `t` steps."""
+
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """What a saved state must have been made with."""
+
+    @property
+    def weight(self) -> float:
+        """The weight now."""
+        return self.at(self._steps_taken)
+
+    def step(self) -> None:
+        """Take one step; past the end the last weight holds."""
+        self._steps_taken += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"schedule": type(self).__name__, **self._settings(), "steps_taken": self._steps_taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was saved.
+
+        Raises:
+            ValueError: if it was saved by another kind of schedule or one with other settings.
+        """
+        own = self.state_dict()
+        if {**state, "steps_taken": 0} != {**own, "steps_taken": 0}:
+            fail("state", state, f"the state of a schedule like {own}")
+        self._steps_taken = state["steps_taken"]
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self._settings().items())
+        return f"{type(self).__name__}({settings})"
+
+
+class Constant(Schedule):
+    """The same weight throughout.
+
+    Raises:
+        ValueError: if it is negative or not finite.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self._weight = _weight("weight", weight)
+
+    def at(self, t: int) -> float:
+        return self._weight
+
+    def _settings(self) -> dict[str, Any]:
+        return {"weight": self._weight}
+
+
+class LinearWarmup(Schedule):
+    """From `start` to `weight` in a straight line of `steps` steps, beginning after `delay` steps.
+
+    Args:
+        weight: the last weight, which holds from step `delay + steps` on.
+        steps: the length of the line, at least 1.
+        start: the first weight, which holds until step `delay`.
+        delay: steps before the line begins.
+
+    Raises:
+        ValueError: if a weight is negative or not finite, `steps` below 1 or `delay` negative.
+    """
+
+    def __init__(self, weight: float, steps: int, *, start: float = 0.0, delay: int = 0) -> None:
+        super().__init__()
+        self._weight = _weight("weight", weight)
+        self._start = _weight("start", start)
+        self._steps = _whole("steps", steps, 1)
+        self._delay = _whole("delay", delay, 0)
+
+    def at(self, t: int) -> float:
+        share = min(max((t - self._delay) / self._steps, 0.0), 1.0)
+        return self._start + share * (self._weight - self._start)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"weight": self._weight, "steps": self._steps, "start": self._start, "delay": self._delay}
+
+
+def _weight(name: str, value: float) -> float:
+    if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+        fail(name, value, "a finite number, at least 0")
+    return float(value)
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        fail(name, value, f"a whole number, at least {least}")
+    return value
