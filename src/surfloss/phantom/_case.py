@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from surfloss._check import fail
+from surfloss._check import SpacingLike, fail
+from surfloss._check import spacing as check_spacing
 from surfloss.phantom._bleed import Bleed, draw_bleeds
 from surfloss.phantom._field import Array, Point, Triple, cover, paint
 from surfloss.phantom._head import Head
@@ -31,15 +33,13 @@ class Phantom:
     spacing: Triple
 
 
-def make_case(
-    size: Sequence[int], *, spacing: Sequence[float] | None = None, seed: int = 0, case: int = 1
-) -> Phantom:
+def make_case(size: Sequence[int], *, spacing: SpacingLike = None, seed: int = 0, case: int = 1) -> Phantom:
     """Draw one head CT with one to five bleeds.
 
     Args:
         size: slices, rows and columns (z, y, x), at least (4, 16, 16).
-        spacing: mm along z, y, x, with the head in the middle of the resulting field of view; None spreads a
-            head's field of view over the size (`default_spacing`).
+        spacing: mm along z, y, x, or one number for all, with the head in the middle of the resulting field
+            of view; None spreads a head's field of view over the size (`default_spacing`).
         seed: of the dataset.
         case: number within the dataset, from 1. A case does not depend on how many others there are.
 
@@ -49,14 +49,12 @@ def make_case(
     Raises:
         ValueError: on a size, spacing, seed or case that makes no volume.
     """
-    size, spacing = check_grid(size, spacing)
+    size, mm = check_grid(size, spacing)
     check_whole("seed", seed, 0)
     check_whole("case", case, 1)
     head = Head(np.random.default_rng([seed, case, 0]))
-    z, y, x = (
-        ((np.arange(n) - (n - 1) / 2) * mm).astype(np.float32) for n, mm in zip(size, spacing, strict=True)
-    )
-    half_z, half_y, half_x = (n * mm / 2 for n, mm in zip(size, spacing, strict=True))
+    z, y, x = (((np.arange(n) - (n - 1) / 2) * d).astype(np.float32) for n, d in zip(size, mm, strict=True))
+    half_z, half_y, half_x = (n * d / 2 for n, d in zip(size, mm, strict=True))
     bleeds = draw_bleeds(head, (half_x, half_y, half_z), seed, case)
     noise = np.random.default_rng([seed, case, 1])
     image, share = np.empty(size, np.int16), np.empty(size, np.float32)
@@ -65,13 +63,13 @@ def make_case(
     for k, height in enumerate(z):
         for row in range(0, len(y), band):
             rows = slice(row, row + band)
-            hu[rows], share[k, rows] = _slice(head, bleeds, float(height), y[rows], x, spacing)
-        hu += _noise(noise, head, hu, spacing[0])
+            hu[rows], share[k, rows] = _slice(head, bleeds, float(height), y[rows], x, mm)
+        hu += _noise(noise, head, hu, mm[0])
         image[k] = np.rint(np.clip(hu, -1024, 3071))
     label = share >= 0.5
     if not label.any():  # voxels so thick that they dilute every bleed: the fullest one stands for it
         label.flat[int(share.argmax())] = True
-    return Phantom(image, label.astype(np.uint8), spacing)
+    return Phantom(image, label.astype(np.uint8), mm)
 
 
 def default_spacing(size: Sequence[int]) -> Triple:
@@ -89,16 +87,16 @@ def check_whole(argument: str, value: object, least: int) -> None:
         fail(argument, repr(value), f"a whole number of at least {least}")
 
 
-def check_grid(size: Sequence[int], spacing: Sequence[float] | None) -> tuple[tuple[int, int, int], Triple]:
+def check_grid(size: Sequence[int], spacing: SpacingLike) -> tuple[tuple[int, int, int], Triple]:
+    """The size as three integers and the spacing as three floats, or the default one for None."""
     axes = tuple(size)
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in axes)
     if len(axes) != 3 or not whole or any(n < least for n, least in zip(axes, _SMALLEST, strict=True)):
         least = ",".join(map(str, _SMALLEST))
         fail("size", ",".join(map(str, axes)), f"three whole numbers z,y,x of at least {least}")
-    mm = tuple(float(v) for v in (default_spacing(axes) if spacing is None else spacing))
-    if len(mm) != 3 or not all(math.isfinite(v) and v > 0 for v in mm):
-        fail("spacing", ",".join(map(str, mm)), "three positive finite numbers z,y,x in mm")
-    return (int(axes[0]), int(axes[1]), int(axes[2])), (mm[0], mm[1], mm[2])
+    given = default_spacing(axes) if spacing is None else spacing
+    (z, y, x), _ = check_spacing(given, 3, (), torch.device("cpu"))
+    return (int(axes[0]), int(axes[1]), int(axes[2])), (z, y, x)
 
 
 def _slice(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surfloss._check import fail
+from surfloss._check import SpacingLike, fail
 from surfloss.phantom._case import check_grid, check_whole, make_case
 from surfloss.phantom._field import Triple
 
@@ -24,7 +24,7 @@ def write_dataset(
     size: Sequence[int],
     seed: int = 0,
     *,
-    spacing: Sequence[float] | None = None,
+    spacing: SpacingLike = None,
     on_case: Callable[[str], object] | None = None,
 ) -> list[str]:
     """Write cases as `out/data/001.nii.gz` and `out/label/001.nii.gz`, `002`, and so on.
