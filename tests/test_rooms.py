@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "ndimage": {"ops"},
     "losses": {"edt", "ops"},
     "functional": {"losses"},
+    "schedules": {"losses"},
     "metrics": {"edt", "ndimage", "ops"},
     "phantom": set(),
     "nnunet": {"losses", "metrics", "phantom"},

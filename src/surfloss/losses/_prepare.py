@@ -3,6 +3,7 @@
 The options have the names, order and meaning that MONAI's losses gave them.
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
@@ -59,62 +60,77 @@ def prepare(
         TypeError, ValueError: on a shape, dtype or device that does not fit, and where values may be read
             (`validate`) on NaN or infinity and on labels outside the classes.
     """
-    _check_tensors(input, target)
+    check_tensors(input, target)
     channels = input.shape[1]
-    input = input if input.dtype == torch.float64 else input.float()
-    target, ignore = without_ignored(target, ignore_index)
     if channels == 1:
         for name, on in (("softmax", softmax), ("to_onehot_y", to_onehot_y)):
-            _warn_single_channel(f"{name}=True", on)
-        _warn_single_channel("include_background=False", not include_background)
+            warn_single_channel(f"{name}=True", on)
+        warn_single_channel("include_background=False", not include_background)
         softmax, to_onehot_y, include_background = False, False, True
-    if _check.can_read(input, validate):
-        _check.finite("input", input)
-        check_labels(target, channels if to_onehot_y else None)
+    wanted = 1 if to_onehot_y else channels
+    if target.shape[1] != wanted:
+        why = "of labels (to_onehot_y=True)" if to_onehot_y else "as the input has"
+        fail("target", f"{target.shape[1]} channels", f"{wanted} {why}")
+    target, ignore = without_ignored(target, ignore_index, to_onehot_y)
+    check_values(input, target, channels if to_onehot_y else None, validate)
 
-    prediction = input
-    if sigmoid:
-        prediction = torch.sigmoid(input)
-    elif softmax:
-        prediction = torch.softmax(input, 1)
-    elif other_act is not None:
-        prediction = other_act(input)
-    if to_onehot_y:
-        target = onehot(target, channels)
-    target = target.to(prediction.dtype)
-    if not include_background:
-        prediction, target = prediction[:, 1:], target[:, 1:]
-    if prediction.shape != target.shape:
-        fail("target", f"shape {tuple(target.shape)}", f"the input's, {tuple(prediction.shape)}")
-    return Prepared(prediction, target, ignore)
+    prediction = full_precision(input)
+    with torch.autocast(input.device.type, enabled=False):  # `other_act` may do what autocast takes to half
+        if sigmoid:
+            prediction = torch.sigmoid(prediction)
+        elif softmax:
+            prediction = torch.softmax(prediction, 1)
+        elif other_act is not None:
+            prediction = other_act(prediction)
+            if prediction.shape != input.shape:
+                fail("other_act", f"a result of shape {tuple(prediction.shape)}", f"{tuple(input.shape)}")
+    first = 0 if include_background else 1
+    target = onehot(target, channels, first) if to_onehot_y else target[:, first:]
+    return Prepared(prediction[:, first:], target.to(prediction.dtype), ignore)
 
 
-def without_ignored(target: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
-    """The target with background at the ignored voxels, and where they are: `(batch, 1, *spatial)`."""
+def without_ignored(target: Tensor, ignore_index: int | None, labels: bool) -> tuple[Tensor, Tensor | None]:
+    """The target with background at the ignored voxels, and where they are: `(batch, 1, *spatial)`.
+
+    Of a target in channels (`labels` False) a voxel is ignored that has the value in any of them.
+    """
     if ignore_index is None:
         return target, None
+    if not labels and ignore_index in (0, 1):
+        fail("ignore_index", ignore_index, "neither 0 nor 1, which are the values of a target in channels")
     ignore = (target == ignore_index).any(1, keepdim=True)
     return target.masked_fill(ignore, 0), ignore
 
 
-def onehot(labels: Tensor, channels: int) -> Tensor:
-    """Label map `(batch, 1, *spatial)` to bool `(batch, channels, *spatial)`."""
-    if labels.shape[1] != 1:
-        fail("target", f"{labels.shape[1]} channels", "one channel of labels (to_onehot_y=True)")
-    classes = torch.arange(channels, device=labels.device).view(1, -1, *(1,) * (labels.ndim - 2))
+def onehot(labels: Tensor, channels: int, first: int = 0) -> Tensor:
+    """Labels `(batch, 1, *spatial)` to bool channels for the labels from `first` below `channels`."""
+    classes = torch.arange(first, channels, device=labels.device).view(1, -1, *(1,) * (labels.ndim - 2))
     return labels == classes
 
 
-def check_labels(target: Tensor, classes: int | None) -> None:
-    """Labels are 0 or 1 in channels (`classes` None), whole numbers below `classes` in a label map."""
+def full_precision(value: Tensor) -> Tensor:
+    """float64 as it is, every other floating dtype as float32."""
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def check_values(input: Tensor, target: Tensor, classes: int | None, validate: bool | None) -> None:
+    """The input is finite; labels are whole numbers below `classes`, or 0 and 1 in channels (`classes` None).
+
+    Looks at values only where it may, and as briefly as it can: the extremes show NaN and infinity too.
+    """
+    if not _check.can_read(input, validate) or not input.numel():
+        return
+    if not all(math.isfinite(extreme) for extreme in _extremes(input)):
+        _check.finite("input", input)
     if target.dtype == torch.bool:
         return
-    _check.finite("target", target)
-    known = torch.arange(2 if classes is None else classes, device=target.device, dtype=target.dtype)
-    if not bool(torch.isin(target, known).all()):
-        unknown = torch.unique(target[~torch.isin(target, known)])[:5].tolist()
-        wanted = "0 and 1 in every channel" if classes is None else f"whole labels from 0 to {classes - 1}"
-        fail("target", f"the values {unknown}", wanted)
+    last = 1 if classes is None else classes - 1
+    low, high = _extremes(target)
+    if not 0 <= low <= high <= last or (target.is_floating_point() and bool(target.detach().frac().any())):
+        unknown = target.detach().unique()
+        unknown = unknown[~torch.isin(unknown, torch.arange(last + 1).to(unknown))][:5]
+        wanted = "0 and 1 in every channel" if classes is None else f"whole labels from 0 to {last}"
+        fail("target", f"the values {unknown.tolist()}", wanted)
 
 
 def reduced(values: Tensor, reduction: str, batch: bool, spatial_dims: int) -> Tensor:
@@ -135,7 +151,7 @@ def reduced(values: Tensor, reduction: str, batch: bool, spatial_dims: int) -> T
     return values.view(*values.shape, *(1,) * spatial_dims)
 
 
-def _check_tensors(input: Tensor, target: Tensor) -> None:
+def check_tensors(input: Tensor, target: Tensor) -> None:
     for name, value in (("input", input), ("target", target)):
         _check.tensor(name, value)
         if value.ndim not in (4, 5):
@@ -149,6 +165,12 @@ def _check_tensors(input: Tensor, target: Tensor) -> None:
         fail("target", f"shape {tuple(target.shape)}", f"the batch and spatial axes of {tuple(input.shape)}")
 
 
-def _warn_single_channel(option: str, ignored: bool) -> None:
+def warn_single_channel(option: str, ignored: bool) -> None:
     if ignored and not torch.compiler.is_compiling():
         warnings.warn(f"single-channel input: {option} is ignored", stacklevel=5)
+
+
+def _extremes(value: Tensor) -> tuple[float, float]:
+    """The least and the greatest value; NaN if there is one."""
+    low, high = value.detach().aminmax()
+    return float(low), float(high)

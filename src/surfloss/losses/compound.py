@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from surfloss._check import fail
+from surfloss.losses._prepare import full_precision
 from surfloss.losses.schedule import Constant, Schedule
 
 
@@ -22,7 +23,8 @@ class CompoundLoss(nn.Module):
         terms: name to `(loss, weight)`; the weight is a number or a `Schedule`.
 
     Raises:
-        ValueError: without terms, or on a negative or non-finite weight.
+        TypeError, ValueError: without terms, on a loss that is no module, or a weight that is negative or not
+            finite.
 
     Example:
         >>> loss = CompoundLoss({
@@ -40,12 +42,16 @@ class CompoundLoss(nn.Module):
         super().__init__()
         if not terms:
             fail("terms", "none", "a name and a (loss, weight) for each term")
+        for name, (loss, _) in terms.items():
+            if not isinstance(loss, nn.Module):
+                fail(f"terms[{name!r}]", type(loss).__name__, "a torch.nn.Module and its weight", TypeError)
         self.losses = nn.ModuleDict({name: loss for name, (loss, _) in terms.items()})
         self.schedules = {
             name: weight if isinstance(weight, Schedule) else Constant(weight)
             for name, (_, weight) in terms.items()
         }
-        self.register_buffer("_weights", torch.tensor(list(self.weights.values())), persistent=False)
+        weights = torch.tensor(list(self.weights.values()), dtype=torch.float32)
+        self.register_buffer("_weights", weights, persistent=False)
         self.last_terms = {}
 
     @property
@@ -70,7 +76,8 @@ class CompoundLoss(nn.Module):
         device = next(iter(terms.values())).device
         if self._weights.device != device:
             self._weights = self._weights.to(device)
-        return {name: self._weights[i] * term for i, (name, term) in enumerate(terms.items())}
+        weights = self._weights.clone()  # autograd keeps it, and `step` may write before the backward pass
+        return {name: weights[i] * term for i, (name, term) in enumerate(terms.items())}
 
     def forward(self, input: Tensor, target: Tensor, **options: dict[str, Any]) -> Tensor:
         """The weighted sum; the arguments are those of `terms`."""
@@ -114,11 +121,11 @@ class GradientRatioMonitor:
     Args:
         compound: the loss that is watched.
         term: the name of the term set against the others.
-        limit: a ratio above it warns.
+        limit: a ratio above it warns, once until it has been below again.
         every: only the first of so many calls computes.
 
     Raises:
-        ValueError: if there is no such term or no other, or `every` is below 1.
+        ValueError: if there is no such term or no other, `every` is below 1, or `limit` not above 0.
     """
 
     def __init__(
@@ -128,12 +135,15 @@ class GradientRatioMonitor:
             fail("term", repr(term), f"one of several terms ({', '.join(compound.schedules)})")
         if every < 1:
             fail("every", every, "a whole number, at least 1")
+        if not limit > 0:
+            fail("limit", limit, "a number above 0")
         self.compound = compound
         self.term = term
         self.limit = limit
         self.every = every
         self.last: float | None = None
         self._calls = 0
+        self._above = False
 
     def __call__(self, logits: Tensor, target: Tensor, **options: dict[str, Any]) -> float | None:
         """Compute the ratio where it is due.
@@ -149,7 +159,7 @@ class GradientRatioMonitor:
         if not due:
             return None
         with torch.enable_grad():
-            leaf = logits.detach().requires_grad_()
+            leaf = full_precision(logits.detach()).requires_grad_()  # half gradients would underflow
             weighted = self.compound.weighted(self.compound.terms(leaf, target, **options))
             surface = weighted.pop(self.term)
             (pull,) = torch.autograd.grad(surface, leaf)
@@ -159,10 +169,12 @@ class GradientRatioMonitor:
             self.last = surface_norm / rest_norm
         else:
             self.last = 0.0 if surface_norm == 0 else math.inf
-        if self.last > self.limit:
+        above = self.last > self.limit
+        if above and not self._above:
             warnings.warn(
                 f"the gradient of {self.term!r} is {self.last:.3g} times that of the other terms (limit "
                 f"{self.limit:g}): lower its weight, warm it up (LinearWarmup), or normalize its distances",
                 stacklevel=2,
             )
+        self._above = above
         return self.last

@@ -19,20 +19,23 @@ MODES = ("map", "length")
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 
 
-def contour_map(x: Tensor, kernel_size: int | tuple[int, ...] = 3) -> Tensor:
+def contour_map(x: Tensor, kernel_size: int | tuple[int, ...] = 3, *, ignore: Tensor | None = None) -> Tensor:
     """The inner contour of a mask or a probability map, C(x) above.
 
     Args:
         x: `(batch, channels, *spatial)`, 2-D or 3-D, floating.
         kernel_size: of the pooling, odd; a number, or one for each spatial axis: `(1, 3, 3)` takes every
-            slice of a volume for itself. Outside the volume nothing is pooled.
+            slice of a volume for itself. Outside the volume nothing is pooled, so its border is no contour.
+        ignore: None, or bool, broadcasting to `x`: voxels that are treated as outside the volume, with
+            contour 0.
 
     Returns:
         The input's shape and dtype, in [0, 1] for x in [0, 1].
     """
     kernel = _kernel(kernel_size, x.ndim - 2)
-    eroded = -_max_pool(-x, kernel)
-    return F.relu(_max_pool(eroded, kernel) - eroded)
+    eroded = -_max_pool(-x, kernel, ignore)
+    contour = F.relu(_max_pool(eroded, kernel, ignore) - eroded)
+    return contour if ignore is None else contour.masked_fill(ignore, 0)
 
 
 def contour_loss(
@@ -65,7 +68,8 @@ def contour_loss(
         include_background: whether channel 0 counts; a single channel always does.
         reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
         batch: average over the batch before the reduction.
-        ignore_index: label of voxels without error and gradient; pooling sees background there in both.
+        ignore_index: label of voxels without error and gradient; to the pooling they are outside the volume,
+            so that their border is no contour either. They still count in the number of voxels.
         validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
 
     Raises:
@@ -84,12 +88,8 @@ def contour_loss(
         ignore_index=ignore_index,
         validate=validate,
     )
-    if ignore is not None:
-        prediction = torch.where(ignore, target, prediction)
-    difference = contour_map(prediction, kernel_size) - contour_map(target, kernel_size)
-    if ignore is not None:
-        difference = difference.masked_fill(ignore, 0)
-    difference = difference.flatten(2)
+    contours = (contour_map(x, kernel_size, ignore=ignore) for x in (prediction, target))
+    difference = torch.sub(*contours).flatten(2)
     if mode == "map":
         values = difference.square().mean(2)
     else:
@@ -155,7 +155,9 @@ def _kernel(kernel_size: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
     return kernel
 
 
-def _max_pool(x: Tensor, kernel: tuple[int, ...]) -> Tensor:
+def _max_pool(x: Tensor, kernel: tuple[int, ...], ignore: Tensor | None) -> Tensor:
+    if ignore is not None:
+        x = x.masked_fill(ignore, -torch.inf)  # what PyTorch pads with: it never wins
     padding = tuple(size // 2 for size in kernel)
     pooled: Tensor = _MAX_POOL[len(kernel)](x, kernel, stride=1, padding=padding)
     return pooled

@@ -6,9 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surfloss import _check
 from surfloss._check import fail
-from surfloss.losses._prepare import check_labels, onehot, without_ignored
+from surfloss.losses._prepare import (
+    check_tensors,
+    check_values,
+    full_precision,
+    onehot,
+    warn_single_channel,
+    without_ignored,
+)
 
 
 def dice_ce_loss(
@@ -35,12 +41,14 @@ def dice_ce_loss(
     Args:
         input: logits `(batch, channels, *spatial)`, 2-D or 3-D; float16 and bfloat16 are computed in float32.
         target: labels `(batch, 1, *spatial)`, or channels of 0 and 1 in the input's shape.
-        sigmoid, softmax: exactly one of the two.
+        sigmoid, softmax: which makes the logits probabilities; `sigmoid` goes before `softmax`.
         include_background: whether channel 0 counts in Dice; None for nnU-Net's choice: with `sigmoid` only.
+            A single channel always does.
         batch: one Dice over the batch instead of one an item (nnU-Net's `batch_dice`).
         smooth: added above and below the fraction.
-        ignore_index: label of voxels that count in neither term.
-        ddp: with `batch`, take the Dice over the batches of all processes.
+        ignore_index: label of voxels that count in neither term. As in nnU-Net, the binary CE is then the sum
+            over channels of the mean over the other voxels, where without it it is the mean over both.
+        ddp: with `batch`, take the Dice over the batches of all processes of `torch.distributed`.
         validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
 
     Returns:
@@ -49,25 +57,18 @@ def dice_ce_loss(
     Raises:
         TypeError, ValueError: on an argument of another form.
     """
-    _check_activation(sigmoid, softmax)
-    for name, value in (("input", input), ("target", target)):
-        _check.tensor(name, value)
-    _check.same_device("target", target, "input", input)
-    if not input.is_floating_point():
-        fail("input", f"dtype {input.dtype}", "floating logits", TypeError)
+    softmax = softmax and not sigmoid
+    _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
+    check_tensors(input, target)
     channels = input.shape[1]
-    if target.ndim != input.ndim or target.shape not in (
-        (input.shape[0], 1, *input.shape[2:]),
-        input.shape,
-    ):
-        wanted = f"labels {(input.shape[0], 1, *input.shape[2:])} or channels {tuple(input.shape)}"
-        fail("target", f"shape {tuple(target.shape)}", wanted)
-    logits = input if input.dtype == torch.float64 else input.float()
-    target, ignore = without_ignored(target, ignore_index)
+    if softmax and channels == 1:
+        fail("input", "one channel", "a channel for each class, or sigmoid=True")
+    if target.shape[1] not in (1, channels):
+        fail("target", f"{target.shape[1]} channels", f"one of labels, or {channels} as the input has")
     labels = target.shape[1] == 1 and channels > 1
-    if _check.can_read(logits, validate):
-        _check.finite("input", logits)
-        check_labels(target, channels if labels else None)
+    target, ignore = without_ignored(target, ignore_index, labels)
+    check_values(input, target, channels if labels else None, validate)
+    logits = full_precision(input)
     g = (onehot(target, channels) if labels else target).to(logits.dtype)
     counted = None if ignore is None else (~ignore).to(logits.dtype)
 
@@ -83,7 +84,11 @@ def dice_ce_loss(
         ce = (entropy * counted).sum() / counted.sum().clamp_min(1)
         p, g = p * counted, g * counted
 
-    if not (sigmoid if include_background is None else include_background):
+    if include_background is None:
+        include_background = sigmoid
+    if channels == 1:
+        warn_single_channel("include_background=False", not include_background)
+    elif not include_background:
         p, g = p[:, 1:], g[:, 1:]
     sums = torch.stack([(p * g).flatten(2).sum(2), p.flatten(2).sum(2), g.flatten(2).sum(2)])
     if batch:
@@ -114,8 +119,7 @@ class DiceCELoss(nn.Module):
         validate: bool | None = None,
     ) -> None:
         super().__init__()
-        softmax = softmax and not sigmoid
-        _check_activation(sigmoid, softmax)
+        _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
         self.options = {
             "sigmoid": sigmoid,
             "softmax": softmax,
@@ -137,13 +141,20 @@ class DiceCELoss(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
 
 
-def _check_activation(sigmoid: bool, softmax: bool) -> None:
-    if sigmoid == softmax:
-        fail("sigmoid and softmax", f"both {sigmoid}", "exactly one of them True")
+def _check_options(sigmoid: bool, softmax: bool, smooth: float, weight_dice: float, weight_ce: float) -> None:
+    if not (sigmoid or softmax):
+        fail("sigmoid and softmax", "both False", "one of them True: the input holds logits")
+    for name, value in (("smooth", smooth), ("weight_dice", weight_dice), ("weight_ce", weight_ce)):
+        if not 0 <= value < float("inf"):
+            fail(name, value, "a finite number, at least 0")
 
 
 def _sum_over_processes(sums: Tensor) -> Tensor:
     from torch.distributed.nn.functional import all_reduce
 
+    if not torch.distributed.is_initialized():
+        fail(
+            "ddp", "True without a process group", "torch.distributed.init_process_group before", RuntimeError
+        )
     total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
     return total

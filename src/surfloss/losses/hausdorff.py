@@ -49,12 +49,13 @@ def hausdorff_dt_loss(
         input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
             `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
         target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
-        alpha: exponent of the distances, above 0; 2 costs least.
+        alpha: exponent of the distances, at least 0; 2 costs least.
         include_background: whether channel 0 counts; a single channel always does.
         reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
         batch: average over the batch before the reduction.
-        target_distance: None, or the two-sided distance of every voxel of the target (`two_sided_edt`), of
-            the target's shape after one-hot and background removal, in the unit of `spacing`.
+        target_distance: None, or the distance of every voxel to the opposite label of the target, in the
+            unit of `spacing`, in the target's shape after one-hot and background removal; inf where there is
+            none, as `two_sided_edt` gives it.
         spacing: mm along the spatial axes (z, y, x); a number, `dims` numbers, or a tensor `(batch, dims)`.
             None for distances in voxels.
         normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
@@ -189,8 +190,8 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
 
 
 def _check_hausdorff_options(alpha: float, normalize: str | None, empty: str) -> None:
-    if not 0 < alpha < float("inf"):
-        fail("alpha", alpha, "a finite number above 0")
+    if not 0 <= alpha < float("inf"):
+        fail("alpha", alpha, "a finite number, at least 0")
     if normalize not in (None, "diagonal"):
         fail("normalize", repr(normalize), "None or 'diagonal'")
     if empty not in EMPTY:
@@ -207,8 +208,8 @@ def _checked_distance(distance: Tensor, target: Tensor, validate: bool | None) -
     _check.same_device("target_distance", distance, "input", target)
     if distance.shape != target.shape:
         fail("target_distance", f"shape {tuple(distance.shape)}", f"the target's, {tuple(target.shape)}")
-    if _check.can_read(distance, validate):
-        _check.finite("target_distance", distance)
+    if _check.can_read(distance, validate) and not bool((distance >= 0).all()):
+        fail("target_distance", "NaN or negative values", "distances")
     return distance.detach().float()
 
 

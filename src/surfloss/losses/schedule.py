@@ -39,10 +39,11 @@ class Schedule(ABC):
         Raises:
             ValueError: if it was saved by another kind of schedule or one with other settings.
         """
-        own = self.state_dict()
-        if {**state, "steps_taken": 0} != {**own, "steps_taken": 0}:
-            fail("state", state, f"the state of a schedule like {own}")
-        self._steps_taken = state["steps_taken"]
+        steps_taken = state.get("steps_taken")
+        own = {**self.state_dict(), "steps_taken": steps_taken}
+        if steps_taken is None or state != own:
+            fail("state", state, f"a state saved by {self!r}")
+        self._steps_taken = _whole("steps_taken", steps_taken, 0)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self._settings().items())
@@ -89,7 +90,7 @@ class LinearWarmup(Schedule):
 
     def at(self, t: int) -> float:
         share = min(max((t - self._delay) / self._steps, 0.0), 1.0)
-        return self._start + share * (self._weight - self._start)
+        return (1 - share) * self._start + share * self._weight  # exact at both ends
 
     def _settings(self) -> dict[str, Any]:
         return {"weight": self._weight, "steps": self._steps, "start": self._start, "delay": self._delay}
