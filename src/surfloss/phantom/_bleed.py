@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from surfloss.phantom._field import Array, Point, Smooth, Triple, cover, rotation, uniform
+from surfloss.phantom._field import Array, Plane, Point, Smooth, Triple, cover, paint, rotation, uniform
 from surfloss.phantom._head import Head
 
 
@@ -25,29 +25,38 @@ class Bleed:
     breach: float  # how much farther it spreads within the ventricles
     level: float = 0.0  # of the shape function, so that it holds the drawn volume
 
-    def shape(self, head: Head, p: Point, z: float, y: Array, x: Array, rough: Array) -> Array:
-        """Roughened ellipsoid on a plane: in mm, growing outwards, about 0 at the surface."""
-        u, v, w = x - self.center[0], (y - self.center[1])[:, None], z - self.center[2]
+    def shape(self, head: Head, plane: Plane) -> Array:
+        """Roughened ellipsoid: in mm, growing outwards, 0 at the surface."""
+        u, v, w = plane.x - self.center[0], (plane.y - self.center[1])[:, None], plane.z - self.center[2]
         a, b, c = ((r[0] * u + r[1] * v + r[2] * w) / s for r, s in zip(self.turn, self.stretch, strict=True))
         shape: Array = np.sqrt(a * a + b * b + c * c)
-        shape += 0.3 * self.radius * rough - self.radius - self.level
+        shape += 0.3 * self.radius * plane.of(self.rough) - self.radius - self.level
         if self.breach:
-            shape -= self.breach * cover(head.ventricles(p) + 1, 3)
+            shape -= self.breach * cover(head.ventricles(plane.p) + 1, 3)
         return shape
 
     @property
     def reach(self) -> float:
-        """Nothing of the bleed lies farther than this from its center along any axis."""
+        """How far from its center, along each axis, a bleed is looked for."""
         return 2.4 * self.radius + 3
 
-    def window(self, z: float, y: Array, x: Array, margin: float) -> tuple[slice, slice] | None:
-        """Rows and columns of a plane that the bleed or its edema may touch; None where there are none."""
-        far = self.reach + self.edema + margin
-        rows = np.flatnonzero(np.abs(y - self.center[1]) < far)
-        columns = np.flatnonzero(np.abs(x - self.center[0]) < far)
-        if abs(z - self.center[2]) >= far or rows.size == 0 or columns.size == 0:
-            return None
-        return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    def window(self, plane: Plane) -> tuple[slice, slice]:
+        """Rows and columns that the bleed or its edema may touch; empty where the plane passes it by."""
+        far = self.reach + self.edema + 3
+        if abs(plane.z - self.center[2]) > far:
+            return slice(0), slice(0)
+        x, y = (self.center[k] + np.array([-far, far], np.float32) for k in (0, 1))
+        return slice(*np.searchsorted(plane.y, y)), slice(*np.searchsorted(plane.x, x))
+
+    def draw(self, head: Head, plane: Plane, hu: Array, share: Array) -> None:
+        """Draw bleed and edema into `hu`, and how much of each voxel is bleed into `share`."""
+        shape = np.maximum(self.shape(head, plane), plane.d + 2.5)
+        if self.edema:
+            # Water spreads in tissue: not in fluid, older blood or dura, nor into the skull.
+            tissue = cover(plane.d + 3, 2) * np.clip(np.minimum(hu - 12, 52 - hu) / 8, 0, 1)
+            paint(hu, 20, 0.8 * tissue * cover(shape - self.edema, 4))
+        paint(hu, self.hu + 3 * plane.of(self.rough), cover(shape, max(plane.pixel, self.blur)))
+        np.maximum(share, cover(shape, plane.pixel), out=share)
 
     def displaced(self, head: Head, p: Point) -> Point:
         """Where the tissue now at p was before the bleed pushed it outwards."""
@@ -104,11 +113,8 @@ def _level(bleed: Bleed, head: Head, volume: float) -> float:
     values = []
     for height in z:
         p = head.frame(height.reshape(1, 1), y[:, None], x)
-        values.append(
-            bleed.shape(head, p, float(height), y, x, bleed.rough.plane(float(height), y, x))[
-                head.cranium(p) < -2.5
-            ]
-        )
+        plane = Plane(float(height), y, x, p, head.cranium(p), pixel=2 * reach / (n - 1))
+        values.append(bleed.shape(head, plane)[plane.d < -2.5])
     inside = np.sort(np.concatenate(values))
     count = int(volume / (2 * reach / (n - 1)) ** 3)
     return float(inside[min(count, inside.size - 1)])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from surfloss._check import SpacingLike, fail
 from surfloss._check import spacing as check_spacing
 from surfloss.phantom._bleed import Bleed, draw_bleeds
-from surfloss.phantom._field import Array, Point, Triple, cover, paint
+from surfloss.phantom._field import Array, Plane, Triple, cover, paint
 from surfloss.phantom._head import Head
 
 FIELD_OF_VIEW = (150.0, 215.0)
@@ -118,61 +118,24 @@ def _slice(
 def _thin_slice(
     head: Head, bleeds: list[Bleed], z: float, y: Array, x: Array, pixel: float
 ) -> tuple[Array, Array]:
-    edge = max(pixel, 1.1)
     p = head.frame(np.array([[z]], np.float32), y[:, None], x)
-    d = head.cranium(p)
-    hu = head.outside(p, d, z, y, x, edge)
+    plane = Plane(z, y, x, p, head.cranium(p), pixel)
+    hu = head.outside(plane)
     share = np.zeros_like(hu)
-    near = d < edge
+    near = plane.d < plane.edge
     rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     if rows.size == 0:
         return hu, share
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    p, d, y, x = (p[0][box], p[1][box], p[2][box]), d[box], y[box[0]], x[box[1]]
+    plane = plane.crop(box)
     for bleed in bleeds:
-        p = bleed.displaced(head, p)
-    brain = head.brain(p, d, z, y, x, edge)
+        plane = replace(plane, p=bleed.displaced(head, plane.p))
+    brain = head.brain(plane)
     for bleed in bleeds:
-        window = bleed.window(z, y, x, margin=3 + edge)
-        if window is not None:
-            q = p[0][window], p[1][window], p[2][window]
-            _paint_bleed(
-                bleed,
-                head,
-                q,
-                d[window],
-                z,
-                y[window[0]],
-                x[window[1]],
-                pixel,
-                brain[window],
-                share[box][window],
-            )
-    paint(hu[box], brain, cover(d, edge))
+        window = bleed.window(plane)
+        bleed.draw(head, plane.crop(window), brain[window], share[box][window])
+    paint(hu[box], brain, cover(plane.d, plane.edge))
     return hu, share
-
-
-def _paint_bleed(
-    bleed: Bleed,
-    head: Head,
-    p: Point,
-    d: Array,
-    z: float,
-    y: Array,
-    x: Array,
-    pixel: float,
-    hu: Array,
-    share: Array,
-) -> None:
-    """Draw a bleed and its edema into `hu`, and how much of each voxel it fills into `share`."""
-    rough = bleed.rough.plane(z, y, x)
-    shape = np.maximum(bleed.shape(head, p, z, y, x, rough), d + 2.5)
-    if bleed.edema:
-        # Water spreads in tissue, not in the ventricles and sulci, nor through the dura.
-        tissue = cover(d + 3, 2) * np.clip((hu - 12) / 8, 0, 1)
-        paint(hu, 20, 0.8 * tissue * cover(shape - bleed.edema, 4))
-    paint(hu, bleed.hu + 3 * rough, cover(shape, max(pixel, bleed.blur)))
-    np.maximum(share, cover(shape, pixel), out=share)
 
 
 def _noise(rng: np.random.Generator, head: Head, hu: Array, thickness: float) -> Array:

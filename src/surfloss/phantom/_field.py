@@ -1,6 +1,8 @@
 """Signed distances of simple shapes (mm, negative inside), and smooth random fields."""
 
 import math
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,6 +38,11 @@ def union(a: Array, *others: Array, seam: float) -> Array:
         h = np.maximum(seam - np.abs(a - b), 0)
         a = np.minimum(a, b) - h * h / (4 * seam)
     return a
+
+
+def nearest(*shapes: Array) -> Array:
+    """Union of shapes with sharp seams."""
+    return reduce(np.minimum, shapes)
 
 
 def cover(distance: Array, edge: float) -> Array:
@@ -97,3 +104,33 @@ class Smooth:
         for term in terms:
             total += term
         return total
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A piece of a thin slice, in mm.
+
+    z, y (rows), x (columns): scanner coordinates; p: head coordinates (x, y, z), each (rows, columns);
+    d: distance to the inner table of the skull, (rows, columns); pixel: their width.
+    """
+
+    z: float
+    y: Array
+    x: Array
+    p: Point
+    d: Array
+    pixel: float
+
+    @property
+    def edge(self) -> float:
+        """Width of tissue borders: a pixel, or the scanner's blur where that is wider."""
+        return max(self.pixel, 1.1)
+
+    def of(self, field: Smooth) -> Array:
+        return field.plane(self.z, self.y, self.x)
+
+    def crop(self, box: tuple[slice, slice]) -> "Plane":
+        x, y, z = self.p
+        return Plane(
+            self.z, self.y[box[0]], self.x[box[1]], (x[box], y[box], z[box]), self.d[box], self.pixel
+        )

@@ -10,12 +10,14 @@ import numpy as np
 
 from surfloss.phantom._field import (
     Array,
+    Plane,
     Point,
     Smooth,
     Triple,
     capsule,
     cover,
     ellipsoid,
+    nearest,
     paint,
     rotation,
     uniform,
@@ -88,16 +90,12 @@ class Head:
         lateral = np.maximum(lateral, -ellipsoid(side, (15, -17, 8), (6.5, 12, 9)))  # the caudate's head
         third = ellipsoid(p, (0, 4, 0), (2.2 * wide, 13, 9))
         fourth = ellipsoid(p, (0, 37, -36), (6.5 * wide, 4.5, 9))
-        return np.minimum(np.minimum(lateral, third), fourth)
+        return nearest(lateral, third, fourth)
 
-    def outside(self, p: Point, d: Array, z: float, y: Array, x: Array, edge: float) -> Array:
-        """HU of air, scalp, face and skull, with the inside of the cranium filled with bone.
-
-        Args:
-            p: head coordinates of the plane; d: its `cranium`; z, y, x: the same plane for the scanner.
-            edge: width of tissue borders in mm.
-        """
-        broad, mottle = self.broad.plane(z, y, x), self.mottle.plane(z, y, x)
+    def outside(self, plane: Plane) -> Array:
+        """HU of air, scalp, face and skull, with the inside of the cranium filled with bone."""
+        p, d, edge = plane.p, plane.d, plane.edge
+        broad, mottle = plane.of(self.broad), plane.of(self.mottle)
         side = (np.abs(p[0]), p[1], p[2])
         base = np.clip((-6 - p[2]) / 12, 0, 1)  # below the vault
         front = np.clip((12 - p[1]) / 24, 0, 1)
@@ -123,22 +121,24 @@ class Head:
     def _face(self, hu: Array, side: Point, mottle: Array, skin: Array, edge: float) -> None:
         """Orbits, nasal cavity and sinuses with thin bony walls."""
         orbit = capsule(side, (31, -72, -36), (16, -38, -32), 15)
-        air = np.minimum(
-            ellipsoid(side, (11, -60, -36), (11, 24, 14)), ellipsoid(side, (0, -26, -40), (13, 12, 9))
+        air = nearest(
+            ellipsoid(side, (11, -60, -36), (11, 24, 14)),  # ethmoid
+            ellipsoid(side, (0, -26, -40), (13, 12, 9)),  # sphenoid
+            ellipsoid(side, (29, -58, -66), (15, 18, 16)),  # maxillary
+            ellipsoid(side, (9, -84, -12), (11, 5, 9)),  # frontal
         )
-        air = np.minimum(air, ellipsoid(side, (29, -58, -66), (15, 18, 16)))
-        air = np.minimum(air, ellipsoid(side, (9, -84, -12), (11, 5, 9)))
         nose = ellipsoid(side, (0, -64, -66), (14, 34, 22))
         within = cover(skin + 7, edge)
-        ramus = ellipsoid(side, (48, -16, -66), (4, 14, 28))
-        jaw = np.abs(ellipsoid(side, (0, -44, -96), (44, 48, 22))) - 5
-        wall = np.minimum(np.minimum(np.abs(air), np.abs(orbit)) - 1.2, np.minimum(ramus, jaw))
-        zygoma = np.abs(ellipsoid(side, (0, -44, -52), (60, 40, 12))) - 2.5
-        wall = np.minimum(wall, zygoma)
+        wall = nearest(
+            nearest(np.abs(air), np.abs(orbit)) - 1.2,
+            ellipsoid(side, (48, -16, -66), (4, 14, 28)),  # ramus of the mandible
+            np.abs(ellipsoid(side, (0, -44, -96), (44, 48, 22))) - 5,  # jaws
+            np.abs(ellipsoid(side, (0, -44, -52), (60, 40, 12))) - 2.5,  # zygomatic arches
+        )
         paint(hu, 900 + 150 * mottle, cover(wall, edge) * within)
         paint(hu, FAT, cover(orbit + 1.2, edge))
         septa = cover(np.abs(mottle) - 0.2, 0.2)
-        paint(hu, AIR + 700 * septa, cover(np.minimum(air, nose) + 1.2, edge) * within)
+        paint(hu, AIR + 700 * septa, cover(nearest(air, nose) + 1.2, edge) * within)
         paint(hu, 40 + 10 * mottle, cover(np.abs(side[0] - 6) - 2 + 2 * mottle, edge) * cover(nose + 3, edge))
         globe = ellipsoid(side, (31, -73, -36), (12, 12, 12))
         paint(hu, 45, cover(capsule(side, (29, -62, -36), (17, -34, -32), 2.2), edge) * cover(orbit, edge))
@@ -146,24 +146,53 @@ class Head:
         paint(hu, 12, cover(globe + 1.2, edge))
         paint(hu, 85, cover(ellipsoid(side, (31, -82, -36), (4.5, 2, 4.5)), edge))
 
-    def brain(self, p: Point, d: Array, z: float, y: Array, x: Array, edge: float) -> Array:
-        """HU of what lies inside the cranium; arguments as in `outside`."""
-        folds, texture = self.folds.plane(z, y, x), self.texture.plane(z, y, x)
-        x_mid = p[0] + 0.8 * self.bend[0].plane(z, y, x)
-        p = (p[0] + 2.0 * self.bend[0].plane(z, y, x), p[1] + 2.8 * self.bend[1].plane(z, y, x), p[2])
+    def brain(self, plane: Plane) -> Array:
+        """HU of what lies inside the cranium."""
+        d, edge = plane.d, plane.edge
+        folds, texture = plane.of(self.folds), plane.of(self.texture)
+        bend_x, bend_y = (plane.of(bend) for bend in self.bend)
+        x, y, z = plane.p
+        x_mid = x + 0.8 * bend_x  # the falx bends less than the brain beside it
+        p = (x + 2.0 * bend_x, y + 2.8 * bend_y, z)
         side = (np.abs(p[0]), p[1], p[2])
-        sulcus, cleft = 0.35 + 0.9 * self.atrophy, 0.8 + 1.2 * self.atrophy
-        cerebellum = ellipsoid(side, (13, 47, -36), (44, 37, 29))
-        below = cover(cerebellum, edge)
-
-        # Depth below the cerebrum's surface: along the skull, midline, folds, Sylvian fissure and tentorium.
-        core = ellipsoid(side, (0, 4, 2), (44, 52, 36))
         callosum = ellipsoid(p, (0, 0, 2), (40, 47, 27))
-        midline = np.abs(x_mid) + np.maximum(-callosum, 0)
-        depth = np.minimum(-d, midline)
-        fold = np.abs(folds) * 4.6 + np.maximum(depth - 16, 0) + np.maximum(-core, 0)
-        fold -= sulcus * (1 + 0.8 * np.clip(1 - depth / 9, 0, 1))
-        midline -= cleft * 0.7
+        cerebellum = ellipsoid(side, (13, 47, -36), (44, 37, 29))
+        stem = union(
+            ellipsoid(p, (0, 15, -14), (16, 13, 13)),
+            ellipsoid(p, (0, 18, -32), (15, 13, 15)),
+            capsule(p, (0, 22, -40), (0, 36, -140), 8),
+            seam=6,
+        )
+        depth = self._depth(side, d, folds, np.abs(x_mid) + np.maximum(-callosum, 0), cerebellum)
+
+        nuclei = nearest(
+            ellipsoid(side, (14, -17, 9), (5, 10, 8)),  # caudate
+            ellipsoid(side, (25, 0, 3), (6.5, 15, 9)),  # lentiform
+            ellipsoid(side, (10, 14, 6), (8.5, 13, 9)),  # thalamus
+        )
+        grey = np.maximum(cover(depth - 3.4 - 0.5 * texture, 1.8 + edge / 2), 0.9 * cover(nuclei, 2))
+        hu: Array = WHITE + (GREY - WHITE) * grey + 0.8 * texture
+        paint(hu, 33 + 3 * texture * cover(np.abs(cerebellum + 6) - 5, 4), cover(cerebellum, edge))
+        paint(hu, CSF + 3, cover(np.maximum(stem - 3, -stem), edge) * cover(p[1] - 24, 6))
+        paint(hu, STEM, cover(stem, edge))
+        rim = np.where(cerebellum < 0, nearest(depth, -d - 1.2), depth)
+        paint(hu, CSF, cover(np.maximum(rim, -stem), edge))
+        paint(hu, CSF, cover(nearest(self._cisterns(side), self.ventricles(p)), edge))
+        self._membranes(hu, side, x_mid, callosum, cerebellum, edge)
+
+        # Beam hardening: brighter along the skull, darker between the petrous bones.
+        shade = np.clip((d + 11) / 11, 0, 1)
+        bar = np.clip(1 - np.abs(z + 36) / 14, 0, 1) * np.clip(1 - np.abs(y - 16) / 18, 0, 1)
+        hu += 6 * shade * shade - 8 * bar
+        return hu
+
+    def _depth(self, side: Point, d: Array, folds: Array, midline: Array, cerebellum: Array) -> Array:
+        """Depth below the cerebrum's surface: along the skull, midline, folds, Sylvian fissure, tentorium."""
+        sulcus, cleft = 0.35 + 0.9 * self.atrophy, 0.8 + 1.2 * self.atrophy
+        outer = np.minimum(-d, midline)
+        core = ellipsoid(side, (0, 4, 2), (44, 52, 36))  # no folds in here, nor 16 mm below the surface
+        fold = np.abs(folds) * 4.6 + np.maximum(outer - 16, 0) + np.maximum(-core, 0)
+        fold -= sulcus * (1 + 0.8 * np.clip(1 - outer / 9, 0, 1))
         bow = (side[0] + 0.012 * (side[1] + 2) ** 2, side[1], side[2])
         slant = (side[0], side[1] - 0.25 * (side[0] - 45), side[2])
         sylvian = union(
@@ -172,49 +201,21 @@ class Head:
             ellipsoid(slant, (52, 11, 11), (13, 0.9 * cleft, 10)),
             seam=3,
         )
-        surface = np.minimum(np.minimum(-d - cleft, fold), np.minimum(midline, sylvian))
-        surface = np.minimum(surface, np.abs(cerebellum) - 0.9)
-
-        grey = cover(surface - 3.4 - 0.5 * texture, 1.8 + edge * 0.5)
-        for center, radii in (
-            ((14, -17, 9), (5, 10, 8)),
-            ((25, 0, 3), (6.5, 15, 9)),
-            ((10, 14, 6), (8.5, 13, 9)),
-        ):
-            grey = np.maximum(grey, 0.9 * cover(ellipsoid(side, center, radii), 2))
-        hu: Array = WHITE + (GREY - WHITE) * grey + 0.8 * texture
-        folia = 33 + 3 * texture * cover(-np.abs(cerebellum + 6) + 5, 4)
-        paint(hu, folia, below)
-        stem = union(
-            ellipsoid(p, (0, 15, -14), (16, 13, 13)),
-            ellipsoid(p, (0, 18, -32), (15, 13, 15)),
-            capsule(p, (0, 22, -40), (0, 36, -140), 8),
-            seam=6,
-        )
-        around = np.maximum(stem - 3.0, -stem)
-        paint(hu, CSF + 3, cover(around, edge) * cover(side[1] - 24, 6))
-        paint(hu, STEM, cover(stem, edge))
-        outer = np.where(cerebellum < 0, np.minimum(surface, -d - 1.2), surface)
-        paint(hu, CSF, cover(np.maximum(outer, -stem), edge))
-        paint(hu, CSF, cover(self._cisterns(side), edge))
-        paint(hu, CSF, cover(self.ventricles(p), edge))
-        self._membranes(hu, side, x_mid, callosum, cerebellum, edge)
-        shade = np.clip((d + 11) / 11, 0, 1)
-        bar = np.clip(1 - np.abs(p[2] + 36) / 14, 0, 1) * np.clip(1 - np.abs(p[1] - 16) / 18, 0, 1)
-        hu += 6 * shade * shade - 8 * bar
-        return hu
+        return nearest(-d - cleft, midline - 0.7 * cleft, fold, sylvian, np.abs(cerebellum) - 0.9)
 
     def _cisterns(self, side: Point) -> Array:
-        cistern = ellipsoid(side, (0, -8, -19), (11, 9, 6))
-        cistern = np.minimum(cistern, capsule(side, (0, -10, -19), (26, -16, -17), 1.8))
-        cistern = np.minimum(cistern, ellipsoid(side, (0, 32, -6), (9, 3.5, 6)))
-        cistern = np.minimum(cistern, capsule(side, (8, 31, -8), (19, 18, -14), 1.5))
-        return np.minimum(cistern, ellipsoid(side, (0, 62, -62), (9, 9, 8)))
+        return nearest(
+            ellipsoid(side, (0, -8, -19), (11, 9, 6)),  # suprasellar
+            capsule(side, (0, -10, -19), (26, -16, -17), 1.8),
+            ellipsoid(side, (0, 32, -6), (9, 3.5, 6)),  # quadrigeminal
+            capsule(side, (8, 31, -8), (19, 18, -14), 1.5),  # ambient
+            ellipsoid(side, (0, 62, -62), (9, 9, 8)),  # cisterna magna
+        )
 
     def _membranes(
         self, hu: Array, side: Point, x_mid: Array, callosum: Array, cerebellum: Array, edge: float
     ) -> None:
-        """Falx, tentorium and sagittal sinus, and calcifications."""
+        """Falx, tentorium and calcifications."""
         above = cover(-side[2] + 2 - 0.1 * side[1], 4)
         paint(hu, FALX, cover(np.abs(x_mid) - 0.7, edge) * cover(4 - callosum, 4) * above)
         tent = np.maximum(np.abs(cerebellum) - 0.6, -side[2] - 30)
