@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from monai.metrics import compute_surface_dice
 from scipy import ndimage
 
 from surfloss import metrics
@@ -78,6 +79,20 @@ def test_real_volumes_agree_with_the_official_evaluation(name):
 @settings(max_examples=150)
 def test_drawn_masks_agree_with_the_official_evaluation(pair):
     assert_official(*pair, tolerances=(0.31, 1.1, 2.93), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*get_mask_edges:FutureWarning")
+@pytest.mark.parametrize("tolerance", [0.3, 0.8, 2.0])
+def test_surface_dice_is_that_of_monai_with_subvoxels(tolerance):
+    volume, spacing = volumes.load("brain1_label")
+    target = volumes.crop(volume, margin=4) > 0
+    prediction = predicted(target)
+    batch = (torch.from_numpy(mask)[None, None] for mask in (prediction, target))
+    wanted = compute_surface_dice(
+        *batch, [tolerance], include_background=True, spacing=spacing, use_subvoxels=True
+    )
+    got = metrics.surface_dice(prediction, target, spacing=spacing, tolerance=tolerance)
+    assert got == pytest.approx(float(wanted), rel=1e-6)
 
 
 def test_a_distance_equal_to_the_tolerance_is_within_it():
