@@ -8,6 +8,7 @@ import torch
 from hypothesis import settings
 
 from surfloss import available_backends
+from surfloss.backends import reference
 
 settings.register_profile("surfloss", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("surfloss")
@@ -25,6 +26,17 @@ def backend(request: pytest.FixtureRequest) -> str:
     if reason := available_backends()[request.param]:
         pytest.skip(f"{request.param}: {reason}")
     return request.param
+
+
+@pytest.fixture
+def seen_masks(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The masks as they reach the reference backend, which minds no strides where compiled code would."""
+    seen = []
+    for name in ("squared_edt", "nearest_background"):
+        plain = getattr(reference, name)
+        spy = lambda mask, *rest, _plain=plain: (seen.append(mask), _plain(mask, *rest))[1]  # noqa: E731
+        monkeypatch.setattr(reference, name, spy)
+    return seen
 
 
 @pytest.fixture

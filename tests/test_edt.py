@@ -47,10 +47,13 @@ def test_space_is_three_axes_unless_said() -> None:
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
-def test_strides_do_not_matter(function) -> None:
+def test_strides_do_not_matter(function, seen_masks: list[Tensor]) -> None:
     mask = cases.noise(2, 6, 7, 8, share=0.7)
     for view in (mask.permute(0, 3, 1, 2), mask[:, ::2, 1:, ::3], mask[:1].expand(3, 6, 7, 8), mask.flip(2)):
-        assert_equal(function(view), function(view.clone(memory_format=torch.contiguous_format)))
+        copy = view.clone(memory_format=torch.contiguous_format)
+        assert_equal(function(view, backend="reference"), function(copy, backend="reference"))
+    assert all(seen.is_contiguous() and seen.dtype == torch.bool for seen in seen_masks)
+    assert len(seen_masks) == 8
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])

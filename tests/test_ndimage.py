@@ -77,6 +77,14 @@ def test_input_is_left_alone_and_outputs_are_the_callers() -> None:
     assert_equal(second, scipys(mask))
 
 
+def test_the_operator_gets_one_contiguous_item(seen_masks: list) -> None:
+    with surfloss.use_backend("reference"):
+        ours(INPUTS["strided"])
+        ours(INPUTS["column-major"])
+    assert all(seen.is_contiguous() and len(seen) == 1 for seen in seen_masks)
+    assert len(seen_masks) == 2
+
+
 @pytest.mark.parametrize("wants", [(True, False), (False, True), (True, True)])
 def test_return_value_is_what_was_asked_for(wants: tuple[bool, bool]) -> None:
     got, wanted = ours(INPUTS["2-D"], None, *wants), scipys(INPUTS["2-D"], None, *wants)

@@ -167,8 +167,8 @@ def _prepare(
     _check.spatial_dims("mask", spatial_dims, mask)
     batch, spatial = mask.shape[:-spatial_dims], mask.shape[-spatial_dims:]
     steps, item_steps = _check.spacing(spacing, spatial_dims, batch, mask.device)
-    # The number of items is spelled out, since -1 is ambiguous where a spatial axis has size 0.
-    voxels = mask.detach().bool().reshape(math.prod(batch), *spatial).contiguous()
+    # A bool carries no gradient. The items are counted, since -1 is ambiguous where a spatial axis has size 0.
+    voxels = mask.bool().reshape(math.prod(batch), *spatial).contiguous()
     return voxels, steps, item_steps
 
 
