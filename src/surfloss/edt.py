@@ -167,7 +167,7 @@ def _prepare(
     _check.spatial_dims("mask", spatial_dims, mask)
     batch, spatial = mask.shape[:-spatial_dims], mask.shape[-spatial_dims:]
     steps, item_steps = _check.spacing(spacing, spatial_dims, batch, mask.device)
-    # A bool carries no gradient. The items are counted, since -1 is ambiguous where a spatial axis has size 0.
+    # A bool carries no gradient. The items are counted, since -1 is ambiguous beside an axis of size 0.
     voxels = mask.bool().reshape(math.prod(batch), *spatial).contiguous()
     return voxels, steps, item_steps
 
