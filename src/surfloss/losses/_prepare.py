@@ -127,7 +127,7 @@ def check_values(input: Tensor, target: Tensor, classes: int | None, validate: b
     last = 1 if classes is None else classes - 1
     low, high = _extremes(target)
     if not 0 <= low <= high <= last or (target.is_floating_point() and bool(target.detach().frac().any())):
-        unknown = target.detach().unique()
+        unknown: Tensor = torch.unique(target.detach())
         unknown = unknown[~torch.isin(unknown, torch.arange(last + 1).to(unknown))][:5]
         wanted = "0 and 1 in every channel" if classes is None else f"whole labels from 0 to {last}"
         fail("target", f"the values {unknown.tolist()}", wanted)
@@ -156,6 +156,8 @@ def check_tensors(input: Tensor, target: Tensor) -> None:
         _check.tensor(name, value)
         if value.ndim not in (4, 5):
             fail(name, f"shape {tuple(value.shape)}", "(batch, channel, y, x) or (batch, channel, z, y, x)")
+        if 0 in value.shape[1:]:
+            fail(name, f"shape {tuple(value.shape)}", "channels and voxels")
     if not input.is_floating_point():
         fail("input", f"dtype {input.dtype}", "a floating dtype", TypeError)
     if target.is_complex():

@@ -143,9 +143,9 @@ class ContourLoss(nn.Module):
 def _check_contour_options(mode: str, kernel_size: int | tuple[int, ...]) -> None:
     if mode not in MODES:
         fail("mode", repr(mode), f"one of {', '.join(MODES)}")
-    sizes = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+    sizes = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size,)
     if not all(isinstance(size, int) and size > 0 and size % 2 for size in sizes):
-        fail("kernel_size", kernel_size, "odd positive whole numbers")
+        fail("kernel_size", kernel_size, "odd positive whole numbers, one for all axes or a tuple")
 
 
 def _kernel(kernel_size: int | tuple[int, ...], dims: int) -> tuple[int, ...]:

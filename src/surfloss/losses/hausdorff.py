@@ -200,7 +200,7 @@ def _check_hausdorff_options(alpha: float, normalize: str | None, empty: str) ->
 
 def _as_items(value: Tensor) -> Tensor:
     """`(batch, channels, *spatial)` as the operators' `(items, *spatial)`, contiguous."""
-    return value.reshape(-1, *value.shape[2:]).contiguous()
+    return value.flatten(0, 1).contiguous()
 
 
 def _checked_distance(distance: Tensor, target: Tensor, validate: bool | None) -> Tensor:

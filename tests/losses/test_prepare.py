@@ -1,0 +1,148 @@
+"""What every loss refuses, in one form of words, and when it looks at values."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from surfloss import ContourLoss, DiceCELoss, HausdorffDTLoss, LogHausdorffDTLoss
+from tests.losses.fields import in_channels, labels, logits
+
+MAKERS: dict[str, Callable[..., nn.Module]] = {
+    "hausdorff": HausdorffDTLoss,
+    "log hausdorff": LogHausdorffDTLoss,
+    "contour": ContourLoss,
+    "dice_ce": DiceCELoss,
+}
+
+
+@pytest.fixture(params=MAKERS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def make(name: str) -> Callable[..., nn.Module]:
+    """The loss for logits and labels."""
+    options = {} if name == "dice_ce" else {"softmax": True, "to_onehot_y": True}
+    return lambda **more: MAKERS[name](**(options | more))
+
+
+def refuses(argument: str, got: str, error: type[Exception] = ValueError) -> Any:
+    return pytest.raises(error, match=rf"^{argument}: got {got}.*, wanted ")
+
+
+INPUT, TARGET = logits(3, 3), labels(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("input", "target", "argument", "got", "error"),
+    [
+        (INPUT.numpy(), TARGET, "input", "ndarray", TypeError),
+        (INPUT, TARGET.numpy(), "target", "ndarray", TypeError),
+        (INPUT.long(), TARGET, "input", "dtype torch.int64", TypeError),
+        (INPUT, TARGET * 1j, "target", "dtype torch.complex64", TypeError),
+        (INPUT[0, 0], TARGET, "input", "shape", ValueError),
+        (INPUT[None], TARGET, "input", "shape", ValueError),
+        (INPUT, TARGET[:, 0], "target", "shape", ValueError),
+        (INPUT, TARGET[:1], "target", "shape", ValueError),
+        (INPUT, TARGET[..., 1:], "target", "shape", ValueError),
+        (INPUT, TARGET.expand(-1, 2, -1, -1, -1), "target", "2 channels", ValueError),
+        (INPUT[:, :0], TARGET, "input", "shape", ValueError),
+        (INPUT[:, :, :0], TARGET[:, :, :0], "input", "shape", ValueError),
+        (INPUT, TARGET.to("meta"), "target", "a tensor on meta", ValueError),
+    ],
+)
+def test_form(
+    make: Callable[..., nn.Module], input: Any, target: Any, argument: str, got: str, error: type[Exception]
+) -> None:
+    with refuses(argument, got, error):
+        make()(input, target)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_input_that_is_not_finite(make: Callable[..., nn.Module], dtype: torch.dtype, bad: float) -> None:
+    input = INPUT.to(dtype, copy=True)
+    input[1, 2, 3, 4, 5] = bad
+    with refuses("input", "1 NaN or infinite"):
+        make()(input, TARGET)
+
+
+@pytest.mark.parametrize("bad", [-1, 3, 255, 0.5, math.nan, math.inf])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float16, torch.float32])
+def test_labels_of_no_class(make: Callable[..., nn.Module], dtype: torch.dtype, bad: float) -> None:
+    if not dtype.is_floating_point and bad != int(bad if math.isfinite(bad) else 0):
+        pytest.skip("no such integer")
+    target = TARGET.to(dtype, copy=True)
+    target[1, 0, 3, 4, 5] = bad
+    with refuses("target", rf"the values \[{bad}"):
+        make()(INPUT, target)
+    if math.isfinite(bad):
+        make(ignore_index=bad)(INPUT, target)
+
+
+@pytest.mark.parametrize("bad", [-1.0, 2.0, 0.5, math.nan])
+def test_channels_of_neither_0_nor_1(name: str, bad: float) -> None:
+    loss = MAKERS[name](sigmoid=True)
+    target = in_channels(TARGET, 3)
+    loss(INPUT, target)
+    target[1, 2, 3, 4, 5] = bad
+    with refuses("target", rf"the values \[{bad}"):
+        loss(INPUT, target)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_ignoring_a_label_of_a_target_in_channels(name: str, label: int) -> None:
+    with refuses("ignore_index", str(label)):
+        MAKERS[name](sigmoid=True, ignore_index=label)(INPUT, in_channels(TARGET, 3))
+
+
+def test_a_class_may_be_ignored(make: Callable[..., nn.Module]) -> None:
+    make(ignore_index=1)(INPUT, TARGET)
+
+
+def test_validate_false_looks_at_nothing(make: Callable[..., nn.Module]) -> None:
+    assert make(validate=False)(INPUT * math.nan, TARGET).isnan()
+    make(validate=False)(INPUT, TARGET + 100)
+    with refuses("target", r"the values \[100"):
+        make(validate=True)(INPUT, TARGET + 100)
+
+
+@pytest.mark.parametrize(
+    "options", [{"sigmoid": True, "softmax": True}, {"softmax": True, "other_act": torch.tanh}]
+)
+def test_more_than_one_activation(name: str, options: dict[str, Any]) -> None:
+    if name == "dice_ce":
+        pytest.skip("sigmoid goes before softmax, which is on by default")
+    with refuses(" and ".join(options), "set together"):
+        MAKERS[name](**options)
+
+
+@pytest.mark.parametrize("name", ["hausdorff", "log hausdorff", "contour"])
+def test_other_options_when_made(name: str) -> None:
+    with refuses("other_act", "str", TypeError):
+        MAKERS[name](other_act="tanh")
+    with refuses("reduction", "'max'"):
+        MAKERS[name](reduction="max")
+    with refuses("other_act", "a result of shape"):
+        MAKERS[name](other_act=lambda x: x[:, :1])(INPUT, in_channels(TARGET, 3))
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("name", ["hausdorff", "log hausdorff", "contour"])
+def test_no_items(make: Callable[..., nn.Module], reduction: str) -> None:
+    value = make(reduction=reduction)(INPUT[:0], TARGET[:0])
+    assert value.shape == (() if reduction == "sum" else (0, 2, 1, 1, 1))
+
+
+def test_strided_input_is_read_right(make: Callable[..., nn.Module]) -> None:
+    def strided(x: Tensor) -> Tensor:
+        return torch.repeat_interleave(x.transpose(2, 4), 2, 3)[:, :, :, ::2].transpose(2, 4)
+
+    input, target = strided(INPUT), strided(TARGET)
+    assert not input.is_contiguous()
+    torch.testing.assert_close(make()(input, target), make()(INPUT, TARGET))
