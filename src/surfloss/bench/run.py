@@ -1,0 +1,210 @@
+"""A comparison from its plan to one JSON-ready dictionary: agreement first, then time, then memory."""
+
+import datetime
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from surfloss.bench import cases, machine, memory
+from surfloss.bench.cases import Case, Size, Spacing
+from surfloss.bench.peers import Contestant, ours
+from surfloss.bench.race import race, timed
+
+# Largest relative difference from the reference that counts as the same answer. `edt` and SimpleITK work in
+# float32, at up to 7e-6; this library promises 2 units in the last place.
+TOLERANCE = 2e-5
+FORMAT = 1
+
+Notice: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the comparison, before its mask is made."""
+
+    task: str
+    label: str
+    make: Callable[[], Case]
+    weigh: bool = False
+
+
+def drawn(task: str, size: Size, mask: str, spacing: Spacing = cases.VOXELS, weigh: bool = False) -> Cell:
+    """A mask from `cases.MASKS`. Losses are measured in voxels, since MONAI knows no spacing."""
+    spacing = cases.VOXELS if task == "loss" else spacing
+    label = f"{task} {'x'.join(map(str, size))} {mask}"
+    return Cell(task, label, partial(cases.make, size, mask, spacing), weigh)
+
+
+def from_file(task: str, path: Path) -> Cell:
+    def make() -> Case:
+        case = cases.read(path)
+        return Case(case.mask, cases.VOXELS, case.voxels) if task == "loss" else case
+
+    return Cell(task, f"{task} {path.name}", make, weigh=True)
+
+
+PATCH, SCAN = (16, 320, 320), (64, 512, 512)
+
+
+def full_plan() -> list[Cell]:
+    """Every cell that the published tables need."""
+    plan = [drawn("loss", PATCH, mask, weigh=mask == "blobs") for mask in cases.USUAL]
+    plan += [drawn("edt", PATCH, mask, cases.HEAD_CT, weigh=mask == "blobs") for mask in cases.MASKS]
+    plan += [drawn("edt", SCAN, mask, cases.HEAD_CT, weigh=mask == "blobs") for mask in cases.USUAL]
+    for side, masks in (
+        (64, cases.USUAL),
+        (96, ["blobs"]),
+        (128, cases.MASKS),
+        (192, ["blobs"]),
+        (256, cases.USUAL),
+    ):
+        weighed = side in (128, 256)
+        plan += [drawn("edt", (side,) * 3, mask, weigh=weighed and mask == "blobs") for mask in masks]
+    return plan
+
+
+def quick_plan() -> list[Cell]:
+    """A first impression, in less than a minute."""
+    plan = [drawn("loss", (16, 96, 96), "blobs")]
+    plan += [drawn("edt", (16, 160, 160), mask, cases.HEAD_CT) for mask in cases.USUAL]
+    return plan + [drawn("edt", (side,) * 3, "blobs") for side in (32, 64, 96)]
+
+
+def compare(
+    plan: Iterable[Cell],
+    contestants: Sequence[Contestant],
+    *,
+    threads: int,
+    seconds: float,
+    notice: Notice = lambda _: None,
+) -> dict[str, Any]:
+    """Measure every cell with every contestant that is there.
+
+    Args:
+        contestants: the first is the one that ratios refer to.
+        threads: for all that can be told.
+        seconds: of timing a cell, shared by its contestants; slow ones may need more.
+        notice: is told what happens now; a cell's label when it begins.
+    """
+    absent = {c.name: reason for c in contestants if (reason := c.absent())}
+    present = [c for c in contestants if c.name not in absent]
+    torch.set_num_threads(threads)
+    rows = []
+    for cell in plan:
+        notice(cell.label)
+        case = cell.make()
+        able = [c for c in present if cell.task in c.tasks]
+        results = _cell(cell.task, case, able, threads, seconds, notice)
+        if cell.weigh:
+            for contestant in able:
+                if "median_s" in results[contestant.name]:
+                    notice(f"{cell.label}: memory of {contestant.name}")
+                    peak = memory.peak_extra_bytes(contestant, cell.task, case, threads)
+                    results[contestant.name]["peak_extra_bytes"] = peak
+        rows.append({"task": cell.task, **case.facts(), "results": results})
+    return {
+        "format": FORMAT,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": machine.commit(),
+        "machine": machine.facts(),
+        "threads": threads,
+        "versions": machine.versions(c.package for c in present),
+        "baseline": contestants[0].name,
+        "contestants": {c.name: {"tasks": list(c.tasks), "computes": c.computes} for c in contestants},
+        "absent": absent,
+        "tolerance": TOLERANCE,
+        "cells": rows,
+        "slopes": slopes(rows),
+    }
+
+
+def _cell(
+    task: str,
+    case: Case,
+    contestants: Sequence[Contestant],
+    threads: int,
+    seconds: float,
+    notice: Notice,
+) -> dict[str, dict[str, Any]]:
+    """What came of each contestant on one case, by name."""
+    notice("the reference")
+    wanted = ours("reference").prepare(task, case, threads)()
+    results: dict[str, dict[str, Any]] = {}
+    calls, first_s = {}, {}
+    for contestant in contestants:
+        name = contestant.name
+        notice(f"{name} against the reference")
+        try:
+            call = contestant.prepare(task, case, threads)
+            first, got = timed(call)
+        except Exception as error:  # whatever another library raises is its result here
+            results[name] = {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
+            continue
+        difference = _DIFFERENCE[task](got, wanted)
+        if not difference <= TOLERANCE:
+            results[name] = {"disagrees": difference if math.isfinite(difference) else "not finite"}
+            continue
+        results[name] = {"difference": difference}
+        calls[name], first_s[name] = call, first
+    del wanted
+    notice(f"timing {', '.join(calls) or 'nobody'}")
+    for name, lap in race(calls, first_s, seconds).items():
+        results[name] |= lap.facts()
+    baseline = results[contestants[0].name].get("median_s") if contestants else None
+    for result in results.values():
+        if baseline and "median_s" in result:
+            result["ratio"] = result["median_s"] / baseline
+    return results
+
+
+def edt_difference(got: Any, wanted: Any) -> float:
+    """The largest relative difference of two fields of distances; inf where one is not finite alone."""
+    return _largest_relative(np.asarray(got), np.asarray(wanted))
+
+
+def loss_difference(got: Any, wanted: Any) -> float:
+    """The larger of the loss's relative difference and the gradient's, relative to its largest value."""
+    (value, gradient), (wanted_value, wanted_gradient) = got, wanted
+    scale = float(wanted_gradient.abs().max()) or 1.0
+    off = float((gradient - wanted_gradient).abs().max()) / scale
+    return max(_largest_relative(np.asarray(value), np.asarray(wanted_value)), off)
+
+
+_DIFFERENCE = {"edt": edt_difference, "loss": loss_difference}
+
+
+def _largest_relative(got: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
+    if got.shape != wanted.shape:
+        return math.inf
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        off = np.where(got == wanted, 0, np.abs(got - wanted) / np.abs(wanted))
+    return float(np.nan_to_num(off, nan=np.inf).max())
+
+
+def slopes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How time grows with volume: least squares of log time over log voxels, a mask's cubes of 64 and more."""
+    points: dict[tuple[str, str, str], dict[int, float]] = {}
+    for row in rows:
+        if min(row["size"]) == max(row["size"]) >= 64:
+            for name, result in row["results"].items():
+                if "median_s" in result:
+                    key = (row["task"], row["mask"], name)
+                    points.setdefault(key, {})[row["voxels"]] = result["median_s"]
+    return [
+        {
+            "task": task,
+            "mask": mask,
+            "contestant": name,
+            "sides": [round(voxels ** (1 / 3)) for voxels in sorted(times)],
+            "slope": float(np.polyfit(np.log(list(times)), np.log(list(times.values())), 1)[0]),
+        }
+        for (task, mask, name), times in points.items()
+        if len(times) >= 3
+    ]
