@@ -5,7 +5,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint format wheel clean
+.PHONY: demo test test-slow lint format docs wheel clean
 
 demo: $(INSTALLED)  ## the paper's experiment on the phantom, through nnU-Net, and its report
 	$(BIN)/surfloss info
@@ -26,11 +26,15 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(INSTALLED)  ## the site, into site/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
+
 wheel: $(INSTALLED)
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist
+	rm -rf $(VENV) $(DEMO) build dist site
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -119,7 +119,7 @@ class TestBadInput:
         self.refused(tmp_path / "x", r"without any \.nii\.gz file")
 
     def test_too_few_cases(self, dataset: Path) -> None:
-        with pytest.raises(ValueError, match="4 cases .* more than the 4 to hold out"):
+        with pytest.raises(ValueError, match=r"4 cases .* more than the 4 to hold out"):
             convert.split_cases(dataset, 4)
 
     def test_truncated(self, dataset: Path, image: Path) -> None:

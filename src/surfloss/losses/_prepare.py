@@ -126,7 +126,8 @@ def check_values(input: Tensor, target: Tensor, classes: int | None, validate: b
         return
     last = 1 if classes is None else classes - 1
     low, high = _extremes(target)
-    if not 0 <= low <= high <= last or (target.is_floating_point() and bool(target.detach().frac().any())):
+    whole = not target.is_floating_point() or _extremes(target.frac()) == (0, 0)
+    if not (0 <= low <= high <= last and whole):
         unknown: Tensor = torch.unique(target.detach())
         unknown = unknown[~torch.isin(unknown, torch.arange(last + 1).to(unknown))][:5]
         wanted = "0 and 1 in every channel" if classes is None else f"whole labels from 0 to {last}"

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -106,6 +106,13 @@ class CompoundLoss(nn.Module):
         for name, schedule in self.schedules.items():
             schedule.load_state_dict(state[name])
         self._fill_weights()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CompoundLoss":
+        """Follow `.to(device)`, but not into half precision, in which a schedule would move in jumps."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._weights = self._weights.float()
+        self._fill_weights()
+        return self
 
     def _fill_weights(self) -> None:
         for i, weight in enumerate(self.weights.values()):

@@ -15,6 +15,7 @@ from surfloss.losses._prepare import (
     warn_single_channel,
     without_ignored,
 )
+from surfloss.ops.processes import sum_over_processes
 
 
 def dice_ce_loss(
@@ -94,7 +95,14 @@ def dice_ce_loss(
     if batch:
         sums = sums.sum(1)
         if ddp:
-            sums = _sum_over_processes(sums)
+            if not torch.distributed.is_initialized():
+                fail(
+                    "ddp",
+                    "True without a process group",
+                    "torch.distributed.init_process_group",
+                    RuntimeError,
+                )
+            sums = sum_over_processes(sums)
     overlap, predicted, true = sums
     dice = (2 * overlap + smooth) / (predicted + true + smooth).clamp_min(1e-8)
     loss: Tensor = weight_ce * ce - weight_dice * dice.mean()
@@ -147,14 +155,3 @@ def _check_options(sigmoid: bool, softmax: bool, smooth: float, weight_dice: flo
     for name, value in (("smooth", smooth), ("weight_dice", weight_dice), ("weight_ce", weight_ce)):
         if not 0 <= value < float("inf"):
             fail(name, value, "a finite number, at least 0")
-
-
-def _sum_over_processes(sums: Tensor) -> Tensor:
-    from torch.distributed.nn.functional import all_reduce
-
-    if not torch.distributed.is_initialized():
-        fail(
-            "ddp", "True without a process group", "torch.distributed.init_process_group before", RuntimeError
-        )
-    total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
-    return total

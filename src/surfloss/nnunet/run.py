@@ -35,8 +35,11 @@ class Run:
             device: where networks run, "cpu" or "cuda".
 
         Raises:
-            ValueError: if the folder holds a run with other settings, or there is nothing to train on.
+            ValueError: if the folder holds a run with other settings, there is nothing to train on, or the
+                device is unknown.
         """
+        if device not in ("cpu", "cuda"):
+            fail("device", repr(device), "cpu or cuda")
         if data is None and preset.phantom is None:
             fail("data", "no folder", f"the data set's folder: preset {preset.name!r} has no phantom")
         self.folder = folder.resolve()

@@ -271,22 +271,21 @@ class _Predictor:
         )
         logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
         wanted = self.model.name in self.run.preset.ensemble and out.parent.name != "cross_validation"
-        unfinished = out / ".unfinished" / name
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        export_prediction_from_logits(
-            logits,
-            properties,
-            configuration,
-            predictor.plans_manager,
-            predictor.dataset_json,
-            str(unfinished),
-            save_probabilities=wanted,
-            num_threads_torch=torch.get_num_threads(),
-        )
-        # The segmentation last: it tells that the case is whole.
-        for ending in (".npz", ".pkl") if wanted else ():
-            os.replace(f"{unfinished}{ending}", out / f"{name}{ending}")
-        os.replace(f"{unfinished}.nii.gz", out / f"{name}.nii.gz")
+        # The segmentation comes last under its name: it tells that the case is whole.
+        with written_whole(out / f"{name}.nii.gz") as unfinished:
+            truncated = str(unfinished).removesuffix(".nii.gz")
+            export_prediction_from_logits(
+                logits,
+                properties,
+                configuration,
+                predictor.plans_manager,
+                predictor.dataset_json,
+                truncated,
+                save_probabilities=wanted,
+                num_threads_torch=torch.get_num_threads(),
+            )
+            for ending in (".npz", ".pkl") if wanted else ():
+                os.replace(f"{truncated}{ending}", out / f"{name}{ending}")
 
     def _checkpoint(self, fold: int) -> Any:
         import torch

@@ -8,7 +8,6 @@ and travels in the checkpoint; each epoch logs the surface term, its weight and 
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,18 +144,16 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         torch.save(checkpoint, unfinished)
         os.replace(unfinished, filename)
 
-    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """Restore nnU-Net's state and the schedules'.
+    def load_checkpoint(self, filename_or_checkpoint: str) -> None:
+        """Restore nnU-Net's state and the schedules' from a file (nnU-Net's own form for a dict fails).
 
         Raises:
             ValueError: if the checkpoint was written by a trainer without a compound loss.
         """
-        checkpoint = filename_or_checkpoint
-        if isinstance(checkpoint, (str, Path)):
-            checkpoint = torch.load(checkpoint, map_location=self.device, weights_only=False)
+        checkpoint = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)
         if "surface_loss" not in checkpoint:
             fail("checkpoint", f"one of {checkpoint.get('trainer_name')}", f"one of {type(self).__name__}")
-        super().load_checkpoint(checkpoint)
+        super().load_checkpoint(filename_or_checkpoint)
         self.compound.load_state_dict(checkpoint["surface_loss"])
 
 
