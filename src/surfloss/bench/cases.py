@@ -118,16 +118,17 @@ STRUCTURED: dict[str, Maker] = {
 MASKS = USUAL | STRUCTURED
 
 
-def make(size: Size, mask: str, spacing: Spacing = VOXELS) -> Case:
-    """The case of that name, size and spacing; the same voxels every time.
-
-    Raises:
-        ValueError: if `mask` names no kind of mask, or the size is not three whole numbers above 0.
-    """
+def check(size: Size, mask: str) -> None:
+    """Raise ValueError unless such a case can be made."""
     if mask not in MASKS:
         fail("mask", repr(mask), f"one of {', '.join(MASKS)}")
     if len(size) != 3 or min(size) < 1 or not 8 <= math.prod(size) < 2**31:
         fail("size", ",".join(map(str, size)), "three whole numbers z,y,x above 0, and 8 to 2^31 - 1 voxels")
+
+
+def make(size: Size, mask: str, spacing: Spacing = VOXELS) -> Case:
+    """The case of that name, size and spacing; the same voxels every time."""
+    check(size, mask)
     return Case(mask, spacing, np.ascontiguousarray(MASKS[mask](size, np.random.default_rng(_SEED))))
 
 

@@ -34,9 +34,9 @@ def slug(machine: dict[str, Any]) -> str:
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of Python, this library and those of the importable `packages` that are installed."""
     found = {"python": platform.python_version()}
-    for name in ("surfloss", "torch", "numpy", *packages):
+    for name in ("surfloss", "torch", "numpy", *(package.split(".")[0] for package in packages)):
         try:
-            found[name] = version(name.split(".")[0])
+            found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found

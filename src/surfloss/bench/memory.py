@@ -1,7 +1,7 @@
 """Peak memory of one call, as the kernel counts it: resident pages, so every allocator is seen.
 
-The call runs in a process of its own (`python -m surfloss.bench.memory`), in which glibc gives freed memory back
-at once; a warm call on a corner of the mask loads libraries and starts threads before the peak is reset.
+The call runs in a process of its own (`python -m surfloss.bench.memory`), in which glibc gives freed memory
+back at once; a call on a corner of the mask loads libraries and starts threads before the peak is reset.
 """
 
 import os

@@ -35,11 +35,13 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def race(calls: Mapping[str, Callable[[], Any]], first_s: Mapping[str, float], seconds: float) -> dict[str, Lap]:
+def race(
+    calls: Mapping[str, Callable[[], Any]], first_s: Mapping[str, float], seconds: float
+) -> dict[str, Lap]:
     """Time the calls in rounds, in each of which every one has its turn.
 
-    A quick call is warmed up by one untimed call and repeated up to 100 times; a slow one (1 s and more) counts
-    its first call, and may have only one more.
+    A quick call is warmed up by one untimed call and repeated 5 to 100 times; of a slow one (1 s and more) the
+    first call counts, and there may be only one more.
 
     Args:
         calls: what to time, by name.

@@ -1,20 +1,18 @@
-"""A comparison from its plan to one JSON-ready dictionary: agreement first, then time, then memory."""
+"""A comparison, from its plan to one JSON-ready dictionary: agreement first, then time, then memory."""
 
 import datetime
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from surfloss.bench import cases, machine, memory
-from surfloss.bench.cases import Case, Size, Spacing
+from surfloss.bench import machine, memory
+from surfloss.bench.cases import Case
 from surfloss.bench.peers import Contestant, ours
+from surfloss.bench.plan import Cell
 from surfloss.bench.race import race, timed
 
 # Largest relative difference from the reference that counts as the same answer. `edt` and SimpleITK work in
@@ -23,58 +21,6 @@ TOLERANCE = 2e-5
 FORMAT = 1
 
 Notice: TypeAlias = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of the comparison, before its mask is made."""
-
-    task: str
-    label: str
-    make: Callable[[], Case]
-    weigh: bool = False
-
-
-def drawn(task: str, size: Size, mask: str, spacing: Spacing = cases.VOXELS, weigh: bool = False) -> Cell:
-    """A mask from `cases.MASKS`. Losses are measured in voxels, since MONAI knows no spacing."""
-    spacing = cases.VOXELS if task == "loss" else spacing
-    label = f"{task} {'x'.join(map(str, size))} {mask}"
-    return Cell(task, label, partial(cases.make, size, mask, spacing), weigh)
-
-
-def from_file(task: str, path: Path) -> Cell:
-    def make() -> Case:
-        case = cases.read(path)
-        return Case(case.mask, cases.VOXELS, case.voxels) if task == "loss" else case
-
-    return Cell(task, f"{task} {path.name}", make, weigh=True)
-
-
-PATCH, SCAN = (16, 320, 320), (64, 512, 512)
-
-
-def full_plan() -> list[Cell]:
-    """Every cell that the published tables need."""
-    plan = [drawn("loss", PATCH, mask, weigh=mask == "blobs") for mask in cases.USUAL]
-    plan += [drawn("edt", PATCH, mask, cases.HEAD_CT, weigh=mask == "blobs") for mask in cases.MASKS]
-    plan += [drawn("edt", SCAN, mask, cases.HEAD_CT, weigh=mask == "blobs") for mask in cases.USUAL]
-    for side, masks in (
-        (64, cases.USUAL),
-        (96, ["blobs"]),
-        (128, cases.MASKS),
-        (192, ["blobs"]),
-        (256, cases.USUAL),
-    ):
-        weighed = side in (128, 256)
-        plan += [drawn("edt", (side,) * 3, mask, weigh=weighed and mask == "blobs") for mask in masks]
-    return plan
-
-
-def quick_plan() -> list[Cell]:
-    """A first impression, in less than a minute."""
-    plan = [drawn("loss", (16, 96, 96), "blobs")]
-    plan += [drawn("edt", (16, 160, 160), mask, cases.HEAD_CT) for mask in cases.USUAL]
-    return plan + [drawn("edt", (side,) * 3, "blobs") for side in (32, 64, 96)]
 
 
 def compare(
@@ -189,7 +135,7 @@ def _largest_relative(got: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
 
 
 def slopes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How time grows with volume: least squares of log time over log voxels, a mask's cubes of 64 and more."""
+    """How time grows with volume: the slope of log time over log voxels, over a mask's cubes from 64^3."""
     points: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in rows:
         if min(row["size"]) == max(row["size"]) >= 64:

@@ -2,6 +2,7 @@
 
 import typer
 
+from surfloss.cli.bench import bench
 from surfloss.cli.evaluate import evaluate
 from surfloss.cli.info import info
 from surfloss.cli.phantom import phantom
@@ -15,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(info)
+app.command()(bench)
 app.command()(evaluate)
 app.command()(phantom)
 app.command()(reproduce)

@@ -1,9 +1,9 @@
 """SimpleITK: Maurer's transform, which is exact.
 
-One signed map does not have both sides: inside it leads to the nearest border voxel of the object itself and is
-0 there. Outside it leads to the nearest voxel of the object, which is what is wanted; so the map of the mask
-serves the background and the map of the complement the foreground, and at every voxel the larger of the two
-counts. Its Danielsson map is left out: it is an approximation, off by half and more on these masks.
+One signed map does not have both sides: inside it leads to the nearest border voxel of the object itself and
+is 0 there. Outside it leads to the nearest voxel of the object, which is what is wanted; so the map of the
+mask serves the background, the map of the complement the foreground, and the larger of the two counts. The
+Danielsson map is left out: it is an approximation, off by half and more on these masks.
 """
 
 import numpy as np

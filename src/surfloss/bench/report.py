@@ -1,0 +1,178 @@
+"""A comparison as text: the cells of a table, Markdown tables from the JSON, and documents that hold them."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+Result: TypeAlias = dict[str, Any]
+Row: TypeAlias = list[str]
+
+
+def size_text(cell: dict[str, Any]) -> str:
+    """`64x512x512 @ 5/0.42/0.42`; the spacing only where it is not 1 voxel."""
+    text = "x".join(map(str, cell["size"]))
+    if any(mm != 1 for mm in cell["spacing"]):
+        text += f" @ {'/'.join(f'{mm:.3g}' for mm in cell['spacing'])}"
+    return text
+
+
+def time_text(seconds: float) -> str:
+    """Three digits in a readable unit."""
+    unit, factor = next(((u, f) for u, f in (("s", 1), ("ms", 1e3)) if seconds * f >= 1), ("µs", 1e6))
+    value = seconds * factor
+    return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"
+
+
+def spread_text(outcome: dict[str, Any]) -> str:
+    """Half of the way from the 20th to the 80th percentile, in percent of the median."""
+    return f"±{50 * (outcome['p80_s'] - outcome['p20_s']) / outcome['median_s']:.0f}%"
+
+
+def ratio_text(ratio: float) -> str:
+    return f"{ratio:.0f}x" if ratio >= 99.5 else f"{ratio:.{1 if ratio >= 0.995 else 2}f}x"
+
+
+def outcome_text(outcome: dict[str, Any] | None, is_baseline: bool) -> str:
+    """What one contestant made of one cell; the ratio to the baseline unless it is the baseline."""
+    if outcome is None:
+        return "-"
+    if "disagrees" in outcome:
+        off = outcome["disagrees"]
+        return f"disagrees ({off if isinstance(off, str) else f'{off:.1g}'})"
+    if "failed" in outcome:
+        return f"failed ({outcome['failed'].partition(':')[0]})"
+    text = f"{time_text(outcome['median_s'])} {spread_text(outcome)}"
+    return text if is_baseline or "ratio" not in outcome else f"{text}, {ratio_text(outcome['ratio'])}"
+
+
+def threads_text(result: Result) -> str:
+    return f"{result['threads']} thread{'s' if result['threads'] > 1 else ''}"
+
+
+def timed_contestants(result: Result, task: str) -> list[str]:
+    """Those that are there and can do the task, in order."""
+    able = (name for name, contestant in result["contestants"].items() if task in contestant["tasks"])
+    return [name for name in able if name not in result["absent"]]
+
+
+def rows(result: Result, task: str) -> tuple[Row, list[Row]]:
+    """Head and body of the table of one task."""
+    names = timed_contestants(result, task)
+    body = [
+        [size_text(cell), cell["mask"]]
+        + [outcome_text(cell["results"].get(name), name == result["baseline"]) for name in names]
+        for cell in result["cells"]
+        if cell["task"] == task
+    ]
+    return ["size", "mask", *names], body
+
+
+def notes(result: Result) -> list[str]:
+    """What a reader must know of the whole comparison, a sentence a line."""
+    machine, versions = result["machine"], result["versions"]
+    widest = (machine["instruction_sets"] or ["baseline"])[-1]
+    packages = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "surfloss")
+    commit = f" at {result['commit'][:10]}" if result["commit"] else ""
+    lines = [
+        f"{result['date'][:10]}, {machine['cpu']}, {machine['cores']} cores ({machine['architecture']}, "
+        f"{widest}), {threads_text(result)}; surfloss {versions['surfloss']}{commit}, {packages}.",
+    ]
+    lines += [f"Absent: {name} ({reason})." for name, reason in result["absent"].items()]
+    return lines
+
+
+def _task_table(task: str) -> Callable[[Result], str]:
+    return lambda result: markdown(*rows(result, task))
+
+
+def _summary(result: Result) -> str:
+    """One line a size: the baseline's times over the masks, and how many times longer the others took."""
+    head = ["task", "size", result["baseline"]]
+    peers = [name for name in result["contestants"] if name not in (result["baseline"], *result["absent"])]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for cell in result["cells"]:
+        groups.setdefault((cell["task"], size_text(cell)), []).append(cell["results"])
+    body = []
+    for (task, size), outcomes in groups.items():
+        if len(outcomes) < 2:  # a point of the scaling series, not a size of its own
+            continue
+        ours = [o[result["baseline"]]["median_s"] for o in outcomes if "median_s" in o[result["baseline"]]]
+        row = [task, size, _range(ours, time_text)]
+        row += [
+            _range([o[p]["ratio"] for o in outcomes if "ratio" in o.get(p, {})], ratio_text) for p in peers
+        ]
+        body.append(row)
+    return markdown([*head, *peers], body)
+
+
+def _range(values: Sequence[float], text: Callable[[float], str]) -> str:
+    if not values:
+        return "-"
+    low, high = text(min(values)), text(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _scaling(result: Result) -> str:
+    """The exponent of time over volume, a line a mask."""
+    found = {(s["task"], s["mask"], s["contestant"]): s for s in result["slopes"]}
+    keys = dict.fromkeys((s["task"], s["mask"], tuple(s["sides"])) for s in result["slopes"])
+    names = timed_contestants(result, "edt")
+    body = []
+    for task, mask, sides in keys:
+        slopes = [found.get((task, mask, name)) for name in names]
+        body.append(
+            [mask, f"{sides[0]}^3 to {sides[-1]}^3", *(f"{s['slope']:.2f}" if s else "-" for s in slopes)]
+        )
+    return markdown(["mask", "cubes", *names], body)
+
+
+def _memory(result: Result) -> str:
+    """Peak memory beyond the input, in float32 volumes of its size; the batch of a loss is two items."""
+    names = [name for name in result["contestants"] if name not in result["absent"]]
+    body = []
+    for cell in result["cells"]:
+        peaks = {name: o.get("peak_extra_bytes") for name, o in cell["results"].items()}
+        if any(peaks.values()):
+            volume = 4 * cell["voxels"] * (2 if cell["task"] == "loss" else 1)
+            numbers = [f"{peak / volume:.1f}" if (peak := peaks.get(name)) else "-" for name in names]
+            body.append([cell["task"], size_text(cell), *numbers])
+    return markdown(["task", "size", *names], body)
+
+
+def _notes_block(result: Result) -> str:
+    return "\n".join(notes(result))
+
+
+BLOCKS: dict[str, Callable[[Result], str]] = {
+    "machine": _notes_block,
+    "summary": _summary,
+    "edt": _task_table("edt"),
+    "loss": _task_table("loss"),
+    "scaling": _scaling,
+    "memory": _memory,
+}
+
+
+def markdown(head: Row, body: Iterable[Row]) -> str:
+    lines = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+_BLOCK = re.compile(
+    r"(?P<begin><!-- benchmark: (?P<name>\w+) -->\n)(?P<body>.*?)(?P<end><!-- end -->)", re.DOTALL
+)
+
+
+def filled(document: str, result: Result) -> str:
+    """The document with each block `<!-- benchmark: NAME --> ... <!-- end -->` replaced by its table.
+
+    Raises:
+        ValueError: if a block asks for a table that there is not.
+    """
+
+    def block(found: re.Match[str]) -> str:
+        if found["name"] not in BLOCKS:
+            raise ValueError(f"block: got {found['name']!r}, wanted one of {', '.join(BLOCKS)}")
+        return f"{found['begin']}\n{BLOCKS[found['name']](result)}\n\n{found['end']}"
+
+    return _BLOCK.sub(block, document)

@@ -1,0 +1,217 @@
+"""`surfloss bench`: distance transforms and losses beside other libraries, on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from surfloss.cli._terminal import exit_on_bad_input, progress_bars, stop
+
+if TYPE_CHECKING:
+    from surfloss.bench.peers import Contestant
+    from surfloss.bench.plan import Cell
+
+_TITLES = {
+    "edt": "Two-sided distance transform",
+    "loss": "Hausdorff loss, batch of 2, forward and backward",
+}
+_WIDE = 130
+
+
+def bench(
+    tasks: Annotated[
+        list[str] | None, typer.Argument(metavar="[edt] [loss]", help="What to compare; without it both.")
+    ] = None,
+    sizes: Annotated[
+        list[str] | None, typer.Option("--size", metavar="Z,Y,X", help="Size of a volume; repeatable.")
+    ] = None,
+    masks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mask",
+            metavar="MASK",
+            help="blobs, noise, corner, random; diagonal, stripes, walls, points; repeatable.",
+        ),
+    ] = None,
+    spacing: Annotated[
+        str, typer.Option(metavar="Z,Y,X", help="mm of --size and --mask; losses are compared in voxels.")
+    ] = "1,1,1",
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--file", help="NIfTI mask, nonzero is foreground, at its own spacing; repeatable."),
+    ] = None,
+    peers: Annotated[
+        str | None, typer.Option(help="edt,simpleitk,scipy,monai: some of them, or none; without it all.")
+    ] = None,
+    backends: Annotated[
+        str | None, typer.Option(help="Backends of surfloss, the baseline first; without it the fastest.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="For all that can be told; without it PyTorch's number.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(help="To time a row for, shared by all; slow ones may need more.")
+    ] = 4,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A first impression: small volumes, few repeats.")
+    ] = False,
+    json_out: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="OUT", help="Write all numbers; a folder gets cpu-MACHINE.json."),
+    ] = None,
+    plot_out: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="OUT", help="Draw them; a folder gets cpu-MACHINE.png."),
+    ] = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="JSON", help="Show what --json wrote instead of measuring."),
+    ] = None,
+) -> None:
+    """Time the two-sided distance transform and the Hausdorff loss beside other libraries.
+
+    Runs are interleaved. A contestant is timed on an input only after it gave the reference's answer on it. A
+    row has the median, its spread, and how many times as long as surfloss the others took.
+    """
+    if plot_out is not None and importlib.util.find_spec("matplotlib") is None:
+        stop("plot: got no matplotlib, wanted it installed: pip install 'surfloss[bench]'")
+    for option, out in (("json", json_out), ("plot", plot_out)):
+        if out is not None and not out.parent.is_dir():
+            stop(f"{option}: got {out}, wanted a path in a folder that exists")
+    with exit_on_bad_input():
+        if measured is not None:
+            result = _read(measured)
+        else:
+            plan = _plan(tasks or [], sizes or [], masks or [], spacing, files or [], quick)
+            result = _measure(
+                plan, _contestants(peers, backends), threads, min(seconds, 1) if quick else seconds
+            )
+        _print(result)
+        for path in _write(result, json_out, plot_out):
+            typer.echo(f"Written to {path}", err=True)
+
+
+def _plan(
+    tasks: list[str], sizes: list[str], masks: list[str], spacing: str, files: list[Path], quick: bool
+) -> list[Cell]:
+    from surfloss.bench import plan
+
+    for task in tasks:
+        if task not in plan.TASKS:
+            raise ValueError(f"task: got {task!r}, wanted edt, loss, or both")
+    if sizes or masks or files:
+        volumes = [_numbers("size", size, int) for size in sizes]
+        cells = plan.named(volumes, masks, _numbers("spacing", spacing, float), files)
+    else:
+        cells = plan.quick() if quick else plan.full()
+    return [cell for cell in cells if cell.task in (tasks or plan.TASKS)]
+
+
+def _contestants(peers: str | None, backends: str | None) -> list[Contestant]:
+    from surfloss.bench.peers import choose
+
+    def names(text: str) -> list[str]:
+        return [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
+
+    return choose(None if peers is None else names(peers), names(backends or ""))
+
+
+def _measure(
+    plan: list[Cell], contestants: list[Contestant], threads: int | None, seconds: float
+) -> dict[str, Any]:
+    import torch
+
+    from surfloss.bench.run import compare
+
+    threads = torch.get_num_threads() if threads is None else threads
+    if threads < 1:
+        raise ValueError(f"threads: got {threads}, wanted a number above 0")
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"seconds: got {seconds}, wanted a number above 0")
+    with progress_bars() as display:
+        bar = display.add_task("", total=len(plan))
+
+        def advancing() -> Iterator[Cell]:
+            for cell in plan:
+                yield cell
+                display.advance(bar)
+
+        return compare(
+            advancing(),
+            contestants,
+            threads=threads,
+            seconds=seconds,
+            notice=lambda text: display.update(bar, description=text),
+        )
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+    try:
+        numbers = tuple(kind(part) for part in re.split("[,x]", text))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(0 < number < float("inf") for number in numbers):
+        noun = "whole numbers" if kind is int else "numbers"
+        raise ValueError(f"{option}: got {text!r}, wanted three {noun} z,y,x above 0 with commas between")
+    return numbers
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from surfloss.bench.run import FORMAT
+
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if result["format"] == FORMAT:
+            return result
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"from: got {path}, wanted a file that `surfloss bench --json` wrote")
+
+
+def _write(result: dict[str, Any], json_out: Path | None, plot_out: Path | None) -> Iterator[Path]:
+    from surfloss._files import write_text
+    from surfloss.bench.machine import slug
+
+    def inside(out: Path, ending: str) -> Path:
+        return out / f"cpu-{slug(result['machine'])}{ending}" if out.is_dir() else out
+
+    if json_out is not None:
+        path = inside(json_out, ".json")
+        write_text(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
+        yield path
+    if plot_out is not None:
+        from surfloss.bench.plot import draw
+
+        path = inside(plot_out, ".png")
+        draw(result, path)
+        yield path
+
+
+def _print(result: dict[str, Any]) -> None:
+    from surfloss.bench import report
+
+    console = Console()
+    for task, title in _TITLES.items():
+        head, body = report.rows(result, task)
+        if not body:
+            continue
+        table = Table(*head, title=title)
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for row in body:
+            # Time and ratio stand below each other where the line has no room for both.
+            table.add_row(*(text if console.width >= _WIDE else text.replace(", ", "\n") for text in row))
+        console.print(table)
+    for name, contestant in result["contestants"].items():
+        if name not in result["absent"]:
+            console.print(f"{name}: {contestant['computes']}", highlight=False)
+    for line in report.notes(result):
+        console.print(line, highlight=False)
