@@ -5,7 +5,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint format docs wheel clean
+.PHONY: demo test test-slow lint format bench docs wheel clean
 
 demo: $(INSTALLED)  ## the paper's experiment on the phantom, through nnU-Net, and its report
 	$(BIN)/surfloss info
@@ -25,6 +25,10 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(INSTALLED)  ## the published comparison, its picture, and the tables of README and docs
+	$(BIN)/surfloss bench --json benchmarks/results --plot benchmarks/results
+	$(BIN)/python benchmarks/tables.py
 
 docs: $(INSTALLED)  ## the site, into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

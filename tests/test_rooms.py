@@ -22,10 +22,11 @@ MAY_IMPORT = {
     "schedules": {"losses"},
     "metrics": {"edt", "ndimage", "ops"},
     "phantom": set(),
+    "bench": {"edt", "losses", "ops"},
     "nnunet": {"losses", "metrics", "phantom"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, ROOT}
-MAY_IMPORT[ROOT] = {*MAY_IMPORT} - {"backends", "nnunet", "phantom", "cli"}
+MAY_IMPORT[ROOT] = {*MAY_IMPORT} - {"backends", "nnunet", "phantom", "bench", "cli"}
 
 FILES = {str(path.relative_to(SOURCE)): path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
 

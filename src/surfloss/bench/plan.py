@@ -17,9 +17,14 @@ class Cell:
     """One row, before its mask is made; `weigh` asks for the peak memory too."""
 
     task: str
-    label: str
+    size: Size
+    mask: str
     make: Callable[[], Case]
     weigh: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.task} {'x'.join(map(str, self.size))} {self.mask}"
 
 
 def drawn(task: str, size: Size, mask: str, spacing: Spacing = VOXELS, weigh: bool = False) -> Cell:
@@ -29,15 +34,15 @@ def drawn(task: str, size: Size, mask: str, spacing: Spacing = VOXELS, weigh: bo
         ValueError: on a size or mask that cannot be made.
     """
     cases.check(size, mask)
-    label = f"{task} {'x'.join(map(str, size))} {mask}"
-    return Cell(task, label, partial(cases.make, size, mask, VOXELS if task == "loss" else spacing), weigh)
+    mm = VOXELS if task == "loss" else spacing
+    return Cell(task, size, mask, partial(cases.make, size, mask, mm), weigh)
 
 
 def of_case(task: str, case: Case) -> Cell:
     """A mask that is already there, as those of files."""
     if task == "loss":
         case = Case(case.mask, VOXELS, case.voxels)
-    return Cell(task, f"{task} {case.mask}", lambda: case, weigh=True)
+    return Cell(task, case.size, case.mask, lambda: case, weigh=True)
 
 
 def full() -> list[Cell]:

@@ -21,13 +21,13 @@ def draw(result: Result, path: Path) -> None:
     """Write the picture; its form follows the file's ending."""
     present = [name for name in result["contestants"] if name not in result["absent"]]
     colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(present)}
-    figure = Figure(figsize=(15, 7), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(15, 7.2), facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.2, h_pad=0.15)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     _scaling(left, result, colors)
     _ratios(right, result, colors)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.title.set(fontsize=15, color=_INK)
         axes.tick_params(labelsize=11, colors=_INK, which="both")
     machine = result["machine"]
     figure.supxlabel(
@@ -50,7 +50,13 @@ def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
         shown = max(masks, key=masks.count)
         cells, what = [c for c in cells if c["mask"] == shown], f"{shown}, cubes"
     cells.sort(key=lambda c: c["voxels"])
-    axes.set_title(f"Two-sided distance transform: time against volume ({what})", loc="left")
+    axes.set_title(
+        f"Two-sided distance transform: time against volume ({what})",
+        loc="left",
+        pad=14,
+        fontsize=15,
+        color=_INK,
+    )
     ends = {}
     for name, color in colors.items():
         points = [
@@ -98,7 +104,7 @@ def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
 def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     """Bars for each task and size: the geometric mean over its masks, and a whisker from least to most."""
     groups: dict[str, dict[str, list[float]]] = {}
-    for cell in result["cells"]:
+    for cell in sorted(result["cells"], key=lambda cell: cell["task"]):
         lines = ["loss" if cell["task"] == "loss" else "EDT", *_power(size_text(cell)).split(" @ ")]
         group = groups.setdefault("\n".join(lines), {})
         for name, outcome in cell["results"].items():
@@ -107,17 +113,24 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     # Points of the scaling series have one mask only: where there are full groups, those are shown.
     full = {label: g for label, g in groups.items() if max(map(len, g.values()), default=0) > 1}
     groups = full or {label: g for label, g in groups.items() if g}
-    axes.set_title(f"Times as long as {result['baseline']}", loc="left")
+    axes.set_title(
+        f"How many times as long as {result['baseline']} the others take",
+        loc="left",
+        pad=14,
+        fontsize=15,
+        color=_INK,
+    )
     if not groups:
         axes.text(0.5, 0.5, "nobody to compare with", ha="center", transform=axes.transAxes)
         return
     position, ticks = 0.0, []
     for group in groups.values():
+        position += 1.6 if len(group) == 1 else 0.8  # a lone bar needs room for its label
         ticks.append(position + (len(group) - 1) / 2)
         for name in (name for name in colors if name in group):
             ratios = np.array(group[name])
             mean = float(np.exp(np.log(ratios).mean()))
-            axes.bar(position, mean, 0.9, color=colors[name])
+            axes.bar(position, mean - 1, 0.9, bottom=1, color=colors[name])
             axes.vlines(position, ratios.min(), ratios.max(), color=_INK, linewidth=1.2)
             axes.annotate(
                 ratio_text(mean) if mean < 10 else f"{mean:.0f}x",
@@ -129,11 +142,10 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
                 color=_INK,
             )
             position += 1
-        position += 0.8
     axes.set_yscale("log")
-    axes.axhline(1, color=colors.get(result["baseline"], _INK), linewidth=2)
+    axes.axhline(1, color=colors.get(result["baseline"], _INK), linewidth=3)
     axes.set_xticks(ticks, list(groups))
-    axes.tick_params(axis="x", length=0)
+    axes.tick_params(axis="x", length=0, pad=8)
     decades = np.log10(axes.get_ylim()[1] / axes.get_ylim()[0])
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}x"))
@@ -144,7 +156,7 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     handles = [axes.bar(0, 0, color=colors[name]) for name in shown]
     axes.legend(handles, shown, frameon=False, fontsize=12, ncols=len(shown), loc="upper left")
     axes.set_ylim(top=axes.get_ylim()[1] * 2)  # room for the legend
-    axes.set_xlim(-0.8, position - 1)
+    axes.set_xlim(0, position + 0.6)
 
 
 def _power(size: str) -> str:

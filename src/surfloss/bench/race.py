@@ -40,8 +40,8 @@ def race(
 ) -> dict[str, Lap]:
     """Time the calls in rounds, in each of which every one has its turn.
 
-    A quick call is warmed up by one untimed call and repeated 5 to 100 times; of a slow one (1 s and more) the
-    first call counts, and there may be only one more.
+    A quick call is warmed up by one untimed call and repeated 5 to 100 times; of a slow one (1 s and more)
+    the first call counts, and there may be only one more.
 
     Args:
         calls: what to time, by name.

@@ -1,8 +1,12 @@
 """A comparison as text: the cells of a table, Markdown tables from the JSON, and documents that hold them."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
+
+from surfloss._check import fail
 
 Result: TypeAlias = dict[str, Any]
 Row: TypeAlias = list[str]
@@ -159,12 +163,15 @@ def markdown(head: Row, body: Iterable[Row]) -> str:
 
 
 _BLOCK = re.compile(
-    r"(?P<begin><!-- benchmark: (?P<name>\w+) -->\n)(?P<body>.*?)(?P<end><!-- end -->)", re.DOTALL
+    r"(?P<begin><!-- benchmark: (?P<name>\S+) of (?P<source>\S+) -->\n)(?P<body>.*?)(?P<end><!-- end -->)",
+    re.DOTALL,
 )
 
 
-def filled(document: str, result: Result) -> str:
-    """The document with each block `<!-- benchmark: NAME --> ... <!-- end -->` replaced by its table.
+def filled(document: str, results: Path) -> str:
+    """The document with every block `<!-- benchmark: TABLE of FILE --> ... <!-- end -->` made anew.
+
+    `FILE` is a JSON file in the folder `results`, without its ending; where it is missing the block is empty.
 
     Raises:
         ValueError: if a block asks for a table that there is not.
@@ -172,7 +179,11 @@ def filled(document: str, result: Result) -> str:
 
     def block(found: re.Match[str]) -> str:
         if found["name"] not in BLOCKS:
-            raise ValueError(f"block: got {found['name']!r}, wanted one of {', '.join(BLOCKS)}")
-        return f"{found['begin']}\n{BLOCKS[found['name']](result)}\n\n{found['end']}"
+            fail("block", repr(found["name"]), f"one of {', '.join(BLOCKS)}")
+        file = results / f"{found['source']}.json"
+        text = ""
+        if file.exists():
+            text = f"\n{BLOCKS[found['name']](json.loads(file.read_text(encoding='utf-8')))}\n\n"
+        return found["begin"] + text + found["end"]
 
     return _BLOCK.sub(block, document)

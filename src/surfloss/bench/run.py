@@ -93,11 +93,11 @@ def _cell(
         except Exception as error:  # whatever another library raises is its result here
             results[name] = {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
             continue
-        difference = _DIFFERENCE[task](got, wanted)
-        if not difference <= TOLERANCE:
-            results[name] = {"disagrees": difference if math.isfinite(difference) else "not finite"}
+        off = difference(task, got, wanted)
+        if not off <= TOLERANCE:
+            results[name] = {"disagrees": off if math.isfinite(off) else "not finite"}
             continue
-        results[name] = {"difference": difference}
+        results[name] = {"difference": off}
         calls[name], first_s[name] = call, first
     del wanted
     notice(f"timing {', '.join(calls) or 'nobody'}")
@@ -108,6 +108,11 @@ def _cell(
         if baseline and "median_s" in result:
             result["ratio"] = result["median_s"] / baseline
     return results
+
+
+def difference(task: str, got: Any, wanted: Any) -> float:
+    """How far a result is from the reference's, as a relative number; at most `TOLERANCE` where they agree."""
+    return edt_difference(got, wanted) if task == "edt" else loss_difference(got, wanted)
 
 
 def edt_difference(got: Any, wanted: Any) -> float:
@@ -121,9 +126,6 @@ def loss_difference(got: Any, wanted: Any) -> float:
     scale = float(wanted_gradient.abs().max()) or 1.0
     off = float((gradient - wanted_gradient).abs().max()) / scale
     return max(_largest_relative(np.asarray(value), np.asarray(wanted_value)), off)
-
-
-_DIFFERENCE = {"edt": edt_difference, "loss": loss_difference}
 
 
 def _largest_relative(got: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:

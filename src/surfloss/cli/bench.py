@@ -23,6 +23,7 @@ _TITLES = {
     "edt": "Two-sided distance transform",
     "loss": "Hausdorff loss, batch of 2, forward and backward",
 }
+_PICTURES = (".png", ".svg", ".pdf")
 _WIDE = 130
 
 
@@ -86,6 +87,8 @@ def bench(
     for option, out in (("json", json_out), ("plot", plot_out)):
         if out is not None and not out.parent.is_dir():
             stop(f"{option}: got {out}, wanted a path in a folder that exists")
+    if plot_out is not None and not plot_out.is_dir() and plot_out.suffix not in _PICTURES:
+        stop(f"plot: got {plot_out}, wanted a folder or a file ending in {', '.join(_PICTURES)}")
     with exit_on_bad_input():
         if measured is not None:
             result = _read(measured)
@@ -203,13 +206,17 @@ def _print(result: dict[str, Any]) -> None:
         head, body = report.rows(result, task)
         if not body:
             continue
-        table = Table(*head, title=title)
+        table = Table(*head, title=title, box=None, pad_edge=False)
         for column in table.columns[2:]:
             column.justify = "right"
-        for row in body:
-            # Time and ratio stand below each other where the line has no room for both.
-            table.add_row(*(text if console.width >= _WIDE else text.replace(", ", "\n") for text in row))
+        if console.width < _WIDE:  # time over ratio, size over spacing
+            body = [[re.sub(", | (?=@)", "\n", text) for text in row] for row in body]
+        shown = ""
+        for size, *rest in body:
+            table.add_row("" if size == shown else size, *rest)
+            shown = size
         console.print(table)
+        console.print()
     for name, contestant in result["contestants"].items():
         if name not in result["absent"]:
             console.print(f"{name}: {contestant['computes']}", highlight=False)
