@@ -38,11 +38,11 @@ def drawn(task: str, size: Size, mask: str, spacing: Spacing = VOXELS, weigh: bo
     return Cell(task, size, mask, partial(cases.make, size, mask, mm), weigh)
 
 
-def of_case(task: str, case: Case) -> Cell:
+def of_case(task: str, case: Case, weigh: bool = False) -> Cell:
     """A mask that is already there, as those of files."""
     if task == "loss":
         case = Case(case.mask, VOXELS, case.voxels)
-    return Cell(task, case.size, case.mask, lambda: case, weigh=True)
+    return Cell(task, case.size, case.mask, lambda: case, weigh)
 
 
 def full() -> list[Cell]:
@@ -64,7 +64,9 @@ def quick() -> list[Cell]:
     return plan + [drawn("edt", (side,) * 3, "blobs") for side in (32, 64, 96)]
 
 
-def named(sizes: Sequence[Size], masks: Sequence[str], spacing: Spacing, files: Sequence[Path]) -> list[Cell]:
+def named(
+    sizes: Sequence[Size], masks: Sequence[str], spacing: Spacing, files: Sequence[Path], weigh: bool
+) -> list[Cell]:
     """Every size with every mask, then the files; unsaid, the usual masks, and the size of the paper's patch.
 
     Raises:
@@ -75,6 +77,6 @@ def named(sizes: Sequence[Size], masks: Sequence[str], spacing: Spacing, files: 
     read = [cases.read(path) for path in files]
     plan = []
     for task in TASKS:
-        plan += [drawn(task, size, mask, spacing, True) for size in sizes for mask in masks or cases.USUAL]
-        plan += [of_case(task, case) for case in read]
+        plan += [drawn(task, size, mask, spacing, weigh) for size in sizes for mask in masks or cases.USUAL]
+        plan += [of_case(task, case, weigh) for case in read]
     return plan

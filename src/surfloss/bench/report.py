@@ -10,6 +10,7 @@ from surfloss._check import fail
 
 Result: TypeAlias = dict[str, Any]
 Row: TypeAlias = list[str]
+Table: TypeAlias = tuple[Row, list[Row]]  # head and body
 
 
 def size_text(cell: dict[str, Any]) -> str:
@@ -59,8 +60,8 @@ def timed_contestants(result: Result, task: str) -> list[str]:
     return [name for name in able if name not in result["absent"]]
 
 
-def rows(result: Result, task: str) -> tuple[Row, list[Row]]:
-    """Head and body of the table of one task."""
+def _cells(result: Result, task: str) -> Table:
+    """Every time and ratio of one task."""
     names = timed_contestants(result, task)
     body = [
         [size_text(cell), cell["mask"]]
@@ -85,11 +86,7 @@ def notes(result: Result) -> list[str]:
     return lines
 
 
-def _task_table(task: str) -> Callable[[Result], str]:
-    return lambda result: markdown(*rows(result, task))
-
-
-def _summary(result: Result) -> str:
+def _summary(result: Result) -> Table:
     """One line a size: the baseline's times over the masks, and how many times longer the others took."""
     head = ["task", "size", result["baseline"]]
     peers = [name for name in result["contestants"] if name not in (result["baseline"], *result["absent"])]
@@ -106,7 +103,7 @@ def _summary(result: Result) -> str:
             _range([o[p]["ratio"] for o in outcomes if "ratio" in o.get(p, {})], ratio_text) for p in peers
         ]
         body.append(row)
-    return markdown([*head, *peers], body)
+    return [*head, *peers], body
 
 
 def _range(values: Sequence[float], text: Callable[[float], str]) -> str:
@@ -116,7 +113,7 @@ def _range(values: Sequence[float], text: Callable[[float], str]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _scaling(result: Result) -> str:
+def _scaling(result: Result) -> Table:
     """The exponent of time over volume, a line a mask."""
     found = {(s["task"], s["mask"], s["contestant"]): s for s in result["slopes"]}
     keys = dict.fromkeys((s["task"], s["mask"], tuple(s["sides"])) for s in result["slopes"])
@@ -127,10 +124,10 @@ def _scaling(result: Result) -> str:
         body.append(
             [mask, f"{sides[0]}^3 to {sides[-1]}^3", *(f"{s['slope']:.2f}" if s else "-" for s in slopes)]
         )
-    return markdown(["mask", "cubes", *names], body)
+    return ["mask", "cubes", *names], body
 
 
-def _memory(result: Result) -> str:
+def _memory(result: Result) -> Table:
     """Peak memory beyond the input, in float32 volumes of its size; the batch of a loss is two items."""
     names = [name for name in result["contestants"] if name not in result["absent"]]
     body = []
@@ -140,18 +137,13 @@ def _memory(result: Result) -> str:
             volume = 4 * cell["voxels"] * (2 if cell["task"] == "loss" else 1)
             numbers = [f"{peak / volume:.1f}" if (peak := peaks.get(name)) else "-" for name in names]
             body.append([cell["task"], size_text(cell), *numbers])
-    return markdown(["task", "size", *names], body)
+    return ["task", "size", *names], body
 
 
-def _notes_block(result: Result) -> str:
-    return "\n".join(notes(result))
-
-
-BLOCKS: dict[str, Callable[[Result], str]] = {
-    "machine": _notes_block,
+TABLES: dict[str, Callable[[Result], Table]] = {
+    "edt": lambda result: _cells(result, "edt"),
+    "loss": lambda result: _cells(result, "loss"),
     "summary": _summary,
-    "edt": _task_table("edt"),
-    "loss": _task_table("loss"),
     "scaling": _scaling,
     "memory": _memory,
 }
@@ -178,12 +170,13 @@ def filled(document: str, results: Path) -> str:
     """
 
     def block(found: re.Match[str]) -> str:
-        if found["name"] not in BLOCKS:
-            fail("block", repr(found["name"]), f"one of {', '.join(BLOCKS)}")
-        file = results / f"{found['source']}.json"
-        text = ""
-        if file.exists():
-            text = f"\n{BLOCKS[found['name']](json.loads(file.read_text(encoding='utf-8')))}\n\n"
-        return found["begin"] + text + found["end"]
+        name, file = found["name"], results / f"{found['source']}.json"
+        if name not in (*TABLES, "machine"):
+            fail("block", repr(name), f"machine, {' or '.join(TABLES)}")
+        if not file.exists():
+            return found["begin"] + found["end"]
+        result = json.loads(file.read_text(encoding="utf-8"))
+        text = "\n".join(notes(result)) if name == "machine" else markdown(*TABLES[name](result))
+        return f"{found['begin']}\n{text}\n\n{found['end']}"
 
     return _BLOCK.sub(block, document)

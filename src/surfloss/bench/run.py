@@ -41,20 +41,12 @@ def compare(
     """
     absent = {c.name: reason for c in contestants if (reason := c.absent())}
     present = [c for c in contestants if c.name not in absent]
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    rows = []
-    for cell in plan:
-        notice(cell.label)
-        case = cell.make()
-        able = [c for c in present if cell.task in c.tasks]
-        results = _cell(cell.task, case, able, threads, seconds, notice)
-        if cell.weigh:
-            for contestant in able:
-                if "median_s" in results[contestant.name]:
-                    notice(f"{cell.label}: memory of {contestant.name}")
-                    peak = memory.peak_extra_bytes(contestant, cell.task, case, threads)
-                    results[contestant.name]["peak_extra_bytes"] = peak
-        rows.append({"task": cell.task, **case.facts(), "results": results})
+    try:
+        rows = [_row(cell, present, threads, seconds, notice) for cell in plan]
+    finally:
+        torch.set_num_threads(threads_before)
     return {
         "format": FORMAT,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -71,7 +63,24 @@ def compare(
     }
 
 
-def _cell(
+def _row(
+    cell: Cell, present: Sequence[Contestant], threads: int, seconds: float, notice: Notice
+) -> dict[str, Any]:
+    """The facts of a case, and what came of each contestant that can do the task, by name."""
+    notice(cell.label)
+    case = cell.make()
+    able = [c for c in present if cell.task in c.tasks]
+    results = _results(cell.task, case, able, threads, seconds, lambda text: notice(f"{cell.label}: {text}"))
+    if cell.weigh:
+        for contestant in able:
+            if "median_s" in results[contestant.name]:
+                notice(f"{cell.label}: memory of {contestant.name}")
+                peak = memory.peak_extra_bytes(contestant, cell.task, case, threads)
+                results[contestant.name]["peak_extra_bytes"] = peak
+    return {"task": cell.task, **case.facts(), "results": results}
+
+
+def _results(
     task: str,
     case: Case,
     contestants: Sequence[Contestant],
@@ -79,7 +88,6 @@ def _cell(
     seconds: float,
     notice: Notice,
 ) -> dict[str, dict[str, Any]]:
-    """What came of each contestant on one case, by name."""
     notice("the reference")
     wanted = ours("reference").prepare(task, case, threads)()
     results: dict[str, dict[str, Any]] = {}
@@ -111,7 +119,7 @@ def _cell(
 
 
 def difference(task: str, got: Any, wanted: Any) -> float:
-    """How far a result is from the reference's, as a relative number; at most `TOLERANCE` where they agree."""
+    """How far a result is from the reference's, relative; at most `TOLERANCE` where they agree."""
     return edt_difference(got, wanted) if task == "edt" else loss_difference(got, wanted)
 
 
@@ -133,7 +141,7 @@ def _largest_relative(got: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
         return math.inf
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         off = np.where(got == wanted, 0, np.abs(got - wanted) / np.abs(wanted))
-    return float(np.nan_to_num(off, nan=np.inf).max())
+    return float(np.nan_to_num(off, nan=np.inf, posinf=np.inf).max())
 
 
 def slopes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

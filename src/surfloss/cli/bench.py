@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _TITLES = {
     "edt": "Two-sided distance transform",
     "loss": "Hausdorff loss, batch of 2, forward and backward",
+    "scaling": "Slope of log time over log voxels",
+    "memory": "Peak memory beyond the input, in float32 volumes",
 }
 _PICTURES = (".png", ".svg", ".pdf")
 _WIDE = 130
@@ -64,6 +66,9 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="A first impression: small volumes, few repeats.")
     ] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure the peak memory of what is named (Linux).")
+    ] = False,
     json_out: Annotated[
         Path | None,
         typer.Option("--json", metavar="OUT", help="Write all numbers; a folder gets cpu-MACHINE.json."),
@@ -93,7 +98,7 @@ def bench(
         if measured is not None:
             result = _read(measured)
         else:
-            plan = _plan(tasks or [], sizes or [], masks or [], spacing, files or [], quick)
+            plan = _plan(tasks or [], sizes or [], masks or [], spacing, files or [], memory, quick)
             result = _measure(
                 plan, _contestants(peers, backends), threads, min(seconds, 1) if quick else seconds
             )
@@ -103,7 +108,13 @@ def bench(
 
 
 def _plan(
-    tasks: list[str], sizes: list[str], masks: list[str], spacing: str, files: list[Path], quick: bool
+    tasks: list[str],
+    sizes: list[str],
+    masks: list[str],
+    spacing: str,
+    files: list[Path],
+    memory: bool,
+    quick: bool,
 ) -> list[Cell]:
     from surfloss.bench import plan
 
@@ -112,7 +123,7 @@ def _plan(
             raise ValueError(f"task: got {task!r}, wanted edt, loss, or both")
     if sizes or masks or files:
         volumes = [_numbers("size", size, int) for size in sizes]
-        cells = plan.named(volumes, masks, _numbers("spacing", spacing, float), files)
+        cells = plan.named(volumes, masks, _numbers("spacing", spacing, float), files, memory)
     else:
         cells = plan.quick() if quick else plan.full()
     return [cell for cell in cells if cell.task in (tasks or plan.TASKS)]
@@ -202,8 +213,8 @@ def _print(result: dict[str, Any]) -> None:
     from surfloss.bench import report
 
     console = Console()
-    for task, title in _TITLES.items():
-        head, body = report.rows(result, task)
+    for name, title in _TITLES.items():
+        head, body = report.TABLES[name](result)
         if not body:
             continue
         table = Table(*head, title=title, box=None, pad_edge=False)
@@ -218,7 +229,7 @@ def _print(result: dict[str, Any]) -> None:
         console.print(table)
         console.print()
     for name, contestant in result["contestants"].items():
-        if name not in result["absent"]:
+        if name not in result["absent"] and any(name in cell["results"] for cell in result["cells"]):
             console.print(f"{name}: {contestant['computes']}", highlight=False)
     for line in report.notes(result):
         console.print(line, highlight=False)

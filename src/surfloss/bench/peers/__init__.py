@@ -70,7 +70,7 @@ PEERS = (
 def ours(backend: str) -> Contestant:
     """This library, answered by one backend."""
     return Contestant(
-        f"surfloss/{backend}", "ours", "surfloss", ("edt", "loss"), f"backend {backend}", backend
+        f"surfloss/{backend}", "own", "surfloss", ("edt", "loss"), f"backend {backend}", backend
     )
 
 
@@ -90,7 +90,7 @@ def choose(peers: Sequence[str] | None = None, backends: Sequence[str] | None = 
         backends: names of backends; None for the one that answers when none is named.
 
     Raises:
-        ValueError: on an unknown name.
+        ValueError: on an unknown name, or a backend that cannot run here.
     """
     known = {peer.name: peer for peer in PEERS}
     for name in peers or ():
@@ -99,5 +99,7 @@ def choose(peers: Sequence[str] | None = None, backends: Sequence[str] | None = 
     for name in backends or ():
         if name not in available_backends():
             fail("backends", repr(name), f"some of {', '.join(available_backends())}")
+        if reason := available_backends()[name]:
+            fail("backends", repr(name), f"backends that run here: {reason}")
     chosen = [peer for name, peer in known.items() if peers is None or name in peers]
     return [ours(name) for name in backends or [fastest_backend()]] + chosen

@@ -1,0 +1,102 @@
+"""Every contestant gives the reference's answer; the absent say why; a wrong answer is noticed."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from surfloss import available_backends
+from surfloss.bench import cases, peers, run
+from surfloss.bench.peers import Contestant
+from surfloss.bench.peers._losses import tensors
+from tests.support import oracles
+from tests.support.compare import assert_close
+
+ALL = [*peers.PEERS, *(peers.ours(name) for name in available_backends())]
+
+
+def present(contestant: Contestant, task: str) -> Contestant:
+    if task not in contestant.tasks:
+        pytest.skip(f"no {task}")
+    if reason := contestant.absent():
+        pytest.skip(reason)
+    return contestant
+
+
+@pytest.mark.parametrize("mask", cases.MASKS)
+@pytest.mark.parametrize("spacing", [cases.VOXELS, cases.HEAD_CT])
+@pytest.mark.parametrize("contestant", ALL, ids=lambda contestant: contestant.name)
+def test_two_sided_distance(contestant: Contestant, mask: str, spacing: tuple[float, ...]) -> None:
+    case = cases.make((9, 20, 23), mask, spacing)
+    got = present(contestant, "edt").prepare("edt", case, threads=1)()
+    wanted = oracles.scipy_two_sided(case.voxels, spacing)
+    assert run.difference("edt", got, wanted) <= run.TOLERANCE
+    assert np.asarray(got).shape == case.size
+
+
+@pytest.mark.parametrize("mask", cases.MASKS)
+@pytest.mark.parametrize("contestant", ALL, ids=lambda contestant: contestant.name)
+def test_loss_and_gradient(contestant: Contestant, mask: str) -> None:
+    case = cases.make((6, 12, 17), mask)
+    call = present(contestant, "loss").prepare("loss", case, threads=1)
+    logits, target = tensors(case)
+    # Karimi & Salcudean 2020, eq. 8, written out with SciPy's distances; no mask here is empty or full.
+    weight = np.zeros(logits.shape)
+    for item in range(2):
+        for field in ((logits[item, 0] > 0).numpy(), target[item, 0].bool().numpy()):
+            weight[item, 0] += oracles.scipy_two_sided(field, (1, 1, 1)) ** 2
+    off = torch.sigmoid(logits).double() - target
+    for _ in range(2):  # a call leaves nothing behind for the next
+        value, gradient = call()
+        assert value.item() == pytest.approx(float((off**2 * torch.from_numpy(weight)).mean()), rel=1e-5)
+        slope = torch.sigmoid(logits).double() * (1 - torch.sigmoid(logits).double())
+        wanted = 2 * off * torch.from_numpy(weight) * slope / off.numel()
+        assert_close(gradient, wanted, 1e-5 * float(wanted.abs().max()))
+
+
+def test_a_missing_library_is_absent_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "edt", None)  # as if not installed
+    peer = next(peer for peer in peers.PEERS if peer.name == "edt")
+    assert peer.absent().startswith("not installed")
+    broken = Contestant("broken", "scipy", "tests.bench.broken_package", ("edt",), "")
+    assert broken.absent() == "does not import: no library for this processor"
+
+
+def test_who_takes_part() -> None:
+    names = [contestant.name for contestant in peers.choose()]
+    assert names == [f"surfloss/{peers.fastest_backend()}", "edt", "simpleitk", "scipy", "monai"]
+    assert [c.name for c in peers.choose([], ["reference"])] == ["surfloss/reference"]
+    assert [c.name for c in peers.choose(["scipy", "edt"], ["reference"])][1:] == ["edt", "scipy"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"peers": ["cupy"]}, "peers: got 'cupy', wanted some of edt, simpleitk, scipy, monai, or none"),
+        ({"backends": ["gpu"]}, "backends: got 'gpu', wanted some of .*reference"),
+    ],
+)
+def test_unknown_names(chosen: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        peers.choose(**chosen)
+
+
+def test_a_backend_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "available_backends", lambda: {"cpu": "no compiled library"})
+    with pytest.raises(ValueError, match="backends: got 'cpu', wanted backends that run here: no compiled"):
+        peers.choose(backends=["cpu"])
+
+
+def test_differences() -> None:
+    inf = np.inf
+    assert run.edt_difference([1.0, inf], np.array([1.0, inf])) == 0
+    assert run.edt_difference([1.0, 2.2], np.array([1.0, 2.0])) == pytest.approx(0.1)
+    for wrong in ([1.0, 2.0], [inf, inf], [np.nan, inf], [1.0, -inf], [1.0]):
+        assert run.edt_difference(wrong, np.array([1.0, inf])) == inf
+    one, two = torch.tensor(1.0), torch.tensor([2.0, 0.0])
+    assert run.loss_difference((one, two), (one, two)) == 0
+    assert run.loss_difference((one * 1.5, two), (one, two)) == pytest.approx(0.5)
+    assert run.loss_difference((one, torch.tensor([2.0, 0.5])), (one, two)) == pytest.approx(0.25)
+    assert run.loss_difference((one, two * torch.nan), (one, two)) == inf
+    assert run.loss_difference((one, torch.zeros(2)), (one, torch.zeros(2))) == 0
