@@ -8,7 +8,8 @@ import torch
 
 from surfloss import available_backends
 from surfloss.bench import cases, peers, run
-from surfloss.bench.peers import Contestant
+from surfloss.bench.cases import Case
+from surfloss.bench.peers import Call, Contestant
 from surfloss.bench.peers._losses import tensors
 from tests.support import oracles
 from tests.support.compare import assert_close
@@ -16,30 +17,33 @@ from tests.support.compare import assert_close
 ALL = [*peers.PEERS, *(peers.ours(name) for name in available_backends())]
 
 
-def present(contestant: Contestant, task: str) -> Contestant:
-    if task not in contestant.tasks:
-        pytest.skip(f"no {task}")
+def able(task: str) -> pytest.MarkDecorator:
+    chosen = [contestant for contestant in ALL if task in contestant.tasks]
+    return pytest.mark.parametrize("contestant", chosen, ids=lambda contestant: contestant.name)
+
+
+def prepared(contestant: Contestant, task: str, case: Case) -> Call:
     if reason := contestant.absent():
-        pytest.skip(reason)
-    return contestant
+        pytest.skip(f"{contestant.name}: {reason}")
+    return contestant.prepare(task, case, threads=1)
 
 
 @pytest.mark.parametrize("mask", cases.MASKS)
 @pytest.mark.parametrize("spacing", [cases.VOXELS, cases.HEAD_CT])
-@pytest.mark.parametrize("contestant", ALL, ids=lambda contestant: contestant.name)
+@able("edt")
 def test_two_sided_distance(contestant: Contestant, mask: str, spacing: tuple[float, ...]) -> None:
     case = cases.make((9, 20, 23), mask, spacing)
-    got = present(contestant, "edt").prepare("edt", case, threads=1)()
+    got = prepared(contestant, "edt", case)()
     wanted = oracles.scipy_two_sided(case.voxels, spacing)
     assert run.difference("edt", got, wanted) <= run.TOLERANCE
     assert np.asarray(got).shape == case.size
 
 
 @pytest.mark.parametrize("mask", cases.MASKS)
-@pytest.mark.parametrize("contestant", ALL, ids=lambda contestant: contestant.name)
+@able("loss")
 def test_loss_and_gradient(contestant: Contestant, mask: str) -> None:
     case = cases.make((6, 12, 17), mask)
-    call = present(contestant, "loss").prepare("loss", case, threads=1)
+    call = prepared(contestant, "loss", case)
     logits, target = tensors(case)
     # Karimi & Salcudean 2020, eq. 8, written out with SciPy's distances; no mask here is empty or full.
     weight = np.zeros(logits.shape)

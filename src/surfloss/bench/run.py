@@ -133,6 +133,7 @@ def loss_difference(got: Any, wanted: Any) -> float:
     (value, gradient), (wanted_value, wanted_gradient) = got, wanted
     scale = float(wanted_gradient.abs().max()) or 1.0
     off = float((gradient - wanted_gradient).abs().max()) / scale
+    off = math.inf if math.isnan(off) else off
     return max(_largest_relative(np.asarray(value), np.asarray(wanted_value)), off)
 
 

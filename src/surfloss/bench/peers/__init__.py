@@ -70,7 +70,12 @@ PEERS = (
 def ours(backend: str) -> Contestant:
     """This library, answered by one backend."""
     return Contestant(
-        f"surfloss/{backend}", "own", "surfloss", ("edt", "loss"), f"backend {backend}", backend
+        f"surfloss/{backend}",
+        "own",
+        "surfloss",
+        ("edt", "loss"),
+        "two_sided_edt; HausdorffDTLoss, forward and backward",
+        backend,
     )
 
 

@@ -1,0 +1,108 @@
+"""The `surfloss bench` command: tables, files, and one line on bad input."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from surfloss.bench import plan
+from surfloss.cli import app
+from tests.support.volumes import DATA
+
+FAST = ["--seconds", "0.01", "--threads", "1"]
+
+
+def bench(*arguments: object):
+    return CliRunner(env={"COLUMNS": "160"}).invoke(app, ["bench", *map(str, arguments)])
+
+
+def test_named_volumes_into_json_and_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    sizes = ["--size", "4,16,18", "--size", "16x16x16", "--spacing", "5,.5,.5"]
+    masks = ["--mask", "blobs", "--mask", "random"]
+    outputs = ["--json", tmp_path / "out.json", "--plot", tmp_path]
+    done = bench("--peers", "scipy", *sizes, *masks, *FAST, *outputs)
+    assert done.exit_code == 0, done.stderr
+    result = json.loads((tmp_path / "out.json").read_text())
+    rows = [(c["task"], tuple(c["size"]), c["mask"], c["spacing"][0]) for c in result["cells"]]
+    assert sorted(rows) == sorted(
+        (task, size, mask, 5 if task == "edt" else 1)
+        for task in ("edt", "loss")
+        for size in ((4, 16, 18), (16, 16, 16))
+        for mask in ("blobs", "random")
+    )
+    assert result["threads"] == 1
+    assert list(result["contestants"])[1:] == ["scipy"]
+    for text in (
+        "16x16x16",
+        "4x16x18 @ 5/0.5/0.5",
+        "scipy",
+        "Two-sided distance transform",
+        "Hausdorff loss",
+    ):
+        assert text in done.stdout
+    assert [path.name for path in tmp_path.glob("cpu-*.png")]
+
+    again = bench("--from", tmp_path / "out.json")
+    assert again.exit_code == 0
+    assert again.stdout == done.stdout
+
+
+def test_a_file_of_the_user(tmp_path: Path) -> None:
+    volume = np.zeros((12, 10, 6), np.int16)
+    volume[3:7, 2:5, 1:4] = 7
+    nibabel.Nifti1Image(volume, np.diag([0.5, 0.75, 4, 1])).to_filename(tmp_path / "mine.nii.gz")
+    done = bench(
+        "edt", "--file", tmp_path / "mine.nii.gz", "--peers", "none", *FAST, "--json", tmp_path / "o"
+    )
+    assert done.exit_code == 0, done.stderr
+    (cell,) = json.loads((tmp_path / "o").read_text())["cells"]
+    assert (cell["size"], cell["spacing"], cell["mask"]) == ([6, 10, 12], [4, 0.75, 0.5], "mine.nii.gz")
+    assert cell["foreground"] == pytest.approx(36 / 720)
+    assert list(cell["results"]) == [list(cell["results"])[0]]
+
+
+def test_quick_and_full_plans_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [plan.drawn(task, (2, 5, 6), "random") for task in plan.TASKS]
+    monkeypatch.setattr(plan, "quick", lambda: small)
+    monkeypatch.setattr(plan, "full", lambda: small[:1])
+    both = bench("--quick", "--peers", "none", *FAST)
+    assert both.exit_code == 0, both.stderr
+    assert "Hausdorff loss" in both.stdout
+    assert "Two-sided" in both.stdout
+    assert "Two-sided" not in bench("loss", "--quick", "--peers", "none", *FAST).stdout
+    assert "Hausdorff loss" not in bench("--peers", "none", *FAST).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gpu"], "task: got 'gpu', wanted edt, loss, or both"),
+        (["--peers", "numpy"], "peers: got 'numpy', wanted some of"),
+        (["--backends", "abacus"], "backends: got 'abacus', wanted some of"),
+        (["--mask", "cube"], "mask: got 'cube', wanted one of blobs,"),
+        (["--size", "16,16"], "size: got '16,16', wanted three whole numbers z,y,x"),
+        (["--size", "16,16,1.5"], "size: got '16,16,1.5', wanted three whole numbers"),
+        (["--size", "16,-3,16"], "size: got '16,-3,16', wanted three whole numbers"),
+        (["--size", "9999,9999,9999"], "size: got 9999,9999,9999, wanted"),
+        (["--size", "8,8,8", "--spacing", "1,nan,1"], "spacing: got '1,nan,1', wanted three numbers"),
+        (["--file", "no.nii.gz"], "file: got no.nii.gz"),
+        (["--file", str(DATA / "README.md")], "file: got "),
+        (["--threads", "0"], "threads: got 0, wanted"),
+        (["--seconds", "-1"], "seconds: got -1.0, wanted"),
+        (["--json", "/no/such/folder/out.json"], "json: got /no/such/folder/out.json, wanted"),
+        (["--plot", "picture.doc"], "plot: got picture.doc, wanted a folder or a file ending in .png"),
+        (["--from", str(DATA / "README.md")], "from: got "),
+        (["--from", "missing.json"], "missing.json"),
+    ],
+)
+def test_bad_input_ends_with_code_2_and_one_line(arguments: list[str], message: str) -> None:
+    done = bench(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: ")
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
