@@ -28,14 +28,21 @@ def test_rounds(clock: list[float]) -> None:
 
         return run
 
-    calls = {"quick": call("quick", 0.01), "middle": call("middle", 0.5), "slow": call("slow", 9)}
-    laps = race(calls, {"quick": 1.5e-2, "middle": 0.9, "slow": 10}, seconds=0.315)
+    calls = {
+        "quick": call("quick", 0.01),
+        "middle": call("middle", 0.5),
+        "slow": call("slow", 2),
+        "slowest": call("slowest", 9),
+    }
+    laps = race(calls, {"quick": 1.5e-2, "middle": 0.9, "slow": 3, "slowest": 10}, seconds=0.42)
     assert gc.isenabled()
     assert order[:2] == ["quick", "middle"]
     assert laps["quick"].seconds == pytest.approx([0.01] * 10)
     assert laps["middle"].seconds == pytest.approx([0.5] * 5)
-    assert laps["slow"].seconds == pytest.approx([10, 9])
-    assert order[2:] == ["quick", "quick", "middle"] * 5 + ["slow"]
+    assert laps["slow"].seconds == pytest.approx([3, 2, 2])
+    assert laps["slowest"].seconds == pytest.approx([10, 9])
+    turn = ["quick", "quick", "middle"]
+    assert order[2:] == [*turn * 3, "slow", *turn * 2, "slow", "slowest"]
 
 
 def test_no_end_of_repeats(clock: list[float]) -> None:

@@ -41,7 +41,7 @@ def race(
     """Time the calls in rounds, in each of which every one has its turn.
 
     A quick call is warmed up by one untimed call and repeated 5 to 100 times; of a slow one (1 s and more)
-    the first call counts, and there may be only one more.
+    the first call counts, and there may be only one or two more.
 
     Args:
         calls: what to time, by name.
@@ -53,7 +53,7 @@ def race(
     for name, call in calls.items():
         quick = not laps[name].seconds
         expected = timed(call)[0] if quick else first_s[name]
-        fewest = 5 if quick else 1
+        fewest = 5 if quick else 2 if expected < 4 * _SLOW_S else 1
         wanted[name] = min(_MOST, max(fewest, int(seconds / len(calls) / max(expected, 1e-9))))
     collecting = gc.isenabled()
     gc.disable()

@@ -113,6 +113,26 @@ def _range(values: Sequence[float], text: Callable[[float], str]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def _shape(result: Result) -> Table:
+    """Every contestant's time as a multiple of its own on blobs of the same size."""
+    names = timed_contestants(result, "edt")
+    cells = [cell for cell in result["cells"] if cell["task"] == "edt"]
+    blobs = {size_text(cell): cell["results"] for cell in cells if cell["mask"] == "blobs"}
+
+    def multiple(cell: dict[str, Any], name: str) -> str:
+        pair = [
+            outcomes.get(name, {}).get("median_s") for outcomes in (cell["results"], blobs[size_text(cell)])
+        ]
+        return ratio_text(pair[0] / pair[1]) if all(pair) else "-"
+
+    body = [
+        [size_text(cell), cell["mask"], *(multiple(cell, name) for name in names)]
+        for cell in cells
+        if cell["mask"] != "blobs" and size_text(cell) in blobs
+    ]
+    return ["size", "mask", *names], body
+
+
 def _scaling(result: Result) -> Table:
     """The exponent of time over volume, a line a mask."""
     found = {(s["task"], s["mask"], s["contestant"]): s for s in result["slopes"]}
@@ -140,12 +160,28 @@ def _memory(result: Result) -> Table:
     return ["task", "size", *names], body
 
 
+def _accuracy(result: Result) -> Table:
+    """The largest relative difference from the reference, over all rows that were timed."""
+    names = [name for name in result["contestants"] if name not in result["absent"]]
+    body = []
+    for task in dict.fromkeys(cell["task"] for cell in result["cells"]):
+        outcomes = [cell["results"] for cell in result["cells"] if cell["task"] == task]
+        off = {
+            name: [o[name]["difference"] for o in outcomes if "difference" in o.get(name, {})]
+            for name in names
+        }
+        body.append([task, "all", *(f"{max(off[name]):.1g}" if off[name] else "-" for name in names)])
+    return ["task", "rows", *names], body
+
+
 TABLES: dict[str, Callable[[Result], Table]] = {
     "edt": lambda result: _cells(result, "edt"),
     "loss": lambda result: _cells(result, "loss"),
     "summary": _summary,
+    "shape": _shape,
     "scaling": _scaling,
     "memory": _memory,
+    "accuracy": _accuracy,
 }
 
 

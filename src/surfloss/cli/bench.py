@@ -24,6 +24,7 @@ _TITLES = {
     "loss": "Hausdorff loss, batch of 2, forward and backward",
     "scaling": "Slope of log time over log voxels",
     "memory": "Peak memory beyond the input, in float32 volumes",
+    "accuracy": "Largest relative difference from the reference",
 }
 _PICTURES = (".png", ".svg", ".pdf")
 _WIDE = 130
