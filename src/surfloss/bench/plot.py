@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from surfloss._files import written_whole
 from surfloss.bench.report import Result, ratio_text, size_text, threads_text, time_text
@@ -45,10 +45,10 @@ def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     cells = [c for c in result["cells"] if c["task"] == "edt" and len(set(c["size"])) == 1]
     masks = [c["mask"] for c in cells]
     if len(set(masks)) == 0 or max(map(masks.count, masks)) < 2:
-        cells, what = [c for c in result["cells"] if c["task"] == "edt"], "all masks"
+        cells, what, line = [c for c in result["cells"] if c["task"] == "edt"], "all masks", "o"
     else:
         shown = max(masks, key=masks.count)
-        cells, what = [c for c in cells if c["mask"] == shown], f"{shown}, cubes"
+        cells, what, line = [c for c in cells if c["mask"] == shown], f"{shown}, cubes", "o-"
     cells.sort(key=lambda c: c["voxels"])
     axes.set_title(
         f"Two-sided distance transform: time against volume ({what})",
@@ -67,9 +67,10 @@ def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
         voxels = np.array([v for v, _ in points])
         low, middle, high = (np.array([o[key] for _, o in points]) for key in ("p20_s", "median_s", "p80_s"))
         ours = name == result["baseline"]
-        axes.fill_between(voxels, low, high, color=color, alpha=0.2, linewidth=0)
+        if line == "o-":
+            axes.fill_between(voxels, low, high, color=color, alpha=0.2, linewidth=0)
         axes.plot(
-            voxels, middle, "o-", color=color, linewidth=3.5 if ours else 2, markersize=7 if ours else 5
+            voxels, middle, line, color=color, linewidth=3.5 if ours else 2, markersize=7 if ours else 5
         )
         ends[name] = (voxels[-1], middle[-1])
     if not ends:
@@ -134,7 +135,7 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
             axes.vlines(position, ratios.min(), ratios.max(), color=_INK, linewidth=1.2)
             axes.annotate(
                 ratio_text(mean) if mean < 10 else f"{mean:.0f}x",
-                (position, ratios.max()),
+                (position, max(1, ratios.max())),
                 xytext=(0, 4),
                 textcoords="offset points",
                 ha="center",
@@ -150,6 +151,8 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}x"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+    if decades < 2:
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(axis="y", alpha=0.25)
     axes.set_axisbelow(True)
     shown = [name for name in colors if any(name in group for group in groups.values())]
