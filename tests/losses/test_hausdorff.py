@@ -333,6 +333,12 @@ class TestEmptyMasks:
         target[..., 0] = 9
         with pytest.raises(ValueError, match=r"^target: got an empty"):
             loss(input, target)
+        target[..., 0] = 1
+        target[..., 1] = 9
+        input[:] = 0
+        input[..., 1] = 1  # foreground that does not count
+        with pytest.raises(ValueError, match=r"^input: got an empty"):
+            loss(input, target)
 
 
 class TestIgnoredVoxels:

@@ -46,6 +46,7 @@ INPUT, TARGET = logits(3, 3), labels(3, 3)
         (INPUT, TARGET.numpy(), "target", "ndarray", TypeError),
         (INPUT.long(), TARGET, "input", "dtype torch.int64", TypeError),
         (INPUT, TARGET * 1j, "target", "dtype torch.complex64", TypeError),
+        (INPUT, TARGET.to(torch.uint16), "target", "dtype torch.uint16", TypeError),
         (INPUT[0, 0], TARGET, "input", "shape", ValueError),
         (INPUT[None], TARGET, "input", "shape", ValueError),
         (INPUT, TARGET[:, 0], "target", "shape", ValueError),
@@ -104,6 +105,14 @@ def test_channels_of_neither_0_nor_1(name: str, bad: float) -> None:
 def test_ignoring_a_label_of_a_target_in_channels(name: str, label: int) -> None:
     with refuses("ignore_index", str(label)):
         MAKERS[name](sigmoid=True, ignore_index=label)(INPUT, in_channels(TARGET, 3))
+
+
+def test_a_value_in_one_channel_ignores_the_voxel(name: str) -> None:
+    loss = MAKERS[name](sigmoid=True, ignore_index=255)
+    one, all_of_them = in_channels(TARGET, 3), in_channels(TARGET, 3)
+    one[0, 1, 2:4] = 255
+    all_of_them[0, :, 2:4] = 255
+    assert torch.equal(loss(INPUT, one), loss(INPUT, all_of_them))
 
 
 def test_a_class_may_be_ignored(make: Callable[..., nn.Module]) -> None:

@@ -161,8 +161,11 @@ def check_tensors(input: Tensor, target: Tensor) -> None:
             fail(name, f"shape {tuple(value.shape)}", "channels and voxels")
     if not input.is_floating_point():
         fail("input", f"dtype {input.dtype}", "a floating dtype", TypeError)
-    if target.is_complex():
-        fail("target", f"dtype {target.dtype}", "bool, integer or floating labels", TypeError)
+    if target.is_complex() or target.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        # PyTorch stores those integers and hardly computes with them.
+        fail(
+            "target", f"dtype {target.dtype}", "bool, signed or 8-bit integers, or floating labels", TypeError
+        )
     _check.same_device("target", target, "input", input)
     if target.shape[0] != input.shape[0] or target.shape[2:] != input.shape[2:]:
         fail("target", f"shape {tuple(target.shape)}", f"the batch and spatial axes of {tuple(input.shape)}")

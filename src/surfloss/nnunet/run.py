@@ -118,8 +118,8 @@ class Run:
 
 
 def fold_seed(preset: Preset, model: Model, fold: int) -> int:
-    """A seed for a training that depends on nothing but its name."""
-    digest = hashlib.sha256(f"{preset.seed}/{model.name}/{fold}".encode()).digest()
+    """A seed for a training: the same for every loss, so that losses meet the same start and batches."""
+    digest = hashlib.sha256(f"{preset.seed}/{model.configuration}/{fold}".encode()).digest()
     return int.from_bytes(digest[:4], "little")
 
 
