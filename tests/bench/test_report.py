@@ -60,6 +60,7 @@ def result() -> dict:
             "architecture": "x86_64",
             "instruction_sets": ["avx", "avx2"],
         },
+        "load_before": 0.3,
         "threads": 1,
         "versions": {"python": "3.11.7", "surfloss": "0.1.0", "edt": "3.1.2"},
         "baseline": "surfloss/cpu",
@@ -142,6 +143,8 @@ def test_notes_name_the_machine_and_the_absent(result: dict) -> None:
         "python 3.11.7, edt 3.1.2."
     )
     assert rest == ["Absent: gone (not installed)."]
+    busy = report.notes(result | {"load_before": 1.5})
+    assert busy[1] == "The machine was busy before (load 1.5): do not rely on these times."
 
 
 def test_documents_are_filled(result: dict, tmp_path: Path) -> None:

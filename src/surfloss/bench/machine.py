@@ -25,6 +25,11 @@ def facts() -> dict[str, Any]:
     }
 
 
+def load() -> float | None:
+    """How many processes wanted to run in the last minute, where the system tells."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
 def slug(machine: dict[str, Any]) -> str:
     """The machine as part of a file's name, as `amd-epyc-2-cores`."""
     words = re.sub(r"\((r|tm)\)|\bcpu\b|\bprocessor\b|@.*", " ", machine["cpu"].lower())

@@ -82,6 +82,10 @@ def notes(result: Result) -> list[str]:
         f"{result['date'][:10]}, {machine['cpu']}, {machine['cores']} cores ({machine['architecture']}, "
         f"{widest}), {threads_text(result)}; surfloss {versions['surfloss']}{commit}, {packages}.",
     ]
+    if (result["load_before"] or 0) > machine["cores"] / 2:
+        lines.append(
+            f"The machine was busy before (load {result['load_before']}): do not rely on these times."
+        )
     lines += [f"Absent: {name} ({reason})." for name, reason in result["absent"].items()]
     return lines
 

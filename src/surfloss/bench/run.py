@@ -41,6 +41,7 @@ def compare(
     """
     absent = {c.name: reason for c in contestants if (reason := c.absent())}
     present = [c for c in contestants if c.name not in absent]
+    load = machine.load()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -52,6 +53,7 @@ def compare(
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": machine.commit(),
         "machine": machine.facts(),
+        "load_before": load,
         "threads": threads,
         "versions": machine.versions(c.package for c in present),
         "baseline": contestants[0].name,
