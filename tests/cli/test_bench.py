@@ -1,6 +1,7 @@
 """The `surfloss bench` command: tables, files, and one line on bad input."""
 
 import json
+import sys
 from pathlib import Path
 
 import nibabel
@@ -77,6 +78,26 @@ def test_quick_and_full_plans_are_chosen(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "Hausdorff loss" not in bench("--peers", "none", *FAST).stdout
 
 
+def test_absent_libraries_are_named_and_missed_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("edt", "SimpleITK"):
+        monkeypatch.setitem(sys.modules, package, None)  # as if not installed
+    done = bench("edt", "--size", "3,8,8", "--mask", "random", *FAST, "--json", tmp_path / "out.json")
+    assert done.exit_code == 0, done.stderr
+    assert "Absent: edt (not installed)." in done.stdout
+    assert "Absent: simpleitk (not installed)." in done.stdout
+    (cell,) = json.loads((tmp_path / "out.json").read_text())["cells"]
+    assert [name for name in cell["results"] if not name.startswith("surfloss")] == ["scipy"]
+
+
+def test_no_picture_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = bench("--plot", tmp_path / "out.png")
+    assert done.exit_code == 2
+    assert "wanted it installed: pip install 'surfloss[bench]'" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -97,6 +118,7 @@ def test_quick_and_full_plans_are_chosen(monkeypatch: pytest.MonkeyPatch) -> Non
         (["--plot", "picture.doc"], "plot: got picture.doc, wanted a folder or a file ending in .png"),
         (["--from", str(DATA / "README.md")], "from: got "),
         (["--from", "missing.json"], "missing.json"),
+        (["loss", "--from", "result.json"], "from: got result.json and what to measure, wanted one of them"),
     ],
 )
 def test_bad_input_ends_with_code_2_and_one_line(arguments: list[str], message: str) -> None:

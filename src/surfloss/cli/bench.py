@@ -85,8 +85,9 @@ def bench(
 ) -> None:
     """Time the two-sided distance transform and the Hausdorff loss beside other libraries.
 
-    Runs are interleaved. A contestant is timed on an input only after it gave the reference's answer on it. A
-    row has the median, its spread, and how many times as long as surfloss the others took.
+    Runs are interleaved. A contestant is timed on an input only after it gave the reference's answer on it.
+
+    A row has the median, its spread, and how many times as long as surfloss the others took.
     """
     if plot_out is not None and importlib.util.find_spec("matplotlib") is None:
         stop("plot: got no matplotlib, wanted it installed: pip install 'surfloss[bench]'")
@@ -95,6 +96,8 @@ def bench(
             stop(f"{option}: got {out}, wanted a path in a folder that exists")
     if plot_out is not None and not plot_out.is_dir() and plot_out.suffix not in _PICTURES:
         stop(f"plot: got {plot_out}, wanted a folder or a file ending in {', '.join(_PICTURES)}")
+    if measured is not None and any((tasks, sizes, masks, files, peers, backends, threads, quick, memory)):
+        stop(f"from: got {measured} and what to measure, wanted one of them")
     with exit_on_bad_input():
         if measured is not None:
             result = _read(measured)
