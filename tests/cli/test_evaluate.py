@@ -62,7 +62,7 @@ def colored(predictions, targets):
     [
         (lambda p, t: (f"{p}/none", t), "prediction_dir: got"),
         (lambda p, t: (p, t, "--tolerance", "-1"), "tolerance: got -1.0"),
-        (lambda p, t: (p, t, "--json", t), "Error: "),
+        (lambda p, t: (p, t, "--json", t), "targets: got a folder, wanted a file to write"),
         (colored, "targets/a.nii.gz: got values of dtype"),
     ],
     ids=["no folder", "bad tolerance", "json is a folder", "RGB"],
