@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage, stats
 
 from surfloss.phantom import Phantom, contact_sheet, default_spacing, make_case, write_dataset
@@ -104,6 +105,11 @@ def test_every_grid_holds_a_bleed(
     assert phantom.spacing == (spacing or default_spacing(size))
     assert phantom.label.max() == 1
     assert phantom.label.sum() < phantom.label.size / 2 or spacing == (0.5, 0.1, 0.1)
+
+
+def test_a_tensor_is_a_spacing() -> None:
+    spacing = torch.tensor([30.0, 10, 12])
+    assert make_case((4, 16, 16), spacing=spacing).spacing == (30, 10, 12)
 
 
 @pytest.mark.parametrize(

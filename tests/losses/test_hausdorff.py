@@ -433,6 +433,8 @@ def test_function_is_the_module() -> None:
         ({"alpha": -1.0}, "alpha"),
         ({"alpha": math.nan}, "alpha"),
         ({"alpha": math.inf}, "alpha"),
+        ({"alpha": "2"}, "alpha"),
+        ({"alpha": True}, "alpha"),
         ({"normalize": "volume"}, "normalize"),
         ({"empty": "nan"}, "empty"),
     ],

@@ -46,7 +46,12 @@ INPUT, TARGET = logits(3, 3), labels(3, 3)
         (INPUT, TARGET.numpy(), "target", "ndarray", TypeError),
         (INPUT.long(), TARGET, "input", "dtype torch.int64", TypeError),
         (INPUT, TARGET * 1j, "target", "dtype torch.complex64", TypeError),
-        (INPUT, TARGET.to(torch.uint16), "target", "dtype torch.uint16", TypeError),
+        (INPUT.to(torch.float8_e5m2), TARGET, "input", "dtype torch.float8_e5m2", TypeError),
+        (INPUT.to(torch.complex64), TARGET, "input", "dtype torch.complex64", TypeError),
+        *(
+            (INPUT, TARGET.to(dtype), "target", f"dtype {dtype}", TypeError)
+            for dtype in (torch.uint16, torch.uint32, torch.uint64, torch.float8_e5m2)
+        ),
         (INPUT[0, 0], TARGET, "input", "shape", ValueError),
         (INPUT[None], TARGET, "input", "shape", ValueError),
         (INPUT, TARGET[:, 0], "target", "shape", ValueError),

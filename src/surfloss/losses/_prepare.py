@@ -18,6 +18,10 @@ Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 REDUCTIONS = ("mean", "sum", "none")
 
+FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+# PyTorch stores larger unsigned integers, but hardly computes with them.
+LABELS = FLOATING | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
 
 class Prepared(NamedTuple):
     """Prediction and target, channel by channel."""
@@ -152,20 +156,22 @@ def reduced(values: Tensor, reduction: str, batch: bool, spatial_dims: int) -> T
     return values.view(*values.shape, *(1,) * spatial_dims)
 
 
+def check_image(argument: str, value: object, dtypes: frozenset[torch.dtype] = FLOATING) -> None:
+    """A tensor `(batch, channel, *spatial)`, 2-D or 3-D, with channels and voxels."""
+    _check.tensor(argument, value)
+    assert isinstance(value, Tensor)
+    if value.ndim not in (4, 5):
+        fail(argument, f"shape {tuple(value.shape)}", "(batch, channel, y, x) or (batch, channel, z, y, x)")
+    if 0 in value.shape[1:]:
+        fail(argument, f"shape {tuple(value.shape)}", "channels and voxels")
+    if value.dtype not in dtypes:
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        fail(argument, f"dtype {value.dtype}", f"one of {names}", TypeError)
+
+
 def check_tensors(input: Tensor, target: Tensor) -> None:
-    for name, value in (("input", input), ("target", target)):
-        _check.tensor(name, value)
-        if value.ndim not in (4, 5):
-            fail(name, f"shape {tuple(value.shape)}", "(batch, channel, y, x) or (batch, channel, z, y, x)")
-        if 0 in value.shape[1:]:
-            fail(name, f"shape {tuple(value.shape)}", "channels and voxels")
-    if not input.is_floating_point():
-        fail("input", f"dtype {input.dtype}", "a floating dtype", TypeError)
-    if target.is_complex() or target.dtype in (torch.uint16, torch.uint32, torch.uint64):
-        # PyTorch stores those integers and hardly computes with them.
-        fail(
-            "target", f"dtype {target.dtype}", "bool, signed or 8-bit integers, or floating labels", TypeError
-        )
+    check_image("input", input)
+    check_image("target", target, LABELS)
     _check.same_device("target", target, "input", input)
     if target.shape[0] != input.shape[0] or target.shape[2:] != input.shape[2:]:
         fail("target", f"shape {tuple(target.shape)}", f"the batch and spatial axes of {tuple(input.shape)}")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surfloss._check import fail
+from surfloss._check import fail, is_real, whole
 from surfloss.losses._prepare import full_precision
 from surfloss.losses.schedule import Constant, Schedule
 
@@ -140,10 +140,9 @@ class GradientRatioMonitor:
     ) -> None:
         if term not in compound.schedules or len(compound.schedules) < 2:
             fail("term", repr(term), f"one of several terms ({', '.join(compound.schedules)})")
-        if every < 1:
-            fail("every", every, "a whole number, at least 1")
-        if not limit > 0:
-            fail("limit", limit, "a number above 0")
+        whole("every", every, 1)
+        if not (is_real(limit) and limit > 0):
+            fail("limit", repr(limit), "a number above 0")
         self.compound = compound
         self.term = term
         self.limit = limit

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surfloss._check import fail
+from surfloss._check import fail, not_negative
 from surfloss.losses._prepare import (
     check_tensors,
     check_values,
@@ -153,5 +153,4 @@ def _check_options(sigmoid: bool, softmax: bool, smooth: float, weight_dice: flo
     if not (sigmoid or softmax):
         fail("sigmoid and softmax", "both False", "one of them True: the input holds logits")
     for name, value in (("smooth", smooth), ("weight_dice", weight_dice), ("weight_ce", weight_ce)):
-        if not 0 <= value < float("inf"):
-            fail(name, value, "a finite number, at least 0")
+        not_negative(name, value)

@@ -190,8 +190,7 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
 
 
 def _check_hausdorff_options(alpha: float, normalize: str | None, empty: str) -> None:
-    if not 0 <= alpha < float("inf"):
-        fail("alpha", alpha, "a finite number, at least 0")
+    _check.not_negative("alpha", alpha)
     if normalize not in (None, "diagonal"):
         fail("normalize", repr(normalize), "None or 'diagonal'")
     if empty not in EMPTY:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surfloss._check import SpacingLike, fail
+from surfloss._check import SpacingLike, fail, whole
 from surfloss._files import UNFINISHED, write_text, written_whole
-from surfloss.phantom._case import check_grid, check_whole, make_case
+from surfloss.phantom._case import check_grid, make_case
 from surfloss.phantom._field import Triple
 
 GENERATOR = 1
@@ -50,8 +50,8 @@ def write_dataset(
         ValueError: on an argument that makes no dataset, or a folder that holds something else.
     """
     size, mm = check_grid(size, spacing)
-    check_whole("cases", cases, 1)
-    check_whole("seed", seed, 0)
+    whole("cases", cases, 1)
+    whole("seed", seed, 0)
     folder = Path(out)
     names = [f"{k:03d}" for k in range(1, cases + 1)]
     recipe = {"generator": GENERATOR, "seed": int(seed), "size": size, "spacing": mm}
