@@ -28,7 +28,7 @@ def distance_transform_edt(
 
     Args:
         input: 1 to 3 axes (SciPy takes any number), of any numeric type; not 0 is foreground, also NaN.
-        sampling: step along each axis in mm, positive: a number, a sequence, an array or a tensor; None for 1.
+        sampling: step along each axis in mm, positive: a number, a sequence, array or tensor; None for 1.
         return_distances: whether distances are wanted.
         return_indices: whether the position of the nearest zero voxel is wanted.
         distances: float64 array of the input's shape to write to, instead of returning distances.

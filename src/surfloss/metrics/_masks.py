@@ -28,9 +28,9 @@ def binary(argument: str, value: Mask) -> BoolArray:
     if value.is_complex() if isinstance(value, Tensor) else value.dtype.kind not in "biuf":
         fail(argument, f"dtype {value.dtype}", "a mask of real numbers", TypeError)
     mask: Any = value == 1  # on the tensor's device, so that at most a byte a voxel is copied
-    binary = mask | (value == 0)
-    if not bool(binary.all()):
-        others = value[~binary].reshape(-1)[:1000].tolist()
+    known = mask | (value == 0)
+    if not bool(known.all()):
+        others = value[~known].reshape(-1)[:1000].tolist()
         fail(argument, f"values {list(dict.fromkeys(others))[:5]}", "a binary mask of 0 and 1")
     voxels: BoolArray = mask.cpu().numpy() if isinstance(mask, Tensor) else mask
     return voxels
