@@ -6,10 +6,11 @@ The options have the names, order and meaning that MONAI's losses gave them.
 import math
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from surfloss import _check
 from surfloss._check import fail
@@ -29,6 +30,20 @@ class Prepared(NamedTuple):
     prediction: Tensor  # (batch, channels, *spatial), float32 or float64
     target: Tensor  # the same shape and dtype
     ignore: Tensor | None  # (batch, 1, *spatial), bool: voxels that count for nothing
+
+
+class LossModule(nn.Module):
+    """What the losses' modules share: the options with which they call their function."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        # Python's numbers are constants of a compiled graph, NumPy's are data, on which nothing may depend.
+        self.options = {
+            name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()
+        }
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
 
 
 def check_options(

@@ -6,15 +6,13 @@ Medical Image Segmentation", MIDL 2021: the contour of x is what a dilation adds
     C(x) = relu(maxpool(minpool(x)) - minpool(x)),    minpool(x) = -maxpool(-x).
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import fail, is_whole
-from surfloss.losses._prepare import Activation, check_image, check_options, prepare, reduced
+from surfloss.losses._prepare import Activation, LossModule, check_image, check_options, prepare, reduced
 
 MODES = ("map", "length")
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
@@ -109,7 +107,7 @@ def contour_loss(
     return reduced(values, reduction, batch, prediction.ndim - 2)
 
 
-class ContourLoss(nn.Module):
+class ContourLoss(LossModule):
     """`functional.contour_loss` as a module; the arguments are those of the function."""
 
     def __init__(
@@ -127,29 +125,24 @@ class ContourLoss(nn.Module):
         ignore_index: int | None = None,
         validate: bool | None = None,
     ) -> None:
-        super().__init__()
         check_options(sigmoid, softmax, other_act, reduction)
         _check_contour_options(mode, kernel_size)
-        self.options = {
-            "mode": mode,
-            "kernel_size": kernel_size,
-            "include_background": include_background,
-            "to_onehot_y": to_onehot_y,
-            "sigmoid": sigmoid,
-            "softmax": softmax,
-            "other_act": other_act,
-            "reduction": reduction,
-            "batch": batch,
-            "ignore_index": ignore_index,
-            "validate": validate,
-        }
+        super().__init__(
+            mode=mode,
+            kernel_size=kernel_size,
+            include_background=include_background,
+            to_onehot_y=to_onehot_y,
+            sigmoid=sigmoid,
+            softmax=softmax,
+            other_act=other_act,
+            reduction=reduction,
+            batch=batch,
+            ignore_index=ignore_index,
+            validate=validate,
+        )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        options: dict[str, Any] = self.options
-        return contour_loss(input, target, **options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
+        return contour_loss(input, target, **self.options)
 
 
 def _check_contour_options(mode: str, kernel_size: int | tuple[int, ...]) -> None:
