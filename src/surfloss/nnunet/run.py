@@ -15,7 +15,7 @@ import torch
 
 from surfloss._check import fail
 from surfloss._files import write_text
-from surfloss.edt import two_sided_edt
+from surfloss.losses import HausdorffDTLoss
 from surfloss.nnunet.convert import find_cases
 from surfloss.nnunet.presets import Model, Preset
 
@@ -135,7 +135,8 @@ def _check_device(device: str) -> None:
         fail("device", repr(device), "cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         fail("device", "cuda", "a GPU that PyTorch can use, or cpu")
-    two_sided_edt(torch.zeros(1, 1, 1, device=device))
+    nothing = torch.zeros(1, 1, 1, 1, device=device)
+    HausdorffDTLoss(include_background=True)(nothing, nothing)
 
 
 def fold_seed(preset: Preset, model: Model, fold: int) -> int:
