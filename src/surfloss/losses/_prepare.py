@@ -4,6 +4,7 @@ The options have the names, order and meaning that MONAI's losses gave them.
 """
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -90,7 +91,7 @@ def prepare(
     if target.shape[1] != wanted:
         why = "of labels (to_onehot_y=True)" if to_onehot_y else "as the input has"
         fail("target", f"{target.shape[1]} channels", f"{wanted} {why}")
-    target, ignore = without_ignored(target, ignore_index, to_onehot_y)
+    input, target, ignore = without_ignored(input, target, ignore_index, to_onehot_y)
     check_values(input, target, channels if to_onehot_y else None, validate)
 
     prediction = full_precision(input)
@@ -108,17 +109,20 @@ def prepare(
     return Prepared(prediction[:, first:], target.to(prediction.dtype), ignore)
 
 
-def without_ignored(target: Tensor, ignore_index: int | None, labels: bool) -> tuple[Tensor, Tensor | None]:
-    """The target with background at the ignored voxels, and where they are: `(batch, 1, *spatial)`.
+def without_ignored(
+    input: Tensor, target: Tensor, ignore_index: int | None, labels: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Input and target with 0 at the ignored voxels, and where they are: `(batch, 1, *spatial)`.
 
-    Of a target in channels (`labels` False) a voxel is ignored that has the value in any of them.
+    Of a target in channels (`labels` False) a voxel is ignored that has the value in any of them. The input
+    is replaced before the activation, through which a NaN would come back as a gradient.
     """
     if ignore_index is None:
-        return target, None
+        return input, target, None
     if not labels and ignore_index in (0, 1):
         fail("ignore_index", ignore_index, "neither 0 nor 1, which are the values of a target in channels")
     ignore = (target == ignore_index).any(1, keepdim=True)
-    return target.masked_fill(ignore, 0), ignore
+    return input.masked_fill(ignore, 0), target.masked_fill(ignore, 0), ignore
 
 
 def onehot(labels: Tensor, channels: int, first: int = 0) -> Tensor:
@@ -193,8 +197,12 @@ def check_tensors(input: Tensor, target: Tensor) -> None:
 
 
 def warn_single_channel(option: str, ignored: bool) -> None:
+    """Warn at the line that called the loss, whether as a function or through modules."""
     if ignored and not torch.compiler.is_compiling():
-        warnings.warn(f"single-channel input: {option} is ignored", stacklevel=5)
+        level, frame = 1, sys._getframe()
+        while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("surfloss", "torch"):
+            level, frame = level + 1, frame.f_back
+        warnings.warn(f"single-channel input: {option} is ignored", stacklevel=level)
 
 
 def _extremes(value: Tensor) -> tuple[float, float]:

@@ -66,7 +66,7 @@ def dice_ce_loss(
     if target.shape[1] not in (1, channels):
         fail("target", f"{target.shape[1]} channels", f"one of labels, or {channels} as the input has")
     labels = target.shape[1] == 1 and channels > 1
-    target, ignore = without_ignored(target, ignore_index, labels)
+    input, target, ignore = without_ignored(input, target, ignore_index, labels)
     check_values(input, target, channels if labels else None, validate)
     logits = full_precision(input)
     g = (onehot(target, channels) if labels else target).to(logits.dtype)

@@ -72,7 +72,7 @@ def hausdorff_dt_loss(
 
     Raises:
         TypeError, ValueError: on an argument of another form, or `empty="raise"` with an empty or full mask.
-        RuntimeError: on `empty="raise"` in a compiled graph.
+        RuntimeError: on `empty="raise"` in a graph that may not break.
     """
     check_options(sigmoid, softmax, other_act, reduction)
     _check_hausdorff_options(alpha, normalize, empty)
