@@ -7,6 +7,9 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: help demo test test-slow lint format docs wheel clean
 
+# Threads that wait by spinning made training ten times slower on a machine with something else to do.
+demo test test-slow: export OMP_WAIT_POLICY ?= PASSIVE
+
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
 
