@@ -4,6 +4,7 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from surfloss import (
     HausdorffDTLoss,
     LogHausdorffDTLoss,
     two_sided_edt,
+    use_backend,
 )
 from surfloss.schedules import LinearWarmup
 from tests.losses.fields import in_channels, labels, logits, result
@@ -74,6 +76,34 @@ def test_generated_code_gives_the_same_answer(name: str) -> None:
     right = result(loss, INPUT, target, **call)
     got = result(torch.compile(loss, fullgraph=True), INPUT, target, **call)
     torch.testing.assert_close((got.value, got.gradient), (right.value, right.gradient))
+
+
+@pytest.mark.parametrize(
+    ("make", "plain", "numpys"),
+    [
+        (HausdorffDTLoss, {"spacing": (5.0, 0.5, 0.25)}, {"spacing": np.array([5, 0.5, 0.25])}),
+        (HausdorffDTLoss, {"spacing": 0.5}, {"spacing": np.float32(0.5)}),
+        (HausdorffDTLoss, {"alpha": 1.0}, {"alpha": np.float32(1)}),
+        (ContourLoss, {"kernel_size": 5}, {"kernel_size": np.int64(5)}),
+    ],
+)
+def test_options_of_numpy_break_no_graph(
+    make: type[nn.Module], plain: dict[str, Any], numpys: dict[str, Any]
+) -> None:
+    compiled = torch.compile(make(**BOTH, **numpys), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(INPUT, TARGET), make(**BOTH, **plain)(INPUT, TARGET))
+
+
+def test_refusing_empty_masks_is_refused_in_a_graph() -> None:
+    compiled = torch.compile(HausdorffDTLoss(**BOTH, empty="raise"), fullgraph=True, backend="aot_eager")
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="empty: got 'raise' in a compiled graph, wanted"):
+        compiled(INPUT, TARGET)
+
+
+def test_a_backend_may_be_named_around_a_graph() -> None:
+    compiled = torch.compile(LOSSES["hausdorff"][0], fullgraph=True, backend="aot_eager")
+    with use_backend("reference"):
+        torch.testing.assert_close(compiled(INPUT, TARGET), LOSSES["hausdorff"][0](INPUT, TARGET))
 
 
 def test_single_channel_compiles() -> None:

@@ -73,6 +73,27 @@ class TestCompound:
         value.backward()
         assert torch.equal(input.grad, right)
 
+    def test_one_schedule_under_two_terms_goes_one_step_at_a_time(self) -> None:
+        schedule = LinearWarmup(1.0, 4)
+        loss = CompoundLoss({"a": (Linear(1.0), schedule), "b": (Linear(2.0), schedule)})
+        loss.step()
+        assert loss.weights == {"a": 0.25, "b": 0.25}
+        assert schedule.weight == 0
+
+    @pytest.mark.parametrize("way", ["given", "shown", "loaded"])
+    def test_only_its_own_steps_move_a_weight(self, way: str) -> None:
+        given = LinearWarmup(1.0, 4)
+        loss = CompoundLoss({"a": (Linear(1.0), given)})
+        loss.step()
+        schedule = given if way == "given" else loss.schedules["a"]
+        if way == "loaded":
+            schedule.load_state_dict(schedule.state_dict() | {"steps_taken": 3})
+        else:
+            schedule.step()
+        assert loss.weights == {"a": 0.25}
+        assert loss(INPUT, TARGET) == 0.25 * Linear(1.0)(INPUT, TARGET)
+        assert loss.schedules["a"].weight == 0.25
+
     def test_options_reach_the_named_term(self) -> None:
         spacing = torch.tensor([[5.0, 0.4, 0.4], [1.0, 1, 1]])
         loss = compound()
@@ -129,11 +150,20 @@ class TestCompound:
             ({"a": (DiceCELoss(), -1.0)}, "weight: got -1", ValueError),
             ({"a": (DiceCELoss(), math.nan)}, "weight: got nan", ValueError),
             ({"a": (torch.sum, 1.0)}, r"terms\['a'\]: got", TypeError),
+            ({"a": DiceCELoss()}, r"terms\['a'\]: got DiceCELoss", TypeError),
+            ({"a": (DiceCELoss(),)}, r"terms\['a'\]: got", TypeError),
+            ({"a.b": (DiceCELoss(), 1.0)}, r"terms: got the names \['a.b'\], wanted names", ValueError),
+            ({"items": (DiceCELoss(), 1.0)}, r"terms: got the names \['items'\], wanted names", ValueError),
+            ({1: (DiceCELoss(), 1.0)}, r"terms: got the names \[1\], wanted names", ValueError),
         ],
     )
     def test_refuses_bad_terms(self, terms: Any, message: str, error: type[Exception]) -> None:
         with pytest.raises(error, match=rf"^{message}"):
             CompoundLoss(terms)
+
+    def test_refuses_a_term_that_is_no_scalar(self) -> None:
+        with pytest.raises(ValueError, match=r"^terms\['surface'\]: got a loss of shape \(2, 2, 1, 1, 1\)"):
+            compound(reduction="none")(INPUT, TARGET)
 
 
 class TestMonitor:

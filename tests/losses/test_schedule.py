@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +43,7 @@ def test_ends_are_exact_and_nothing_overshoots(weight: float, start: float, step
     assert all(min(start, weight) * (1 - 1e-12) <= w <= max(start, weight) * (1 + 1e-12) for w in middle)
 
 
-@pytest.mark.parametrize("bad", [-1e-3, math.nan, math.inf, "1", None])
+@pytest.mark.parametrize("bad", [-1e-3, math.nan, math.inf, "1", None, True])
 @pytest.mark.parametrize(
     ("argument", "make"),
     [
@@ -52,17 +53,23 @@ def test_ends_are_exact_and_nothing_overshoots(weight: float, start: float, step
     ],
 )
 def test_refuses_a_weight(argument: str, make: Callable[[Any], Schedule], bad: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^{argument}: got {bad}, wanted a finite number"):
+    with pytest.raises(ValueError, match=rf"^{argument}: got {bad!r}, wanted a finite number"):
         make(bad)
 
 
-@pytest.mark.parametrize("bad", [-1, 2.5, math.nan, None])
+@pytest.mark.parametrize("bad", [-1, 2.5, math.nan, None, True])
 @pytest.mark.parametrize("argument", ["steps", "delay"])
 def test_refuses_a_length(argument: str, bad: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{argument}: got {bad}, wanted a whole number"):
         LinearWarmup(**({"weight": 1.0, "steps": 5} | {argument: bad}))
     with pytest.raises(ValueError, match=r"^steps: got 0"):
         LinearWarmup(1.0, 0)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    schedule = LinearWarmup(np.float32(0.5), np.int64(4), start=np.int32(1), delay=np.uint8(2))
+    assert repr(schedule) == repr(LinearWarmup(0.5, 4, start=1, delay=2))
+    assert [type(schedule.at(t)) for t in (0, 3, 9)] == [float] * 3
 
 
 @pytest.mark.parametrize("taken", [0, 3, 50])

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
@@ -15,62 +18,94 @@ from surfloss.nnunet.run import Run
 from surfloss.nnunet.stages import run_stages
 from tests.nnunet.conftest import MINI, save
 
-# Where the run is killed, once each: the job, and how many of its steps are done by then.
-KILLED_AT = {
-    "prepare": 3,
-    "plan": 1,
+# Where the run is stopped, once each: the job, and how many of its steps are done by then.
+STOPPED_BEFORE_THE_KILL = {"prepare": 3, "plan": 1}
+STOPPED_AFTER_THE_KILL = {
     "train/hausdorff_3d/fold_0": 1,
     "predict/dice_ce_2d": 1,
     "cross_validate/hausdorff_3d": 2,
     "ensemble": 1,
 }
+KILLED_AT = "train/dice_ce_2d/fold_1 1"
+
+Told = list[tuple[str, int]]
 
 
-class Killed(Exception):
-    """Stands for whatever ends a process between two steps."""
+class Stopped(Exception):
+    """Stands for an error between two steps."""
 
 
-def run_and_kill(run: Run) -> list[tuple[str, int]]:
-    """Start the run again and again until no kill is left; returns all progress that it told."""
-    left = dict(KILLED_AT)
-    told: list[tuple[str, int]] = []
+def run_and_stop(run: Run, stops: dict[str, int], until: str = "report") -> Told:
+    """Start the run again and again until no stop is left; returns all progress that it told."""
+    left = dict(stops)
+    told: Told = []
 
     def progress(job: str, _: int, done: int) -> None:
         told.append((job, done))
         if left.get(job) == done:
             del left[job]
-            raise Killed(job)
+            raise Stopped(job)
 
-    for _ in range(len(KILLED_AT)):
-        with pytest.raises(Killed):
-            run_stages(run, progress)
-    run_stages(run, progress)
+    for _ in range(len(stops)):
+        with pytest.raises(Stopped):
+            run_stages(run, progress, until)
+    run_stages(run, progress, until)
     assert not left
     return told
 
 
+def run_and_kill(run: Run) -> Told:
+    """Run in a process of its own and kill that in the middle of a training."""
+    told: Told = []
+    command = [sys.executable, "-m", "tests.nnunet.background", str(run.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            job, done = line.split()
+            told.append((job, int(done)))
+            if line.strip() == KILLED_AT:
+                process.kill()
+    assert process.returncode == -signal.SIGKILL
+    return told
+
+
 @pytest.fixture(scope="module")
-def told_and_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[str, int]], Run]:
+def told_and_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Run]:
     run = Run(tmp_path_factory.mktemp("mini"), MINI)
-    return run_and_kill(run), run
+    told = run_and_stop(run, STOPPED_BEFORE_THE_KILL, until="plan")
+    told += run_and_kill(run)
+    told += run_and_stop(run, STOPPED_AFTER_THE_KILL)
+    return told, run
 
 
 @pytest.fixture(scope="module")
-def run(told_and_run: tuple[list[tuple[str, int]], Run]) -> Run:
+def run(told_and_run: tuple[Told, Run]) -> Run:
     return told_and_run[1]
 
 
+@pytest.mark.parametrize("job", ["train/hausdorff_3d/fold_0", KILLED_AT.split(maxsplit=1)[0]])
 def test_an_interrupted_training_goes_on_from_its_checkpoint(
-    told_and_run: tuple[list[tuple[str, int]], Run],
+    told_and_run: tuple[Told, Run], job: str
 ) -> None:
     told, run = told_and_run
-    epochs = [done for job, done in told if job == "train/hausdorff_3d/fold_0"]
-    assert epochs == [0, 1, 1, 2]  # killed after the first epoch, then from there
-    log = json.loads(run.training_log(MINI.models[1], 0).read_text())
+    epochs = [done for name, done in told if name == job]
+    assert epochs == [0, 1, 1, 2]  # stopped after the first epoch, then from there
+    _, model, fold = job.split("/")
+    log = json.loads((run.folder / "training" / f"{model}_{fold.replace('_', '')}.json").read_text())
     assert len(log["train_losses"]) == MINI.epochs
-    assert len(log["gradient_ratios"]) == MINI.epochs
-    # Two epochs of two iterations: the weight is up by half the way, in steps that the kill did not lose.
+
+
+def test_the_schedule_goes_on_too(run: Run) -> None:
+    log = json.loads(run.training_log(MINI.models[1], 0).read_text())
+    # Two epochs of two iterations, the warm-up over the first half: the steps before the stop are not lost.
     assert log["surface_weights"] == pytest.approx([0.5e-3, 1e-3])
+    assert len(log["gradient_ratios"]) == MINI.epochs
+
+
+def test_a_finished_job_is_not_done_again(told_and_run: tuple[Told, Run]) -> None:
+    told, _ = told_and_run
+    assert [done for name, done in told if name == "train/dice_ce_2d/fold_0"] == [0, 1, 2]
+    assert [done for name, done in told if name == "plan"] == [0, 1, 0, 1, 2, 3]
 
 
 def test_predictions_are_whole_and_on_the_grid_of_the_image(run: Run) -> None:

@@ -29,6 +29,9 @@ def reproduce(
     ] = None,
     device: Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")] = "cpu",
     until: Annotated[str, typer.Option(help=f"Last stage to run, of {_STAGES}.")] = "report",
+    min_dice: Annotated[
+        float, typer.Option(help="Exit with 1 if a model's mean Dice on the validation cases is below this.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths and tables as JSON.")] = False,
 ) -> None:
     """Train, predict, evaluate and report the paper's models through nnU-Net v2."""
@@ -54,8 +57,17 @@ def reproduce(
                 display.update(tasks[job], completed=done, total=total)
 
             run_stages(run, show, until)
-    if until == "report":
-        _print_tables(run, as_json)
+    if until != "report":
+        typer.echo(
+            json.dumps({"out": str(run.folder), "finished": until}) if as_json else f"Finished: {until}"
+        )
+        return
+    from surfloss.nnunet.report import mean_dice
+
+    _print_tables(run, as_json)
+    if failed := [name for name, dice in mean_dice(run).items() if dice < min_dice]:
+        typer.echo(f"Mean Dice below {min_dice}: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
 
 
 def _print_tables(run: Run, as_json: bool) -> None:
