@@ -3,6 +3,7 @@
 #include <new>
 
 #include "isa.h"
+#include "memory.h"
 #include "plan.h"
 
 namespace surfloss {
@@ -132,6 +133,7 @@ int32_t surfloss_squared_edt(const uint8_t* mask, float* squared, int64_t batch,
                              const double* spacing, int32_t item_spacing, int32_t two_sided, int32_t threads,
                              int32_t isa, void* scratch) {
   const auto run = [&](const Plan& plan, const Job& job, const Kernels& kernels) {
+    prefer_huge_pages(squared, batch * job.grid.voxels() * sizeof(float));
     const Slices slices = {batch * job.grid.z, plan.slices_a_task};
     const auto tasks = [&](int64_t phase) { return phase ? batch * plan.tasks_an_item : slices.tasks(); };
     run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
@@ -153,6 +155,7 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64
                                     int32_t threads, int32_t isa, void* scratch) {
   const auto run = [&](const Plan& plan, const Job& job, const Kernels& kernels) {
     const int64_t voxels = job.grid.voxels(), depth = job.grid.z;
+    prefer_huge_pages(nearest, batch * dims * voxels * sizeof(int32_t));
     const auto channel = [&](int64_t item, int axis) { return nearest + (item * dims + axis) * voxels; };
     const auto indices = [&](int64_t item) {
       const auto plane = [&](int from) { return from < 0 ? nullptr : channel(item, from); };
@@ -191,6 +194,9 @@ int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_dou
                            int32_t item_spacing, double alpha, int32_t empty, int32_t threads, int32_t isa,
                            void* scratch) {
   const auto run = [&](const Plan& plan, const Job& job, const Kernels& kernels) {
+    const int64_t voxels = job.grid.voxels();
+    prefer_huge_pages(weight, batch * voxels * sizeof(float));
+    prefer_huge_pages(plan.target_field, plan.round * voxels * sizeof(float));
     const Weighing weighing = {
         {input, target},
         {weight, plan.target_field},
