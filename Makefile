@@ -5,17 +5,37 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint format wheel clean
+.PHONY: demo test test-slow test-cpp test-threads fuzz lint format wheel clean
+CASES ?= 20000
+SEED ?= $(shell date +%s)
 
 demo: $(INSTALLED)  ## the paper's experiment on the phantom, through nnU-Net, and its report
 	$(BIN)/surfloss info
 	$(BIN)/surfloss reproduce --preset tiny --out $(DEMO)
 
-test: $(INSTALLED)  ## all tests but the slow ones
+test: $(INSTALLED) test-cpp  ## all tests but the slow ones
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)  ## the slow ones: trainings on real volumes
 	$(BIN)/python -m pytest -m slow
+
+test-cpp: $(INSTALLED)  ## the CPU library under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call cpp-test,address$(COMMA)undefined,300 1)
+
+test-threads: $(INSTALLED)  ## the CPU library under ThreadSanitizer
+	$(call cpp-test,thread,300 1)
+
+fuzz: $(INSTALLED)  ## CASES random volumes against brute force, seed SEED
+	$(call cpp-test,,$(CASES) $(SEED))
+
+# $(1) sanitizers, $(2) arguments of the test program
+COMMA := ,
+define cpp-test
+	$(BIN)/cmake -S . -B build/cpp-$(or $(subst $(COMMA),-,$(1)),plain) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+		-DSURFLOSS_TESTS=ON "-DSURFLOSS_SANITIZE=$(1)"
+	$(BIN)/cmake --build build/cpp-$(or $(subst $(COMMA),-,$(1)),plain)
+	build/cpp-$(or $(subst $(COMMA),-,$(1)),plain)/test_cpu $(2)
+endef
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -26,8 +46,12 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-wheel: $(INSTALLED)
+wheel: $(INSTALLED)  ## a wheel of this platform, tried in an environment of its own
 	$(BIN)/python -m build
+	rm -rf build/wheel-env
+	$(PYTHON) -m venv build/wheel-env
+	build/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/surfloss-*.whl
+	build/wheel-env/bin/python tests/wheel.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist

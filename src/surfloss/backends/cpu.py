@@ -1,6 +1,7 @@
 """The C++ library for CPU tensors: allocates, passes pointers, reports errors. The mathematics is in csrc/cpu."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ _OK, _TOO_LARGE, _SPACING, _NO_MEMORY = range(4)
 def squared_edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, two_sided: bool) -> Tensor:
     """Squared distance to the nearest zero voxel, or to the other label with `two_sided`."""
     squared = torch.empty(mask.shape, dtype=torch.float32)
-    _call("squared_edt", mask.shape, spacing, item_spacing, [mask, squared], [two_sided])
+    _call("squared_edt", mask.shape, spacing, item_spacing, (mask, squared), (two_sided,))
     return squared
 
 
@@ -26,7 +27,7 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
     """Index of the nearest zero voxel along each axis; -1 in an item without one."""
     batch, *spatial = mask.shape
     nearest = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32)
-    _call("nearest_background", mask.shape, spacing, item_spacing, [mask, nearest], [])
+    _call("nearest_background", mask.shape, spacing, item_spacing, (mask, nearest), ())
     return nearest
 
 
@@ -42,16 +43,16 @@ def hausdorff_error(
 ) -> tuple[Tensor, Tensor]:
     """Mean of `weight * (input - target)^2` an item, and `weight = d_input^alpha + d_target^alpha`."""
     # Ignored voxels have neither label, which a transform of two labels cannot say: then each side goes alone.
-    input_sq = None if ignore is None else _squared_without(ignore, input > 0.5, spacing, item_spacing)
-    if target_distance is not None:
-        target_sq = target_distance.square()
-    else:
-        target_sq = None if ignore is None else _squared_without(ignore, target > 0.5, spacing, item_spacing)
+    input_sq, target_sq = None, None if target_distance is None else target_distance.square()
+    if ignore is not None:
+        input_sq = _squared_without(ignore, input > 0.5, spacing, item_spacing)
+        if target_sq is None:
+            target_sq = _squared_without(ignore, target > 0.5, spacing, item_spacing)
     weight = torch.empty(input.shape, dtype=torch.float32)
     error = torch.zeros(len(input), dtype=torch.float64)
-    double = input.dtype == torch.float64
-    arrays = [input, target, double, input_sq, target_sq, ignore, weight, error]
-    _call("hausdorff", input.shape, spacing, item_spacing, arrays, [alpha, _EMPTY[empty]])
+    is_double = input.dtype == torch.float64
+    arrays = (input, target, is_double, input_sq, target_sq, ignore, weight, error)
+    _call("hausdorff", input.shape, spacing, item_spacing, arrays, (alpha, _EMPTY[empty]))
     return (error / max(1, math.prod(input.shape[1:]))).to(input.dtype), weight
 
 
@@ -69,8 +70,8 @@ def _call(
     shape: torch.Size,
     spacing: list[float],
     item_spacing: Tensor | None,
-    arrays: list[Tensor | int | None],
-    options: list[float],
+    arrays: Sequence[Tensor | int | None],
+    options: Sequence[float],
 ) -> None:
     """Call `surfloss_<function>`; its arguments are the arrays, what every call has, and the options.
 

@@ -52,7 +52,9 @@ class Backend:
     module: str
     automatic_on: tuple[str, ...]  # device types for which it may be chosen without being named
     named_on: tuple[str, ...] | None  # device types for which it may be named; None for every one
-    problem: Callable[[], str | None] = lambda: None  # what this installation or machine lacks for it, if anything
+    problem: Callable[[], str | None] = lambda: (
+        None
+    )  # what this installation or machine lacks for it, if anything
 
     def unavailable(self, device: str | None = None) -> str | None:
         """Why it cannot run (on tensors of this device type), or None where it can."""
