@@ -76,10 +76,8 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
   }
 }
 
-// The squared distance that a voxel has where its item has no boundary.
-float empty_squared(const Job& job, const Tables& tables, const Weighing& weighing, int64_t row, int64_t column) {
-  if (weighing.empty == SURFLOSS_EMPTY_ZERO) return 0;
-  if (weighing.empty == SURFLOSS_EMPTY_DIAGONAL) return (float)tables.diagonal_sq;
+// What SciPy gives a voxel of an item without background: the distance to a voxel before the first one.
+float before_first(const Job& job, const Tables& tables, const Weighing& weighing, int64_t row, int64_t column) {
   const double z = (double)(row + weighing.before_z), y = (double)(column / job.grid.x);
   const double x = (double)(column % job.grid.x + weighing.before_x);
   const double* step_sq = tables.step_sq;
@@ -100,10 +98,15 @@ void solve_block(const Job& job, const Workspace& workspace, int64_t item, const
     Columns<false>(workspace.column, depth, states, tables.z, workspace.nearest).solve(out, kBlock);
     return;
   }
-  for (int64_t k = 0; k < depth; ++k) {
-    for (int64_t i = 0; i < width; ++i) {
-      const float squared = given ? given[start + k * plane + i] : INFINITY;
-      out[k * kBlock + i] = squared < INFINITY ? squared : empty_squared(job, tables, weighing, k, at + i);
+  const float instead = weighing.empty == SURFLOSS_EMPTY_DIAGONAL ? (float)tables.diagonal_sq : 0.0f;
+  for (int64_t k = 0; k < depth; ++k, out += kBlock) {
+    for (int64_t i = 0; i < width; ++i) out[i] = given ? given[start + k * plane + i] : INFINITY;
+    if (weighing.empty == SURFLOSS_EMPTY_REFERENCE) {
+      for (int64_t i = 0; i < width; ++i) {
+        if (!(out[i] < INFINITY)) out[i] = before_first(job, tables, weighing, k, at + i);
+      }
+    } else {
+      for (int64_t i = 0; i < width; ++i) out[i] = out[i] < INFINITY ? out[i] : instead;
     }
   }
 }
@@ -122,13 +125,18 @@ struct Power {
 
 // One row of a block: the weight, and the weighted squared error added to a sum for each column.
 template <class Value, class Raise>
-void weigh_row(const Value* input, const Value* target, const float* mine, const float* theirs,
-               const uint8_t* ignore, float* weight, double* sums, int64_t width, const Raise& raise) {
+inline void weigh_row(const Value* __restrict input, const Value* __restrict target, const float* __restrict mine,
+                      const float* __restrict theirs, const uint8_t* __restrict ignore, float* __restrict weight,
+                      double* __restrict sums, int64_t width, const Raise& raise) {
+  prefetch_block(input + kBlock);
+  prefetch_block(target + kBlock);
+  for (int64_t i = 0; i < width; ++i) weight[i] = raise(mine[i]) + raise(theirs[i]);
+  if (ignore) {
+    for (int64_t i = 0; i < width; ++i) weight[i] = ignore[i] ? 0.0f : weight[i];
+  }
   for (int64_t i = 0; i < width; ++i) {
-    const float w = ignore && ignore[i] ? 0 : raise(mine[i]) + raise(theirs[i]);
     const Value difference = input[i] - target[i];
-    weight[i] = w;
-    sums[i] += (double)(difference * difference * (Value)w);
+    sums[i] += (double)(difference * difference * (Value)weight[i]);
   }
 }
 
@@ -142,9 +150,17 @@ double weigh_with(const Job& job, const Workspace& workspace, int64_t item, cons
     for (int which = 0; which < 2; ++which) solve_block(job, workspace, item, weighing, which, at, width);
     for (int64_t k = 0; k < depth; ++k) {
       const int64_t place = start + k * plane + at;
-      weigh_row((const Value*)weighing.values[0] + place, (const Value*)weighing.values[1] + place,
-                workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
-                weighing.ignore ? weighing.ignore + place : nullptr, weighing.fields[0] + place, sums, width, raise);
+      const auto row = [&](int64_t count) {
+        weigh_row((const Value*)weighing.values[0] + place, (const Value*)weighing.values[1] + place,
+                  workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
+                  weighing.ignore ? weighing.ignore + place : nullptr, weighing.fields[0] + place, sums, count,
+                  raise);
+      };
+      if (width == kBlock) {
+        row(kBlock);  // a constant, so that the loops become vectors
+      } else {
+        row(width);
+      }
     }
   }
   double sum = 0;

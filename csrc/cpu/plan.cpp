@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kVoxelsAThread = 1 << 17;   // fewer are not worth starting one
 constexpr int64_t kVoxelsATask = 1 << 15;
-constexpr int64_t kVoxelsARound = 1 << 22;    // of the Hausdorff error, which keeps a field of each round
+constexpr int64_t kVoxelsARound = 1 << 20;    // of the Hausdorff error, which keeps a field of each round
 
 int64_t values_a_table(const Grid& grid) {
   return 2 * (grid.z + grid.y + grid.x) + 4 * kMaxBlock;

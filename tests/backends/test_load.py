@@ -34,7 +34,7 @@ def test_without_a_library_the_reference_answers() -> None:
 
 @pytest.mark.usefixtures("installation")
 def test_naming_the_missing_backend_says_why() -> None:
-    with pytest.raises(RuntimeError, match="backend: got 'cpu'.*has no compiled library"):
+    with pytest.raises(RuntimeError, match=r"backend: got 'cpu'.*has no compiled library"):
         surfloss.two_sided_edt(torch.ones(2, 2, 2), backend="cpu")
     with pytest.raises(_load.Unavailable, match=r"no compiled library; install a wheel .*compiler"):
         _load.cpu_library()
