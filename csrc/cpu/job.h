@@ -41,6 +41,7 @@ struct Workspace {
   float* result[2];  // the same size
   int32_t* nearest;  // argmins of the coarse rows
   uint8_t* rows;     // states of the rows of a slice
+  uint64_t* words;   // labels of a row as bits, with a word before and after
 };
 
 struct Weighing {

@@ -47,7 +47,7 @@ void slices(const Job& job, const Workspace& workspace, const Value* values, flo
     const int64_t start = slice * rows * size;
     for (int64_t y = 0; y < rows; ++y) {
       const int64_t at = start + y * size;
-      workspace.rows[y] = scan_row(values + at, field + at, size, job.two_sided, tables);
+      workspace.rows[y] = scan_row(values + at, field + at, size, job.two_sided, tables, workspace.words + 1);
     }
     states[slice] = common_state(workspace.rows, rows);
     if (rows > 1 && states[slice] == kMixed) {

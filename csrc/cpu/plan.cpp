@@ -67,6 +67,7 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
     for (auto& result : workspace.result) result = arena.take<float>(rows * kMaxBlock);
     workspace.nearest = arena.take<int32_t>((rows / kMinGroup + 2) * kMaxBlock);
     workspace.rows = arena.take<uint8_t>(grid.y);
+    workspace.words = arena.take<uint64_t>(grid.x / 64 + 3);
   }
   target_field = weighing ? arena.take<float>(round * voxels) : nullptr;
   sums = weighing ? arena.take<double>(round * tasks_an_item) : nullptr;

@@ -88,6 +88,17 @@ constexpr int32_t kSign = INT32_MIN;
 inline Floats flip(Floats v, Ints sign) { return (Floats)((Ints)v ^ sign); }
 inline Floats magnitude(Floats v) { return (Floats)((Ints)v & ~kSign); }
 
+// Lane i from `set` where bit i of `lanes` is 1, else from `clear`.
+inline Floats select(uint32_t lanes, Floats set, Floats clear) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_mask_blend_ps((__mmask16)lanes, (__m512)clear, (__m512)set);
+#else
+  Ints bit;
+  for (int i = 0; i < kLanes; ++i) bit[i] = 1 << i;
+  return ((all((int32_t)lanes) & bit) != 0) ? set : clear;
+#endif
+}
+
 inline float largest(Floats v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_max_ps((__m512)v);
