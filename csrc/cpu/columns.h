@@ -213,31 +213,31 @@ class Columns {
   int64_t stride_;
 };
 
-// The rows of the next block, which no prefetcher foresees: they are a slice apart.
+// The row of the next block, which no prefetcher foresees where rows are a slice apart.
 template <class Value>
 inline void prefetch_block(const Value* row) {
   for (int i = 0; i < kBlock; i += 64 / sizeof(Value)) __builtin_prefetch(row + i);
 }
 
-// Brings `width` columns of a field into a block. Rows of one label were never written, and are not read.
-// Lanes beyond the width repeat the last column, so that they widen no search.
-inline void gather(float* block, const float* field, int64_t size, int64_t stride, int64_t width,
-                   const uint8_t* states, const float uniform[2]) {
-  for (int64_t k = 0; k < size; ++k, block += kBlock) {
-    if (states[k] != kMixed) {
-      store(block, all(uniform[states[k]]));
-      store(block + kLanes, all(uniform[states[k]]));
-      continue;
-    }
-    const float* from = field + k * stride;
-    prefetch_block(from + kBlock);
-    if (width == kBlock) {
-      store(block, load(from));
-      store(block + kLanes, load(from + kLanes));
-    } else {
-      memcpy(block, from, width * sizeof(float));
-      for (int64_t i = width; i < kBlock; ++i) block[i] = block[width - 1];
-    }
+// `width` columns of one row, with a fast way for a whole block.
+inline void copy(float* to, const float* from, int64_t width) {
+  if (width == kBlock) {
+    store(to, load(from));
+    store(to + kLanes, load(from + kLanes));
+  } else {
+    memcpy(to, from, width * sizeof(float));
+  }
+}
+
+// Brings one row of a field into a block. One of a single label was never written, and is not read. Lanes beyond
+// the width repeat the last column, so that they widen no search.
+inline void gather(float* block, const float* row, int64_t width, uint8_t state, const float uniform[2]) {
+  if (state == kMixed) {
+    copy(block, row, width);
+    for (int64_t i = width; i < kBlock; ++i) block[i] = block[width - 1];
+  } else {
+    store(block, all(uniform[state]));
+    store(block + kLanes, all(uniform[state]));
   }
 }
 

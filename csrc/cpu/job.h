@@ -8,6 +8,15 @@ namespace surfloss {
 constexpr int kMaxBlock = 32;  // the widest block of columns, and the padding of tables, of any instruction set
 constexpr int kMinGroup = 4;   // the closest that coarse rows lie
 
+constexpr int64_t kTile = 1 << 16;  // floats of a tile, of which a copy and the results stay in the second cache
+
+// Columns that are brought in together. The rows of a column may lie a slice apart, where each costs a page and a
+// power of two shares few sets of a cache: long pieces of them spread that.
+inline int64_t tile_columns(int64_t rows) {
+  const int64_t blocks = kTile / kMaxBlock / rows;
+  return kMaxBlock * (blocks < 1 ? 1 : blocks > 8 ? 8 : blocks);
+}
+
 enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // labels of a row or slice
 
 // Squared distances by number of steps, float32 of the exact double.
@@ -37,7 +46,7 @@ struct Job {
 
 // Memory of one thread.
 struct Workspace {
-  float* column;     // a block of columns: max(y, z) rows of kMaxBlock
+  float* column;     // a tile of columns
   float* result[2];  // the same size
   int32_t* nearest;  // argmins of the coarse rows
   uint8_t* rows;     // states of the rows of a slice

@@ -11,23 +11,30 @@ namespace surfloss {
 namespace SURFLOSS_ISA {
 namespace {
 
-// Columns [first, last) of one slab of rows, each `stride` apart, from a field to `out` in the same layout
-// (which may be the field itself).
+// Columns [first, last) of one slab of rows, `stride` apart, in place.
 template <bool Signed>
-void solve_columns(const Job& job, const Workspace& workspace, const float* field, float* out, int64_t size,
-                   int64_t stride, const uint8_t* states, const float* table, int64_t first, int64_t last) {
+void solve_columns(const Job& job, const Workspace& workspace, float* field, int64_t size, int64_t stride,
+                   const uint8_t* states, const float* table, int64_t first, int64_t last) {
   const float uniform[2] = {uniform_value(kBackground, job.two_sided), uniform_value(kForeground, job.two_sided)};
-  float* spare = workspace.result[0];
-  for (int64_t at = first; at < last; at += kBlock) {
-    const int64_t width = lesser(kBlock, last - at);
-    gather(workspace.column, field + at, size, stride, width, states, uniform);
-    Columns<Signed> columns(workspace.column, size, states, table, workspace.nearest);
-    if (width == kBlock) {
-      columns.solve(out + at, stride);
-      continue;
+  const int64_t tile = tile_columns(size), block = size * kBlock;
+  for (int64_t at = first; at < last; at += tile) {
+    const int64_t width = lesser(tile, last - at);
+    for (int64_t k = 0; k < size; ++k) {
+      const float* row = field + at + k * stride;
+      for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
+        gather(workspace.column + b * block + k * kBlock, row + i, lesser(kBlock, width - i), states[k], uniform);
+      }
     }
-    columns.solve(spare, kBlock);
-    for (int64_t k = 0; k < size; ++k) memcpy(out + at + k * stride, spare + k * kBlock, width * sizeof(float));
+    for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
+      Columns<Signed>(workspace.column + b * block, size, states, table, workspace.nearest)
+          .solve(workspace.result[0] + b * block, kBlock);
+    }
+    for (int64_t k = 0; k < size; ++k) {
+      float* row = field + at + k * stride;
+      for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
+        copy(row + i, workspace.result[0] + b * block + k * kBlock, lesser(kBlock, width - i));
+      }
+    }
   }
 }
 
@@ -51,8 +58,7 @@ void slices(const Job& job, const Workspace& workspace, const Value* values, flo
     }
     states[slice] = common_state(workspace.rows, rows);
     if (rows > 1 && states[slice] == kMixed) {
-      solve_columns<true>(job, workspace, field + start, field + start, rows, size, workspace.rows, tables.y, 0,
-                          size);
+      solve_columns<true>(job, workspace, field + start, rows, size, workspace.rows, tables.y, 0, size);
     }
   }
 }
@@ -64,7 +70,7 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
   states += item * depth;
   const State state = common_state(states, depth);
   if (state == kMixed && depth > 1) {
-    solve_columns<false>(job, workspace, start, start, depth, plane, states, job.of(item).z, first, last);
+    solve_columns<false>(job, workspace, start, depth, plane, states, job.of(item).z, first, last);
     return;
   }
   const float value = __builtin_fabsf(uniform_value(state, job.two_sided));
@@ -94,7 +100,11 @@ void solve_block(const Job& job, const Workspace& workspace, int64_t item, const
   const uint8_t* states = weighing.states[which] + item * depth;
   if (!given && common_state(states, depth) == kMixed) {
     const float uniform[2] = {-INFINITY, INFINITY};
-    gather(workspace.column, weighing.fields[which] + start, depth, plane, width, states, uniform);
+    for (int64_t k = 0; k < depth; ++k) {
+      const float* row = weighing.fields[which] + start + k * plane;
+      prefetch_block(row + kBlock);
+      gather(workspace.column + k * kBlock, row, width, states[k], uniform);
+    }
     Columns<false>(workspace.column, depth, states, tables.z, workspace.nearest).solve(out, kBlock);
     return;
   }

@@ -53,7 +53,8 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
   const bool weighing = function == SURFLOSS_HAUSDORFF;
   round = weighing ? std::clamp<int64_t>(kVoxelsARound / voxels, 1, batch) : batch;
   slices_a_task = std::max<int64_t>(1, kVoxelsATask / 2 / grid.slice());
-  columns_a_task = std::max<int64_t>(1, kVoxelsATask / grid.z / kMaxBlock) * kMaxBlock;
+  const int64_t tile = tile_columns(grid.z);
+  columns_a_task = std::max<int64_t>(1, kVoxelsATask / grid.z / tile) * tile;
   tasks_an_item = ceil_div(grid.slice(), columns_a_task);
 
   const int64_t sets = item_spacing ? batch : 1;
@@ -61,10 +62,11 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
   table_values = arena.take<float>(sets * values_a_table(grid));
   for (auto& part : states) part = arena.take<uint8_t>(round * grid.z);
   const int64_t rows = std::max(grid.z, grid.y);
+  const int64_t values = std::max(grid.z * tile, grid.y * tile_columns(grid.y));
   for (int thread = 0; thread < threads; ++thread) {
     Workspace& workspace = workspaces[thread];
-    workspace.column = arena.take<float>(rows * kMaxBlock);
-    for (auto& result : workspace.result) result = arena.take<float>(rows * kMaxBlock);
+    workspace.column = arena.take<float>(values);
+    for (auto& result : workspace.result) result = arena.take<float>(values);
     workspace.nearest = arena.take<int32_t>((rows / kMinGroup + 2) * kMaxBlock);
     workspace.rows = arena.take<uint8_t>(grid.y);
     workspace.words = arena.take<uint64_t>(grid.x / 64 + 3);
