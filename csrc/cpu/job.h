@@ -8,7 +8,7 @@ namespace surfloss {
 constexpr int kMaxBlock = 32;  // the widest block of columns, and the padding of tables, of any instruction set
 constexpr int kMinGroup = 4;   // the closest that coarse rows lie
 
-constexpr int64_t kTile = 1 << 16;  // floats of a tile, of which a copy and the results stay in the second cache
+constexpr int64_t kTile = 1 << 16;  // floats of a tile, which stays in the second cache
 
 // Columns that are brought in together. The rows of a column may lie a slice apart, where each costs a page and a
 // power of two shares few sets of a cache: long pieces of them spread that.
@@ -47,7 +47,7 @@ struct Job {
 // Memory of one thread.
 struct Workspace {
   float* column;     // a tile of columns
-  float* result[2];  // the same size
+  float* result[2];  // a block of columns each: max(y, z) rows of kMaxBlock
   int32_t* nearest;  // argmins of the coarse rows
   uint8_t* rows;     // states of the rows of a slice
   uint64_t* words;   // labels of a row as bits, with a word before and after

@@ -26,14 +26,14 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
       }
     }
     for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
-      Columns<Signed>(workspace.column + b * block, size, states, table, workspace.nearest)
-          .solve(workspace.result[0] + b * block, kBlock);
-    }
-    for (int64_t k = 0; k < size; ++k) {
-      float* row = field + at + k * stride;
-      for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
-        copy(row + i, workspace.result[0] + b * block + k * kBlock, lesser(kBlock, width - i));
+      float *to = field + at + i, *spare = workspace.result[0];
+      Columns<Signed> columns(workspace.column + b * block, size, states, table, workspace.nearest);
+      if (width - i >= kBlock) {
+        columns.solve(to, stride);
+        continue;
       }
+      columns.solve(spare, kBlock);
+      for (int64_t k = 0; k < size; ++k) memcpy(to + k * stride, spare + k * kBlock, (width - i) * sizeof(float));
     }
   }
 }

@@ -62,11 +62,11 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
   table_values = arena.take<float>(sets * values_a_table(grid));
   for (auto& part : states) part = arena.take<uint8_t>(round * grid.z);
   const int64_t rows = std::max(grid.z, grid.y);
-  const int64_t values = std::max(grid.z * tile, grid.y * tile_columns(grid.y));
+  const int64_t tiles = std::max(grid.z * tile, grid.y * tile_columns(grid.y));
   for (int thread = 0; thread < threads; ++thread) {
     Workspace& workspace = workspaces[thread];
-    workspace.column = arena.take<float>(values);
-    for (auto& result : workspace.result) result = arena.take<float>(values);
+    workspace.column = arena.take<float>(tiles);
+    for (auto& result : workspace.result) result = arena.take<float>(rows * kMaxBlock);
     workspace.nearest = arena.take<int32_t>((rows / kMinGroup + 2) * kMaxBlock);
     workspace.rows = arena.take<uint8_t>(grid.y);
     workspace.words = arena.take<uint64_t>(grid.x / 64 + 3);
