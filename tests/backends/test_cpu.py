@@ -1,9 +1,10 @@
-"""What is particular to the C++ backend: instruction sets, threads, forks, interrupts, and the sizes of its tiles.
+"""What is particular to the C++ backend: instruction sets, threads, forks, interrupts, sizes of tiles.
 
-That its answers are right is tested beside every other backend's in tests/ops; here also on larger volumes, where
-tiles are full, threads are started and coarse rows are many.
+That its answers are right is tested beside every other backend's in tests/ops; here also on larger volumes,
+where tiles are full, threads are started and coarse rows are many.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -136,23 +137,19 @@ def test_number_of_threads_changes_nothing(count: int, threads) -> None:
 
 
 def test_hausdorff_in_rounds(isa: str) -> None:
-    """More voxels than the library takes at a time: items must find their own spacing, mask and given fields."""
+    """More voxels than the library takes at a time: every item must find its own arguments."""
     torch.manual_seed(1)
     shape = (40, 24, 61, 83)
     input, target = torch.rand(shape), cases.blob(*shape).float()
     item_spacing = 0.5 + torch.rand(40, 3, dtype=torch.float64)
     ignore = cases.noise(*shape, share=0.01, seed=3)
-    arguments = (2.0, UNIT, item_spacing, "diagonal")
-    for marked in (None, ignore):
-        for given in (None, torch.rand(shape)):
-            got = hausdorff_error(input, target, given, marked, *arguments, "cpu")
-            few = slice(36, 40)
-            right = hausdorff_error(
-                input[few], target[few], None if given is None else given[few],
-                None if marked is None else marked[few], 2.0, UNIT, item_spacing[few], "diagonal", "reference",
-            )  # fmt: skip
-            for ours, theirs in zip(got, right, strict=True):
-                torch.testing.assert_close(ours[few], theirs, rtol=2e-6, atol=0)
+    few = slice(36, 40)
+    for marked, known in itertools.product((None, ignore), (None, torch.rand(shape))):
+        got = hausdorff_error(input, target, known, marked, 2.0, UNIT, item_spacing, "diagonal", "cpu")
+        last = [None if value is None else value[few] for value in (input, target, known, marked)]
+        right = hausdorff_error(*last, 2.0, UNIT, item_spacing[few], "diagonal", "reference")
+        for ours, theirs in zip(got, right, strict=True):
+            torch.testing.assert_close(ours[few], theirs, rtol=2e-6, atol=0)
 
 
 def test_index_decides_ties_of_floats() -> None:

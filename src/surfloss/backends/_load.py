@@ -1,7 +1,8 @@
 """Finds the compiled library and loads it, once; a failure is kept and told again.
 
-The library lies in `surfloss/_lib`: beside this package in a wheel, elsewhere in an editable install, where the
-import system knows the way. It has a plain C interface (csrc/include/surfloss_cpu.h); ctypes releases the GIL.
+The library lies in `surfloss/_lib`: beside this package in a wheel, elsewhere in an editable install, where
+the import system knows the way. It has a plain C interface (csrc/include/surfloss_cpu.h), and ctypes
+releases the GIL.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The C++ library for CPU tensors: allocates, passes pointers, reports errors. The mathematics is in csrc/cpu."""
+"""The C++ library for CPU tensors: allocates, passes pointers, reports errors; csrc/cpu does the rest."""
 
 import math
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def hausdorff_error(
     empty: str,
 ) -> tuple[Tensor, Tensor]:
     """Mean of `weight * (input - target)^2` an item, and `weight = d_input^alpha + d_target^alpha`."""
-    # Ignored voxels have neither label, which a transform of two labels cannot say: then each side goes alone.
+    # Ignored voxels have neither label, which one transform of two labels cannot say: each side goes alone.
     input_sq, target_sq = None, None if target_distance is None else target_distance.square()
     if ignore is not None:
         input_sq = _squared_without(ignore, input > 0.5, spacing, item_spacing)
