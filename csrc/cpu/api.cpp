@@ -23,7 +23,8 @@ int32_t guarded(const Work& work) {
 // What all three functions do first. `run(plan, job, kernels)` then does the work.
 template <class Run>
 int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shape, const double* spacing,
-                  bool item_spacing, bool two_sided, int32_t threads, int32_t isa, void* scratch, const Run& run) {
+                  bool item_spacing, bool two_sided, int32_t threads, int32_t isa, void* scratch,
+                  const Run& run) {
   return guarded([&]() -> int32_t {
     const Kernels* kernels = find_kernels(isa);
     if (!kernels || dims < 1 || dims > 3 || batch < 0) return SURFLOSS_UNSUPPORTED;
@@ -62,8 +63,8 @@ template <class Value>
 using SlicesKernel = void (*)(const Job&, const Workspace&, const Value*, float*, uint8_t*, int64_t, int64_t);
 using WeighKernel = double (*)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
 
-// Items [first, first + items): `weighing` and `job` begin at the first of them. Sums are kept by task and added
-// in order, so that the number of threads changes nothing.
+// Items [first, first + items): `weighing` and `job` begin at the first of them. Sums are kept by task and
+// added in order, so that the number of threads changes nothing.
 template <class Value>
 void weigh_round(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* error,
                  SlicesKernel<Value> slices, WeighKernel weigh) {
@@ -72,7 +73,9 @@ void weigh_round(const Plan& plan, const Job& job, int64_t items, const Weighing
   for (int which = 0; which < 2; ++which) {
     if (!weighing.given[which]) scanned[fields++] = which;
   }
-  const auto tasks = [&](int64_t phase) { return phase ? items * plan.tasks_an_item : fields * parts.tasks(); };
+  const auto tasks = [&](int64_t phase) {
+    return phase ? items * plan.tasks_an_item : fields * parts.tasks();
+  };
   run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
     const Workspace& workspace = plan.workspaces[thread];
     if (phase == 0) {
@@ -129,9 +132,9 @@ int64_t surfloss_scratch_bytes(int32_t function, int64_t batch, int32_t dims, co
   return arena.used();
 }
 
-int32_t surfloss_squared_edt(const uint8_t* mask, float* squared, int64_t batch, int32_t dims, const int64_t* shape,
-                             const double* spacing, int32_t item_spacing, int32_t two_sided, int32_t threads,
-                             int32_t isa, void* scratch) {
+int32_t surfloss_squared_edt(const uint8_t* mask, float* squared, int64_t batch, int32_t dims,
+                             const int64_t* shape, const double* spacing, int32_t item_spacing,
+                             int32_t two_sided, int32_t threads, int32_t isa, void* scratch) {
   const auto run = [&](const Plan& plan, const Job& job, const Kernels& kernels) {
     prefer_huge_pages(squared, batch * job.grid.voxels() * sizeof(float));
     const Slices slices = {batch * job.grid.z, plan.slices_a_task};
@@ -139,15 +142,16 @@ int32_t surfloss_squared_edt(const uint8_t* mask, float* squared, int64_t batch,
     run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
       const Workspace& workspace = plan.workspaces[thread];
       if (phase == 0) {
-        kernels.mask_slices(job, workspace, mask, squared, plan.states[0], slices.first(task), slices.last(task));
+        kernels.mask_slices(job, workspace, mask, squared, plan.states[0], slices.first(task),
+                            slices.last(task));
       } else {
         const Part part(plan, task);
         kernels.columns(job, workspace, part.item, squared, plan.states[0], part.first, part.last);
       }
     });
   };
-  return with_plan(SURFLOSS_SQUARED_EDT, batch, dims, shape, spacing, item_spacing, two_sided, threads, isa, scratch,
-                   run);
+  return with_plan(SURFLOSS_SQUARED_EDT, batch, dims, shape, spacing, item_spacing, two_sided, threads, isa,
+                   scratch, run);
 }
 
 int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64_t batch, int32_t dims,
@@ -185,14 +189,15 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64
       }
     });
   };
-  return with_plan(SURFLOSS_NEAREST, batch, dims, shape, spacing, item_spacing, false, threads, isa, scratch, run);
+  return with_plan(SURFLOSS_NEAREST, batch, dims, shape, spacing, item_spacing, false, threads, isa, scratch,
+                   run);
 }
 
-int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_double, const float* input_squared,
-                           const float* target_squared, const uint8_t* ignore, float* weight, double* error,
-                           int64_t batch, int32_t dims, const int64_t* shape, const double* spacing,
-                           int32_t item_spacing, double alpha, int32_t empty, int32_t threads, int32_t isa,
-                           void* scratch) {
+int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_double,
+                           const float* input_squared, const float* target_squared, const uint8_t* ignore,
+                           float* weight, double* error, int64_t batch, int32_t dims, const int64_t* shape,
+                           const double* spacing, int32_t item_spacing, double alpha, int32_t empty,
+                           int32_t threads, int32_t isa, void* scratch) {
   const auto run = [&](const Plan& plan, const Job& job, const Kernels& kernels) {
     const int64_t voxels = job.grid.voxels();
     prefer_huge_pages(weight, batch * voxels * sizeof(float));
@@ -214,7 +219,8 @@ int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_dou
       weigh_rounds(plan, job, weighing, error, kernels.float_slices, kernels.float_weigh);
     }
   };
-  return with_plan(SURFLOSS_HAUSDORFF, batch, dims, shape, spacing, item_spacing, true, threads, isa, scratch, run);
+  return with_plan(SURFLOSS_HAUSDORFF, batch, dims, shape, spacing, item_spacing, true, threads, isa, scratch,
+                   run);
 }
 
 }  // extern "C"

@@ -1,9 +1,9 @@
 // Min-plus along an axis: g(y) = min over k of f(k) + w (y - k)^2, for both labels from one signed field.
 //
 // The field is positive in the foreground, which sees max(f, 0), and negative in the background, which sees
-// max(-f, 0). Coarse rows find their nearest row by divide and conquer: the nearest row never decreases with y,
-// so that of the rows above and below bounds the search. The rows in between then search those bounds only,
-// several at once. docs/cpu-transform.md derives it.
+// max(-f, 0). Coarse rows find their nearest row by divide and conquer: the nearest row never decreases with
+// y, so that of the rows above and below bounds the search. The rows in between then search those bounds
+// only, several at once. docs/cpu-transform.md derives it.
 #pragma once
 
 #include "job.h"
@@ -20,6 +20,12 @@ inline Ints side_sign(int side) { return side ? all(0) : all(kSign); }
 
 struct Range {
   int64_t low, high;  // both included
+  // Rows `a` to `b` of the lanes that count. Where a step of this axis is nothing beside the distance, sums
+  // are equal that should differ, and `a` may lie below `b`: both are then as near as can be told, and stay.
+  void include(Ints counts, Ints a, Ints b) {
+    low = lesser(low, smallest(counts ? (a < b ? a : b) : all(INT32_MAX)));
+    high = greater(high, largest(counts ? (a < b ? b : a) : all(-1)));
+  }
   void clip(int64_t from, int64_t to) {
     low = greater(low, from);
     high = lesser(high, to);
@@ -81,8 +87,7 @@ class Columns {
       const Ints same_below = ((Ints)load(at(row(below)) + u * kLanes) < 0) == label;
       const Ints low = same_above ? load(nearest_ + above * kBlock + u * kLanes) : all((int32_t)row(above));
       const Ints high = same_below ? load(nearest_ + below * kBlock + u * kLanes) : all((int32_t)row(below));
-      range.low = lesser(range.low, smallest(low));
-      range.high = greater(range.high, largest(high));
+      range.include(all(-1), low, high);
     }
     solve_row(middle, range);
     divide(above, middle);
@@ -134,8 +139,8 @@ class Columns {
     }
   }
 
-  // The `Rows` rows between two neighbouring coarse rows; voxels of the other label than `side` come out as 0,
-  // so that the two sides add up.
+  // The `Rows` rows between two neighbouring coarse rows; voxels of the other label than `side` come out as
+  // 0, so that the two sides add up.
   template <int Rows>
   void solve_group(int64_t above, int64_t below) {
     bool written = false;
@@ -166,14 +171,14 @@ class Columns {
     const int64_t steps = reach(worst);
     Range range = {size_, -1};
     for (int u = 0; u < 2; ++u) {
-      // Only lanes with a voxel of this side count; at a bounding row of the other label it is that row itself.
+      // Only lanes with a voxel of this side count; at a bounding row of the other label it is that row
+      // itself.
       const Ints counts = bound[u] > 0.0f;
       const Ints in_above = flip(load(at(first - 1) + u * kLanes), sign) > 0.0f;
       const Ints in_below = flip(load(at(first + Rows) + u * kLanes), sign) > 0.0f;
       const Ints low = in_above ? load(nearest_ + above * kBlock + u * kLanes) : all((int32_t)first - 1);
       const Ints high = in_below ? load(nearest_ + below * kBlock + u * kLanes) : all((int32_t)first + Rows);
-      range.low = lesser(range.low, smallest(counts ? low : all(INT32_MAX)));
-      range.high = greater(range.high, largest(counts ? high : all(-1)));
+      range.include(counts, low, high);
     }
     range.clip(first - steps, first + Rows - 1 + steps);
     range.clip(candidates_[side].low, candidates_[side].high);
@@ -229,8 +234,8 @@ inline void copy(float* to, const float* from, int64_t width) {
   }
 }
 
-// Brings one row of a field into a block. One of a single label was never written, and is not read. Lanes beyond
-// the width repeat the last column, so that they widen no search.
+// Brings one row of a field into a block. One of a single label was never written, and is not read. Lanes
+// beyond the width repeat the last column, so that they widen no search.
 inline void gather(float* block, const float* row, int64_t width, uint8_t state, const float uniform[2]) {
   if (state == kMixed) {
     copy(block, row, width);

@@ -5,13 +5,14 @@
 
 namespace surfloss {
 
-constexpr int kMaxBlock = 32;  // the widest block of columns, and the padding of tables, of any instruction set
-constexpr int kMinGroup = 4;   // the closest that coarse rows lie
+constexpr int kMaxBlock =
+    32;  // the widest block of columns, and the padding of tables, of any instruction set
+constexpr int kMinGroup = 4;  // the closest that coarse rows lie
 
 constexpr int64_t kTile = 1 << 16;  // floats of a tile, which stays in the second cache
 
-// Columns that are brought in together. The rows of a column may lie a slice apart, where each costs a page and a
-// power of two shares few sets of a cache: long pieces of them spread that.
+// Columns that are brought in together. The rows of a column may lie a slice apart, where each costs a page
+// and a power of two shares few sets of a cache: long pieces of them spread that.
 inline int64_t tile_columns(int64_t rows) {
   const int64_t blocks = kTile / kMaxBlock / rows;
   return kMaxBlock * (blocks < 1 ? 1 : blocks > 8 ? 8 : blocks);
@@ -28,8 +29,8 @@ struct Tables {
   double before_sq;        // SciPy's step to before the first axis, where that one has size 1
 };
 
-// The item's axes are brought to three. Axes of size 1 are dropped, and a plane becomes (rows, 1, columns), so
-// that its columns too are shared out among threads.
+// The item's axes are brought to three. Axes of size 1 are dropped, and a plane becomes (rows, 1, columns),
+// so that its columns too are shared out among threads.
 struct Grid {
   int64_t z, y, x;
   int64_t slice() const { return y * x; }
@@ -54,11 +55,11 @@ struct Workspace {
 };
 
 struct Weighing {
-  const void* values[2];       // input and target, float or double
-  float* fields[2];            // signed, after the passes in the slices; the weight replaces the first
-  const uint8_t* states[2];    // of the slices
-  const float* given[2];       // or null: squared distances that the caller knows, inf where there are none
-  const uint8_t* ignore;       // or null: voxels of weight 0
+  const void* values[2];     // input and target, float or double
+  float* fields[2];          // signed, after the passes in the slices; the weight replaces the first
+  const uint8_t* states[2];  // of the slices
+  const float* given[2];     // or null: squared distances that the caller knows, inf where there are none
+  const uint8_t* ignore;     // or null: voxels of weight 0
   double alpha;
   int32_t empty;
   bool before_z, before_x;  // whether the first axis, before which SciPy's missing voxel lies, is z or x here
@@ -80,8 +81,10 @@ struct Kernels {
   double (*float_weigh)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
   double (*double_weigh)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
   // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last).
-  void (*nearest_slice)(const Job&, const Workspace&, int64_t, int64_t, const uint8_t*, const Indices&, uint8_t*);
-  void (*nearest_columns)(const Job&, const Workspace&, int64_t, const Indices&, const uint8_t*, int64_t, int64_t);
+  void (*nearest_slice)(const Job&, const Workspace&, int64_t, int64_t, const uint8_t*, const Indices&,
+                        uint8_t*);
+  void (*nearest_columns)(const Job&, const Workspace&, int64_t, const Indices&, const uint8_t*, int64_t,
+                          int64_t);
 };
 
 namespace baseline {

@@ -15,14 +15,16 @@ namespace {
 template <bool Signed>
 void solve_columns(const Job& job, const Workspace& workspace, float* field, int64_t size, int64_t stride,
                    const uint8_t* states, const float* table, int64_t first, int64_t last) {
-  const float uniform[2] = {uniform_value(kBackground, job.two_sided), uniform_value(kForeground, job.two_sided)};
+  const float uniform[2] = {uniform_value(kBackground, job.two_sided),
+                            uniform_value(kForeground, job.two_sided)};
   const int64_t tile = tile_columns(size), block = size * kBlock;
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
     for (int64_t k = 0; k < size; ++k) {
       const float* row = field + at + k * stride;
       for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
-        gather(workspace.column + b * block + k * kBlock, row + i, lesser(kBlock, width - i), states[k], uniform);
+        gather(workspace.column + b * block + k * kBlock, row + i, lesser(kBlock, width - i), states[k],
+               uniform);
       }
     }
     for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
@@ -33,7 +35,8 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
         continue;
       }
       columns.solve(spare, kBlock);
-      for (int64_t k = 0; k < size; ++k) memcpy(to + k * stride, spare + k * kBlock, (width - i) * sizeof(float));
+      for (int64_t k = 0; k < size; ++k)
+        memcpy(to + k * stride, spare + k * kBlock, (width - i) * sizeof(float));
     }
   }
 }
@@ -83,7 +86,8 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
 }
 
 // What SciPy gives a voxel of an item without background: the distance to a voxel before the first one.
-float before_first(const Job& job, const Tables& tables, const Weighing& weighing, int64_t row, int64_t column) {
+float before_first(const Job& job, const Tables& tables, const Weighing& weighing, int64_t row,
+                   int64_t column) {
   const double z = (double)(row + weighing.before_z), y = (double)(column / job.grid.x);
   const double x = (double)(column % job.grid.x + weighing.before_x);
   const double* step_sq = tables.step_sq;
@@ -91,8 +95,8 @@ float before_first(const Job& job, const Tables& tables, const Weighing& weighin
 }
 
 // Squared distances of a block of columns of the input's (0) or the target's (1) mask, into a block.
-void solve_block(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing, int which,
-                 int64_t at, int64_t width) {
+void solve_block(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+                 int which, int64_t at, int64_t width) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels() + at;
   const Tables& tables = job.of(item);
   float* out = workspace.result[which];
@@ -135,9 +139,10 @@ struct Power {
 
 // One row of a block: the weight, and the weighted squared error added to a sum for each column.
 template <class Value, class Raise>
-inline void weigh_row(const Value* __restrict input, const Value* __restrict target, const float* __restrict mine,
-                      const float* __restrict theirs, const uint8_t* __restrict ignore, float* __restrict weight,
-                      double* __restrict sums, int64_t width, const Raise& raise) {
+inline void weigh_row(const Value* __restrict input, const Value* __restrict target,
+                      const float* __restrict mine, const float* __restrict theirs,
+                      const uint8_t* __restrict ignore, float* __restrict weight, double* __restrict sums,
+                      int64_t width, const Raise& raise) {
   prefetch_block(input + kBlock);
   prefetch_block(target + kBlock);
   for (int64_t i = 0; i < width; ++i) weight[i] = raise(mine[i]) + raise(theirs[i]);
@@ -151,8 +156,8 @@ inline void weigh_row(const Value* __restrict input, const Value* __restrict tar
 }
 
 template <class Value, class Raise>
-double weigh_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing, int64_t first,
-                  int64_t last, const Raise& raise) {
+double weigh_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+                  int64_t first, int64_t last, const Raise& raise) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels();
   double sums[kBlock] = {};
   for (int64_t at = first; at < last; at += kBlock) {
@@ -163,8 +168,8 @@ double weigh_with(const Job& job, const Workspace& workspace, int64_t item, cons
       const auto row = [&](int64_t count) {
         weigh_row((const Value*)weighing.values[0] + place, (const Value*)weighing.values[1] + place,
                   workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
-                  weighing.ignore ? weighing.ignore + place : nullptr, weighing.fields[0] + place, sums, count,
-                  raise);
+                  weighing.ignore ? weighing.ignore + place : nullptr, weighing.fields[0] + place, sums,
+                  count, raise);
       };
       if (width == kBlock) {
         row(kBlock);  // a constant, so that the loops become vectors
@@ -179,8 +184,8 @@ double weigh_with(const Job& job, const Workspace& workspace, int64_t item, cons
 }
 
 template <class Value>
-double weigh(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing, int64_t first,
-             int64_t last) {
+double weigh(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+             int64_t first, int64_t last) {
   if (weighing.alpha == 2) return weigh_with<Value>(job, workspace, item, weighing, first, last, Square{});
   if (weighing.alpha == 1) return weigh_with<Value>(job, workspace, item, weighing, first, last, Root{});
   const Power power = {(float)(weighing.alpha / 2)};
@@ -190,8 +195,8 @@ double weigh(const Job& job, const Workspace& workspace, int64_t item, const Wei
 }  // namespace
 
 extern const Kernels kernels = {
-    slices<uint8_t>, slices<float>, slices<double>, columns, weigh<float>, weigh<double>,
-    nearest_slice, nearest_columns,
+    slices<uint8_t>, slices<float>, slices<double>, columns,
+    weigh<float>,    weigh<double>, nearest_slice,  nearest_columns,
 };
 
 }  // namespace SURFLOSS_ISA

@@ -1,5 +1,6 @@
-// Fresh memory is handed out page by page at first touch, which costs more than a whole transform of it: 38 ms
-// for 64 MiB in pages of 4 KiB, 4 ms in huge ones. Linux gives those to who asks, as NumPy does for its arrays.
+// Fresh memory is handed out page by page at first touch, which costs more than a whole transform of it: 38
+// ms for 64 MiB in pages of 4 KiB, 4 ms in huge ones. Linux gives those to who asks, as NumPy does for its
+// arrays.
 #pragma once
 
 #include <stdint.h>

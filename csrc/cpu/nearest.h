@@ -64,8 +64,8 @@ struct NearestRows {
   }
 };
 
-// One pass along an axis of `size` rows, `stride` apart, in columns [first, last). `passed` are the axes done,
-// of which the indices become those of the nearest row; `axis` takes its number.
+// One pass along an axis of `size` rows, `stride` apart, in columns [first, last). `passed` are the axes
+// done, of which the indices become those of the nearest row; `axis` takes its number.
 struct Passed {
   int32_t* index;
   double step_sq;

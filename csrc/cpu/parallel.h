@@ -1,8 +1,8 @@
 // Threads of one call.
 //
 // They are started and joined by the call itself. That costs some 20 microseconds a thread and leaves nothing
-// behind: no pool that a fork would copy without its threads, none that fights with PyTorch's for the cores, and
-// nothing to shut down. Calls too small to be worth it run on the caller's thread.
+// behind: no pool that a fork would copy without its threads, none that fights with PyTorch's for the cores,
+// and nothing to shut down. Calls too small to be worth it run on the caller's thread.
 #pragma once
 
 #include <atomic>
@@ -45,8 +45,8 @@ class Barrier {
   int64_t round_ = 0;
 };
 
-// Calls work(phase, task, thread) for every task of every phase; a phase begins when the one before has ended.
-// `tasks(phase)` is how many a phase has.
+// Calls work(phase, task, thread) for every task of every phase; a phase begins when the one before has
+// ended. `tasks(phase)` is how many a phase has.
 template <class Tasks, class Work>
 void run_phases(int threads, int64_t phases, const Tasks& tasks, const Work& work) {
   std::atomic<int64_t> next[2] = {{0}, {0}};

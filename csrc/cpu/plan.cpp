@@ -6,13 +6,11 @@
 namespace surfloss {
 namespace {
 
-constexpr int64_t kVoxelsAThread = 1 << 17;   // fewer are not worth starting one
+constexpr int64_t kVoxelsAThread = 1 << 17;  // fewer are not worth starting one
 constexpr int64_t kVoxelsATask = 1 << 15;
-constexpr int64_t kVoxelsARound = 1 << 20;    // of the Hausdorff error, which keeps a field of each round
+constexpr int64_t kVoxelsARound = 1 << 20;  // of the Hausdorff error, which keeps a field of each round
 
-int64_t values_a_table(const Grid& grid) {
-  return 2 * (grid.z + grid.y + grid.x) + 4 * kMaxBlock;
-}
+int64_t values_a_table(const Grid& grid) { return 2 * (grid.z + grid.y + grid.x) + 4 * kMaxBlock; }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -45,7 +43,8 @@ int64_t count_voxels(int dims, const int64_t* shape) {
   return voxels;
 }
 
-Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool item_spacing, int wanted, Arena& arena)
+Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool item_spacing, int wanted,
+           Arena& arena)
     : axes(bring_to_three(dims, shape)), batch(batch) {
   const Grid& grid = axes.grid;
   const int64_t voxels = grid.voxels();

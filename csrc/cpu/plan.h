@@ -53,7 +53,8 @@ struct Plan {
   float* target_field;
   double* sums;
 
-  Plan(int function, int64_t batch, int dims, const int64_t* shape, bool item_spacing, int threads, Arena& arena);
+  Plan(int function, int64_t batch, int dims, const int64_t* shape, bool item_spacing, int threads,
+       Arena& arena);
 };
 
 // Fills the tables; false if a squared distance leaves float32's range.

@@ -12,10 +12,10 @@ namespace SURFLOSS_ISA {
 // Rows with a boundary in so many voxels on average are written run by run.
 constexpr int64_t kSparse = 12;
 
-// Voxels [first, last) of the run [from, to) of equal labels, between boundaries on either side (or the border of
-// the row). May write up to a vector beyond `last`.
-inline void fill_run(float* row, int64_t first, int64_t last, int64_t from, int64_t to, int64_t size, Ints keep,
-                     Ints sign, const Tables& tables) {
+// Voxels [first, last) of the run [from, to) of equal labels, between boundaries on either side (or the
+// border of the row). May write up to a vector beyond `last`.
+inline void fill_run(float* row, int64_t first, int64_t last, int64_t from, int64_t to, int64_t size,
+                     Ints keep, Ints sign, const Tables& tables) {
   const float* up = tables.up + 1 - from;
   const float* down = tables.down + size - to;
   for (int64_t i = first; i < last; i += kLanes) {
@@ -38,7 +38,8 @@ struct Labels {
 };
 
 // Rows of few boundaries: run by run. What one run writes beyond its end is overwritten by the next.
-inline void fill_sparse(const uint64_t* words, float* row, int64_t size, const Labels& labels, const Tables& tables) {
+inline void fill_sparse(const uint64_t* words, float* row, int64_t size, const Labels& labels,
+                        const Tables& tables) {
   bool label = words[0] & 1;
   int64_t from = 0;
   for (int64_t at = 0; at < size; at += 64) {
@@ -53,8 +54,8 @@ inline void fill_sparse(const uint64_t* words, float* row, int64_t size, const L
   fill_run(row, from, size, from, size, size, labels.keep[label], labels.sign[label], tables);
 }
 
-// Rows of many boundaries: 64 voxels at a time. The voxels within `d` steps of a boundary are a word, from which
-// that for d + 1 comes by two shifts; what lies further than kNear is filled as the inside of a run.
+// Rows of many boundaries: 64 voxels at a time. The voxels within `d` steps of a boundary are a word, from
+// which that for d + 1 comes by two shifts; what lies further than kNear is filled as the inside of a run.
 inline void fill_dense(const uint64_t* words, float* row, int64_t size, bool two_sided, const Labels& labels,
                        const Tables& tables) {
   typedef unsigned __int128 Window;  // 32 voxels more on either side than the word
@@ -109,7 +110,8 @@ inline void fill_dense(const uint64_t* words, float* row, int64_t size, bool two
 
 // Writes the row only if it is mixed. `words` has room for the row's bits and a word on either side.
 template <class Value>
-State scan_row(const Value* values, float* row, int64_t size, bool two_sided, const Tables& tables, uint64_t* words) {
+State scan_row(const Value* values, float* row, int64_t size, bool two_sided, const Tables& tables,
+               uint64_t* words) {
   const int64_t count = (size + 63) / 64;
   for (int64_t i = 0; i < size / 64; ++i) words[i] = bits(values + 64 * i);
   if (size % 64) {

@@ -141,7 +141,7 @@ inline uint64_t bits(const uint8_t* from) {
   for (int i = 0; i < 2; ++i) {
     const __m256i v = _mm256_loadu_si256((const __m256i*)from + i);
     const __m256i zero = _mm256_cmpeq_epi8(v, _mm256_setzero_si256());
-    word |= (uint64_t) ~(uint32_t)_mm256_movemask_epi8(zero) << (32 * i);
+    word |= (uint64_t)~(uint32_t)_mm256_movemask_epi8(zero) << (32 * i);
   }
   return word;
 #elif defined(__SSE2__)
@@ -169,7 +169,8 @@ inline uint64_t bits(const float* from) {
   uint64_t word = 0;
 #if defined(__AVX512F__)
   for (int i = 0; i < 4; ++i) {
-    const __mmask16 part = _mm512_cmp_ps_mask(_mm512_loadu_ps(from + 16 * i), _mm512_set1_ps(0.5f), _CMP_GT_OQ);
+    const __mmask16 part =
+        _mm512_cmp_ps_mask(_mm512_loadu_ps(from + 16 * i), _mm512_set1_ps(0.5f), _CMP_GT_OQ);
     word |= (uint64_t)part << (16 * i);
   }
 #elif defined(__AVX2__)
