@@ -5,7 +5,9 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-slow lint format bench docs wheel clean
+.PHONY: help demo test test-slow test-cpp test-threads fuzz lint format bench docs wheel clean
+CASES ?= 20000
+SEED ?= $(shell date +%s)
 
 # Threads that wait by spinning made training ten times slower on a machine with something else to do.
 demo test test-slow: export OMP_WAIT_POLICY ?= PASSIVE
@@ -17,11 +19,29 @@ demo: $(INSTALLED)  ## the paper's experiment on the phantom, through nnU-Net, a
 	$(BIN)/surfloss info
 	$(BIN)/surfloss reproduce --preset tiny --out $(DEMO) --min-dice 0.5
 
-test: $(INSTALLED)  ## all tests but the slow ones
+test: $(INSTALLED) test-cpp  ## all tests but the slow ones
 	$(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)  ## the slow ones: trainings on real volumes
 	$(BIN)/python -m pytest -m slow
+
+test-cpp: $(INSTALLED)  ## the CPU library under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call cpp-test,address$(COMMA)undefined,300 1)
+
+test-threads: $(INSTALLED)  ## the CPU library under ThreadSanitizer
+	$(call cpp-test,thread,300 1)
+
+fuzz: $(INSTALLED)  ## CASES random volumes against brute force, seed SEED
+	$(call cpp-test,,$(CASES) $(SEED))
+
+# $(1) sanitizers, $(2) arguments of the test program
+COMMA := ,
+define cpp-test
+	$(BIN)/cmake -S . -B build/cpp-$(or $(subst $(COMMA),-,$(1)),plain) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+		-DSURFLOSS_TESTS=ON "-DSURFLOSS_SANITIZE=$(1)"
+	$(BIN)/cmake --build build/cpp-$(or $(subst $(COMMA),-,$(1)),plain)
+	build/cpp-$(or $(subst $(COMMA),-,$(1)),plain)/test_cpu $(2)
+endef
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
@@ -40,8 +60,12 @@ docs: $(INSTALLED)  ## the site, into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/mkdocs build --strict
 
-wheel: $(INSTALLED)  ## source distribution and wheel, into dist/
+wheel: $(INSTALLED)  ## a wheel of this platform, tried in an environment of its own
 	$(BIN)/python -m build
+	rm -rf build/wheel-env
+	$(PYTHON) -m venv build/wheel-env
+	build/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/surfloss-*.whl
+	build/wheel-env/bin/python tests/wheel.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist site

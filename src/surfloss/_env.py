@@ -6,3 +6,8 @@ import os
 def requested_backend() -> str | None:
     """Name of the backend asked for by `SURFLOSS_BACKEND`, or None where it is unset or empty."""
     return os.environ.get("SURFLOSS_BACKEND") or None
+
+
+def requested_isa() -> str | None:
+    """Name of the instruction set asked for by `SURFLOSS_CPU_ISA`, or None where it is unset or empty."""
+    return os.environ.get("SURFLOSS_CPU_ISA") or None

@@ -47,12 +47,19 @@ def gather() -> dict[str, Any]:
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if cuda else "CPU only",
         "threads": torch.get_num_threads(),
-        "build": "pure Python: no compiled library in this package",
+        "build": _build(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "backends": surfloss.available_backends(),
         # What nnU-Net's variable nnUNet_extTrainer must name for the trainers to be found.
         "nnunet_trainers": str(Path(surfloss.__file__).parent / "nnunet" / "trainers"),
     }
+
+
+def _build() -> str:
+    from surfloss.backends import _load
+
+    path = _load.cpu_library_path()
+    return "pure Python: no compiled library in this package" if path is None else f"compiled: {path}"
 
 
 def _version(package: str) -> str | None:

@@ -6,7 +6,7 @@ and it never takes a GPU tensor to the CPU.
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from surfloss import _env
 from surfloss._check import fail
+from surfloss.backends import _load
 
 
 class Implementation(Protocol):
@@ -51,9 +52,14 @@ class Backend:
     module: str
     automatic_on: tuple[str, ...]  # device types for which it may be chosen without being named
     named_on: tuple[str, ...] | None  # device types for which it may be named; None for every one
+    problem: Callable[[], str | None] = lambda: (
+        None
+    )  # what this installation or machine lacks for it, if anything
 
     def unavailable(self, device: str | None = None) -> str | None:
         """Why it cannot run (on tensors of this device type), or None where it can."""
+        if problem := self.problem():
+            return problem
         if device is not None and self.named_on is not None and device not in self.named_on:
             return f"it runs on {', '.join(self.named_on)} tensors"
         return None
@@ -64,6 +70,13 @@ class Backend:
 
 # Fastest first: the automatic choice takes the first row that can run.
 TABLE = (
+    Backend(
+        "cpu",
+        "surfloss.backends.cpu",
+        automatic_on=("cpu",),
+        named_on=("cpu",),
+        problem=_load.cpu_library_problem,
+    ),
     # Named on a GPU tensor, the reference goes through the CPU: slow, correct and asked for.
     Backend("reference", "surfloss.backends.reference", automatic_on=("cpu",), named_on=None),
 )

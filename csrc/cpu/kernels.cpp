@@ -1,0 +1,203 @@
+// The passes of the distance transform, compiled once for every instruction set.
+
+#include "columns.h"
+#include "job.h"
+#include "nearest.h"
+#include "rows.h"
+#include "simd.h"
+#include "surfloss_cpu.h"
+
+namespace surfloss {
+namespace SURFLOSS_ISA {
+namespace {
+
+// Columns [first, last) of one slab of rows, `stride` apart, in place.
+template <bool Signed>
+void solve_columns(const Job& job, const Workspace& workspace, float* field, int64_t size, int64_t stride,
+                   const uint8_t* states, const float* table, int64_t first, int64_t last) {
+  const float uniform[2] = {uniform_value(kBackground, job.two_sided),
+                            uniform_value(kForeground, job.two_sided)};
+  const int64_t tile = tile_columns(size), block = size * kBlock;
+  for (int64_t at = first; at < last; at += tile) {
+    const int64_t width = lesser(tile, last - at);
+    for (int64_t k = 0; k < size; ++k) {
+      const float* row = field + at + k * stride;
+      for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
+        gather(workspace.column + b * block + k * kBlock, row + i, lesser(kBlock, width - i), states[k],
+               uniform);
+      }
+    }
+    for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
+      float *to = field + at + i, *spare = workspace.result[0];
+      Columns<Signed> columns(workspace.column + b * block, size, states, table, workspace.nearest);
+      if (width - i >= kBlock) {
+        columns.solve(to, stride);
+        continue;
+      }
+      columns.solve(spare, kBlock);
+      for (int64_t k = 0; k < size; ++k)
+        memcpy(to + k * stride, spare + k * kBlock, (width - i) * sizeof(float));
+    }
+  }
+}
+
+State common_state(const uint8_t* states, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (states[i] == kMixed || states[i] != states[0]) return kMixed;
+  }
+  return (State)states[0];
+}
+
+template <class Value>
+void slices(const Job& job, const Workspace& workspace, const Value* values, float* field, uint8_t* states,
+            int64_t first, int64_t last) {
+  const auto [depth, rows, size] = job.grid;
+  for (int64_t slice = first; slice < last; ++slice) {
+    const Tables& tables = job.of(slice / depth);
+    const int64_t start = slice * rows * size;
+    for (int64_t y = 0; y < rows; ++y) {
+      const int64_t at = start + y * size;
+      workspace.rows[y] = scan_row(values + at, field + at, size, job.two_sided, tables, workspace.words + 1);
+    }
+    states[slice] = common_state(workspace.rows, rows);
+    if (rows > 1 && states[slice] == kMixed) {
+      solve_columns<true>(job, workspace, field + start, rows, size, workspace.rows, tables.y, 0, size);
+    }
+  }
+}
+
+void columns(const Job& job, const Workspace& workspace, int64_t item, float* field, const uint8_t* states,
+             int64_t first, int64_t last) {
+  const int64_t depth = job.grid.z, plane = job.grid.slice();
+  float* start = field + item * job.grid.voxels();
+  states += item * depth;
+  const State state = common_state(states, depth);
+  if (state == kMixed && depth > 1) {
+    solve_columns<false>(job, workspace, start, depth, plane, states, job.of(item).z, first, last);
+    return;
+  }
+  const float value = __builtin_fabsf(uniform_value(state, job.two_sided));
+  for (int64_t k = 0; k < depth; ++k) {
+    for (int64_t i = first; i < last; ++i) {
+      float& voxel = start[k * plane + i];
+      voxel = state == kMixed ? __builtin_fabsf(voxel) : value;
+    }
+  }
+}
+
+// What SciPy gives a voxel of an item without background: the distance to a voxel before the first one.
+float before_first(const Job& job, const Tables& tables, const Weighing& weighing, int64_t row,
+                   int64_t column) {
+  const double z = (double)(row + weighing.before_z), y = (double)(column / job.grid.x);
+  const double x = (double)(column % job.grid.x + weighing.before_x);
+  const double* step_sq = tables.step_sq;
+  return (float)(z * z * step_sq[0] + y * y * step_sq[1] + x * x * step_sq[2] + tables.before_sq);
+}
+
+// Squared distances of a block of columns of the input's (0) or the target's (1) mask, into a block.
+void solve_block(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+                 int which, int64_t at, int64_t width) {
+  const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels() + at;
+  const Tables& tables = job.of(item);
+  float* out = workspace.result[which];
+  const float* given = weighing.given[which];
+  const uint8_t* states = weighing.states[which] + item * depth;
+  if (!given && common_state(states, depth) == kMixed) {
+    const float uniform[2] = {-INFINITY, INFINITY};
+    for (int64_t k = 0; k < depth; ++k) {
+      const float* row = weighing.fields[which] + start + k * plane;
+      prefetch_block(row + kBlock);
+      gather(workspace.column + k * kBlock, row, width, states[k], uniform);
+    }
+    Columns<false>(workspace.column, depth, states, tables.z, workspace.nearest).solve(out, kBlock);
+    return;
+  }
+  const float instead = weighing.empty == SURFLOSS_EMPTY_DIAGONAL ? (float)tables.diagonal_sq : 0.0f;
+  for (int64_t k = 0; k < depth; ++k, out += kBlock) {
+    for (int64_t i = 0; i < width; ++i) out[i] = given ? given[start + k * plane + i] : INFINITY;
+    if (weighing.empty == SURFLOSS_EMPTY_REFERENCE) {
+      for (int64_t i = 0; i < width; ++i) {
+        if (!(out[i] < INFINITY)) out[i] = before_first(job, tables, weighing, k, at + i);
+      }
+    } else {
+      for (int64_t i = 0; i < width; ++i) out[i] = out[i] < INFINITY ? out[i] : instead;
+    }
+  }
+}
+
+// How a squared distance becomes a weight.
+struct Square {
+  float operator()(float squared) const { return squared; }
+};
+struct Root {
+  float operator()(float squared) const { return __builtin_sqrtf(squared); }
+};
+struct Power {
+  float exponent;
+  float operator()(float squared) const { return __builtin_powf(squared, exponent); }
+};
+
+// One row of a block: the weight, and the weighted squared error added to a sum for each column.
+template <class Value, class Raise>
+inline void weigh_row(const Value* __restrict input, const Value* __restrict target,
+                      const float* __restrict mine, const float* __restrict theirs,
+                      const uint8_t* __restrict ignore, float* __restrict weight, double* __restrict sums,
+                      int64_t width, const Raise& raise) {
+  prefetch_block(input + kBlock);
+  prefetch_block(target + kBlock);
+  for (int64_t i = 0; i < width; ++i) weight[i] = raise(mine[i]) + raise(theirs[i]);
+  if (ignore) {
+    for (int64_t i = 0; i < width; ++i) weight[i] = ignore[i] ? 0.0f : weight[i];
+  }
+  for (int64_t i = 0; i < width; ++i) {
+    const Value difference = input[i] - target[i];
+    sums[i] += (double)(difference * difference * (Value)weight[i]);
+  }
+}
+
+template <class Value, class Raise>
+double weigh_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+                  int64_t first, int64_t last, const Raise& raise) {
+  const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels();
+  double sums[kBlock] = {};
+  for (int64_t at = first; at < last; at += kBlock) {
+    const int64_t width = lesser(kBlock, last - at);
+    for (int which = 0; which < 2; ++which) solve_block(job, workspace, item, weighing, which, at, width);
+    for (int64_t k = 0; k < depth; ++k) {
+      const int64_t place = start + k * plane + at;
+      const auto row = [&](int64_t count) {
+        weigh_row((const Value*)weighing.values[0] + place, (const Value*)weighing.values[1] + place,
+                  workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
+                  weighing.ignore ? weighing.ignore + place : nullptr, weighing.fields[0] + place, sums,
+                  count, raise);
+      };
+      if (width == kBlock) {
+        row(kBlock);  // a constant, so that the loops become vectors
+      } else {
+        row(width);
+      }
+    }
+  }
+  double sum = 0;
+  for (double part : sums) sum += part;
+  return sum;
+}
+
+template <class Value>
+double weigh(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+             int64_t first, int64_t last) {
+  if (weighing.alpha == 2) return weigh_with<Value>(job, workspace, item, weighing, first, last, Square{});
+  if (weighing.alpha == 1) return weigh_with<Value>(job, workspace, item, weighing, first, last, Root{});
+  const Power power = {(float)(weighing.alpha / 2)};
+  return weigh_with<Value>(job, workspace, item, weighing, first, last, power);
+}
+
+}  // namespace
+
+extern const Kernels kernels = {
+    slices<uint8_t>, slices<float>, slices<double>, columns,
+    weigh<float>,    weigh<double>, nearest_slice,  nearest_columns,
+};
+
+}  // namespace SURFLOSS_ISA
+}  // namespace surfloss

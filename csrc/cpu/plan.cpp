@@ -1,0 +1,119 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <cfloat>
+
+namespace surfloss {
+namespace {
+
+constexpr int64_t kVoxelsAThread = 1 << 17;  // fewer are not worth starting one
+constexpr int64_t kVoxelsATask = 1 << 15;
+constexpr int64_t kVoxelsARound = 1 << 20;  // of the Hausdorff error, which keeps a field of each round
+
+int64_t values_a_table(const Grid& grid) { return 2 * (grid.z + grid.y + grid.x) + 4 * kMaxBlock; }
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+Axes bring_to_three(int dims, const int64_t* shape) {
+  int kept[3], count = 0;
+  for (int axis = 0; axis < dims; ++axis) {
+    if (shape[axis] != 1) kept[count++] = axis;
+  }
+  Axes axes = {{1, 1, 1}, {-1, -1, -1}};
+  if (count == 3) {
+    axes = {{shape[kept[0]], shape[kept[1]], shape[kept[2]]}, {kept[0], kept[1], kept[2]}};
+  } else if (count == 2) {
+    axes = {{shape[kept[0]], 1, shape[kept[1]]}, {kept[0], -1, kept[1]}};
+  } else if (count == 1) {
+    axes = {{1, 1, shape[kept[0]]}, {-1, -1, kept[0]}};
+  }
+  return axes;
+}
+
+int64_t count_voxels(int dims, const int64_t* shape) {
+  int64_t voxels = 1;
+  if (std::any_of(shape, shape + dims, [](int64_t size) { return size == 0; })) return 0;
+  for (int axis = 0; axis < dims; ++axis) {
+    if (shape[axis] < 0 || shape[axis] > INT32_MAX) return -1;
+    voxels *= shape[axis];
+    if (voxels > INT32_MAX) return -1;
+  }
+  return voxels;
+}
+
+Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool item_spacing, int wanted,
+           Arena& arena)
+    : axes(bring_to_three(dims, shape)), batch(batch) {
+  const Grid& grid = axes.grid;
+  const int64_t voxels = grid.voxels();
+  threads = (int)std::clamp<int64_t>(batch * voxels / kVoxelsAThread, 1, std::clamp(wanted, 1, kMaxThreads));
+  const bool weighing = function == SURFLOSS_HAUSDORFF;
+  round = weighing ? std::clamp<int64_t>(kVoxelsARound / voxels, 1, batch) : batch;
+  slices_a_task = std::max<int64_t>(1, kVoxelsATask / 2 / grid.slice());
+  const int64_t tile = tile_columns(grid.z);
+  columns_a_task = std::max<int64_t>(1, kVoxelsATask / grid.z / tile) * tile;
+  tasks_an_item = ceil_div(grid.slice(), columns_a_task);
+
+  const int64_t sets = item_spacing ? batch : 1;
+  tables = arena.take<Tables>(sets);
+  table_values = arena.take<float>(sets * values_a_table(grid));
+  for (auto& part : states) part = arena.take<uint8_t>(round * grid.z);
+  const int64_t rows = std::max(grid.z, grid.y);
+  const int64_t tiles = std::max(grid.z * tile, grid.y * tile_columns(grid.y));
+  for (int thread = 0; thread < threads; ++thread) {
+    Workspace& workspace = workspaces[thread];
+    workspace.column = arena.take<float>(tiles);
+    for (auto& result : workspace.result) result = arena.take<float>(rows * kMaxBlock);
+    workspace.nearest = arena.take<int32_t>((rows / kMinGroup + 2) * kMaxBlock);
+    workspace.rows = arena.take<uint8_t>(grid.y);
+    workspace.words = arena.take<uint64_t>(grid.x / 64 + 3);
+  }
+  target_field = weighing ? arena.take<float>(round * voxels) : nullptr;
+  sums = weighing ? arena.take<double>(round * tasks_an_item) : nullptr;
+}
+
+bool fill_tables(Plan& plan, int dims, const int64_t* shape, const double* spacing, bool item_spacing) {
+  const Grid& grid = plan.axes.grid;
+  const int64_t size[3] = {grid.z, grid.y, grid.x};
+  float* values = plan.table_values;
+  for (int64_t set = 0; set < (item_spacing ? plan.batch : 1); ++set, spacing += dims) {
+    Tables& tables = plan.tables[set];
+    tables.diagonal_sq = 0;
+    for (int axis = 0; axis < dims; ++axis) {
+      const double along = shape[axis] * spacing[axis];
+      tables.diagonal_sq += along * along;
+      if (shape[axis] > 1 && !(spacing[axis] * spacing[axis] >= (double)FLT_MIN)) return false;
+    }
+    if (!(tables.diagonal_sq <= (double)FLT_MAX)) return false;
+    tables.before_sq = shape[0] == 1 ? spacing[0] * spacing[0] : 0;
+
+    for (int axis = 0; axis < 3; ++axis) {
+      const int from = plan.axes.from[axis];
+      tables.step_sq[axis] = from < 0 ? 1 : spacing[from] * spacing[from];
+    }
+    const auto squared = [&](int axis, int64_t steps) {
+      return (float)((double)steps * (double)steps * tables.step_sq[axis]);
+    };
+    const float** centred[2] = {&tables.z, &tables.y};
+    for (int axis = 0; axis < 2; ++axis) {
+      float* centre = values + size[axis];
+      for (int64_t d = 0; d <= size[axis]; ++d) centre[d] = centre[-d] = squared(axis, d);
+      *centred[axis] = centre;
+      values += 2 * size[axis] + 1;
+    }
+    // A vector that begins within a run may read past its end.
+    float* up = values;
+    for (int64_t d = 0; d < grid.x + kMaxBlock; ++d) up[d] = squared(2, d);
+    float* down = up + grid.x + kMaxBlock;
+    for (int64_t d = 0; d < grid.x + kMaxBlock; ++d) down[d] = squared(2, grid.x - d);
+    tables.up = up;
+    tables.down = down;
+    values = down + grid.x + kMaxBlock;
+    values += (64 - (values - plan.table_values) % 64) % 16;
+  }
+  return true;
+}
+
+}  // namespace surfloss

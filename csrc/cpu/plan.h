@@ -1,0 +1,63 @@
+// From the arguments of a call to a job: three axes, tables, and the division of scratch and work.
+#pragma once
+
+#include <stdint.h>
+
+#include "job.h"
+#include "parallel.h"
+#include "surfloss_cpu.h"
+
+namespace surfloss {
+
+// The axes of an item as the passes see them, and which axis of the caller each one is (-1 for none).
+struct Axes {
+  Grid grid;
+  int from[3];
+};
+Axes bring_to_three(int dims, const int64_t* shape);
+
+// Voxels of an item, or -1 beyond 2^31 - 1.
+int64_t count_voxels(int dims, const int64_t* shape);
+
+// Hands out aligned pieces of a block of memory; without one it only measures.
+class Arena {
+ public:
+  explicit Arena(void* base) : base_((char*)base) {}
+  template <class T>
+  T* take(int64_t count) {
+    T* piece = base_ ? (T*)(base_ + used_) : nullptr;
+    used_ += (count * (int64_t)sizeof(T) + 63) / 64 * 64;
+    return piece;
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  char* base_;
+  int64_t used_ = 0;
+};
+
+struct Plan {
+  Axes axes;
+  int64_t batch;
+  int threads;
+  int64_t round;           // items that are worked on at a time
+  int64_t slices_a_task;   // first phase
+  int64_t columns_a_task;  // second phase
+  int64_t tasks_an_item;   // of the second phase
+
+  // In scratch.
+  Tables* tables;
+  float* table_values;
+  uint8_t* states[2];
+  Workspace workspaces[kMaxThreads];
+  float* target_field;
+  double* sums;
+
+  Plan(int function, int64_t batch, int dims, const int64_t* shape, bool item_spacing, int threads,
+       Arena& arena);
+};
+
+// Fills the tables; false if a squared distance leaves float32's range.
+bool fill_tables(Plan& plan, int dims, const int64_t* shape, const double* spacing, bool item_spacing);
+
+}  // namespace surfloss

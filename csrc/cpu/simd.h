@@ -1,0 +1,198 @@
+// One vector of the instruction set that this file is compiled for. Arithmetic uses the compilers' vector
+// types; intrinsics stand where those would need fast-math (min, max) or have no words (bits, reductions).
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX512F__)
+#define SURFLOSS_ISA avx512
+#elif defined(__AVX2__)
+#define SURFLOSS_ISA avx2
+#else
+#define SURFLOSS_ISA baseline
+#endif
+
+// Every instruction set has its own namespace, and kernels use nothing inline from the standard library: a
+// linker must never merge a function compiled for AVX-512 with its namesake that runs on any machine.
+namespace surfloss {
+namespace SURFLOSS_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+constexpr int kGroup = 8;  // rows between coarse rows, and one: their sums fill the vector registers
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+constexpr int kGroup = 4;
+#elif defined(__aarch64__)
+constexpr int kLanes = 4;
+constexpr int kGroup = 8;
+#else
+constexpr int kLanes = 4;
+constexpr int kGroup = 4;
+#endif
+constexpr int kBlock = 2 * kLanes;  // columns that are worked on together
+
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+
+inline Floats load(const float* from) {
+  Floats v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+inline Ints load(const int32_t* from) {
+  Ints v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+inline void store(float* to, Floats v) { memcpy(to, &v, sizeof v); }
+inline void store(int32_t* to, Ints v) { memcpy(to, &v, sizeof v); }
+inline Floats all(float value) { return Floats{} + value; }
+inline Ints all(int32_t value) { return Ints{} + value; }
+
+inline Floats min(Floats a, Floats b) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (Floats)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+  return (Floats)_mm_min_ps((__m128)a, (__m128)b);
+#elif defined(__aarch64__)
+  return (Floats)vminq_f32((float32x4_t)a, (float32x4_t)b);
+#else
+  return a < b ? a : b;
+#endif
+}
+inline Floats max(Floats a, Floats b) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (Floats)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+  return (Floats)_mm_max_ps((__m128)a, (__m128)b);
+#elif defined(__aarch64__)
+  return (Floats)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+constexpr int32_t kSign = INT32_MIN;
+inline Floats flip(Floats v, Ints sign) { return (Floats)((Ints)v ^ sign); }
+inline Floats magnitude(Floats v) { return (Floats)((Ints)v & ~kSign); }
+
+// Lane i from `set` where bit i of `lanes` is 1, else from `clear`.
+inline Floats select(uint32_t lanes, Floats set, Floats clear) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_mask_blend_ps((__mmask16)lanes, (__m512)clear, (__m512)set);
+#else
+  Ints bit;
+  for (int i = 0; i < kLanes; ++i) bit[i] = 1 << i;
+  return ((all((int32_t)lanes) & bit) != 0) ? set : clear;
+#endif
+}
+
+inline float largest(Floats v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)v);
+#elif defined(__AVX2__)
+  __m128 x = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+  x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
+#elif defined(__aarch64__)
+  return vmaxvq_f32((float32x4_t)v);
+#else
+  float most = v[0];
+  for (int i = 1; i < kLanes; ++i) most = v[i] > most ? v[i] : most;
+  return most;
+#endif
+}
+inline int32_t largest(Ints v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_epi32((__m512i)v);
+#elif defined(__AVX2__)
+  __m128i x = _mm_max_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  x = _mm_max_epi32(x, _mm_shuffle_epi32(x, 0x4E));
+  return _mm_cvtsi128_si32(_mm_max_epi32(x, _mm_shuffle_epi32(x, 0xB1)));
+#elif defined(__aarch64__)
+  return vmaxvq_s32((int32x4_t)v);
+#else
+  int32_t most = v[0];
+  for (int i = 1; i < kLanes; ++i) most = v[i] > most ? v[i] : most;
+  return most;
+#endif
+}
+inline int32_t smallest(Ints v) { return ~largest(~v); }
+
+// 64 values as bits, the first one lowest: nonzero for masks, above 0.5 for probabilities (so NaN is 0).
+inline uint64_t bits(const uint8_t* from) {
+#if defined(__AVX512BW__)
+  const __m512i v = _mm512_loadu_si512(from);
+  return _mm512_test_epi8_mask(v, v);
+#elif defined(__AVX2__)
+  uint64_t word = 0;
+  for (int i = 0; i < 2; ++i) {
+    const __m256i v = _mm256_loadu_si256((const __m256i*)from + i);
+    const __m256i zero = _mm256_cmpeq_epi8(v, _mm256_setzero_si256());
+    word |= (uint64_t)~(uint32_t)_mm256_movemask_epi8(zero) << (32 * i);
+  }
+  return word;
+#elif defined(__SSE2__)
+  uint64_t word = 0;
+  for (int i = 0; i < 4; ++i) {
+    const __m128i v = _mm_loadu_si128((const __m128i*)from + i);
+    const int zero = _mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_setzero_si128()));
+    word |= (uint64_t)(uint16_t)~zero << (16 * i);
+  }
+  return word;
+#else
+  uint64_t word = 0;
+  for (int i = 0; i < 8; ++i) {
+    uint64_t v;
+    memcpy(&v, from + 8 * i, 8);
+    v |= v >> 4;  // bit 0 of each byte becomes the "or" of its bits
+    v |= v >> 2;
+    v |= v >> 1;
+    word |= ((v & 0x0101010101010101u) * 0x0102040810204080u >> 56) << (8 * i);
+  }
+  return word;
+#endif
+}
+inline uint64_t bits(const float* from) {
+  uint64_t word = 0;
+#if defined(__AVX512F__)
+  for (int i = 0; i < 4; ++i) {
+    const __mmask16 part =
+        _mm512_cmp_ps_mask(_mm512_loadu_ps(from + 16 * i), _mm512_set1_ps(0.5f), _CMP_GT_OQ);
+    word |= (uint64_t)part << (16 * i);
+  }
+#elif defined(__AVX2__)
+  for (int i = 0; i < 8; ++i) {
+    const __m256 above = _mm256_cmp_ps(_mm256_loadu_ps(from + 8 * i), _mm256_set1_ps(0.5f), _CMP_GT_OQ);
+    word |= (uint64_t)_mm256_movemask_ps(above) << (8 * i);
+  }
+#elif defined(__SSE2__)
+  for (int i = 0; i < 16; ++i) {
+    const __m128 above = _mm_cmpgt_ps(_mm_loadu_ps(from + 4 * i), _mm_set1_ps(0.5f));
+    word |= (uint64_t)_mm_movemask_ps(above) << (4 * i);
+  }
+#else
+  for (int i = 0; i < 64; ++i) word |= (uint64_t)(from[i] > 0.5f) << i;
+#endif
+  return word;
+}
+inline uint64_t bits(const double* from) {
+  uint64_t word = 0;
+  for (int i = 0; i < 64; ++i) word |= (uint64_t)(from[i] > 0.5) << i;
+  return word;
+}
+
+}  // namespace SURFLOSS_ISA
+}  // namespace surfloss

@@ -1,0 +1,81 @@
+"""Finds the compiled library and loads it, once; a failure is kept and told again.
+
+The library lies in `surfloss/_lib`: beside this package in a wheel, elsewhere in an editable install, where
+the import system knows the way. It has a plain C interface (csrc/include/surfloss_cpu.h), and ctypes
+releases the GIL.
+"""
+
+import ctypes
+import sys
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+_ABI = 1
+_NAMES = {"win32": "surfloss_cpu.dll", "darwin": "libsurfloss_cpu.dylib"}
+_REMEDY = (
+    "install a wheel for this platform, or a C++17 compiler and reinstall surfloss from source "
+    "(`pip install --no-cache-dir --force-reinstall surfloss`)"
+)
+
+_int, _long, _pointer, _double = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
+_SHAPE = (_long, _int, _pointer)  # batch, dims, shape
+_ITEMS = (*_SHAPE, _pointer, _int)  # and spacing, item_spacing
+_CALL = (_int, _int, _pointer)  # threads, isa, scratch
+_ARGUMENTS = {
+    "surfloss_scratch_bytes": (_int, *_SHAPE, _int, _int),
+    "surfloss_squared_edt": (_pointer, _pointer, *_ITEMS, _int, *_CALL),
+    "surfloss_nearest_background": (_pointer, _pointer, *_ITEMS, *_CALL),
+    "surfloss_hausdorff": (_pointer, _pointer, _int, *(_pointer,) * 5, *_ITEMS, _double, _int, *_CALL),
+}
+
+
+class Unavailable(RuntimeError):
+    """The compiled library cannot be used here; the message says why and what helps."""
+
+
+def cpu_library() -> ctypes.CDLL:
+    """The library of csrc/cpu.
+
+    Raises:
+        Unavailable: with cause and remedy, the same at every call.
+    """
+    library, reason = _attempt()
+    if library is None:
+        raise Unavailable(f"{reason}; {_REMEDY}")
+    return library
+
+
+def cpu_library_problem() -> str | None:
+    """Why the library cannot be used, or None where it can."""
+    return _attempt()[1]
+
+
+def cpu_library_path() -> Path | None:
+    """Where the library lies, or None where this installation has none."""
+    name = _NAMES.get(sys.platform, "libsurfloss_cpu.so")
+    # An editable install answers with every folder that the package is spread over.
+    path = Path(str(resources.files("surfloss").joinpath("_lib", name)))
+    return path if path.is_file() else None
+
+
+@cache
+def _attempt() -> tuple[ctypes.CDLL | None, str | None]:
+    path = cpu_library_path()
+    if path is None:
+        return None, "this installation has no compiled library"
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        return None, f"{path} does not load: {error}"
+    try:
+        abi = library.surfloss_abi()
+    except AttributeError:
+        abi = None
+    if abi != _ABI:
+        return None, f"{path} has interface {abi}, this package wants {_ABI}"
+    for name, arguments in _ARGUMENTS.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = _long if name == "surfloss_scratch_bytes" else _int
+    return library, None

@@ -1,0 +1,250 @@
+// The C interface against brute force: every instruction set of this machine, thread counts, shapes and
+// spacings. Built with sanitizers, arrays of exactly the size that the interface promises show every access
+// beside them.
+//
+//   test_cpu [cases] [seed]
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "surfloss_cpu.h"
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+int failures = 0;
+
+#define CHECK(condition, ...)                                     \
+  do {                                                            \
+    if (!(condition) && ++failures <= 20) {                       \
+      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+      std::printf(__VA_ARGS__);                                   \
+      std::printf("\n");                                          \
+    }                                                             \
+  } while (0)
+
+struct Case {
+  int64_t batch;
+  int dims;
+  std::vector<int64_t> shape;
+  std::vector<double> spacing;  // for every item
+  bool item_spacing;
+  std::vector<uint8_t> mask;
+  int threads, isa;
+
+  int64_t voxels() const {
+    int64_t count = 1;
+    for (int64_t size : shape) count *= size;
+    return count;
+  }
+  double squared(int64_t item, int64_t a, int64_t b) const {
+    double sum = 0;
+    for (int axis = dims - 1; axis >= 0; --axis) {
+      const double steps = (double)(a % shape[axis] - b % shape[axis]);
+      const double along = steps * spacing[(item_spacing ? item * dims : 0) + axis];
+      sum += along * along;
+      a /= shape[axis];
+      b /= shape[axis];
+    }
+    return sum;
+  }
+  // Squared distance of a voxel to the nearest one of the given label.
+  double nearest(int64_t item, int64_t voxel, bool label) const {
+    double best = kInf;
+    const uint8_t* labels = mask.data() + item * voxels();
+    for (int64_t other = 0; other < voxels(); ++other) {
+      if ((labels[other] != 0) == label) best = std::fmin(best, squared(item, voxel, other));
+    }
+    return best;
+  }
+};
+
+// Memory of exactly `bytes`, aligned as the interface wants it, full of what is no valid answer.
+struct Memory {
+  explicit Memory(int64_t bytes) : data(std::aligned_alloc(64, (bytes + 127) / 64 * 64), std::free) {
+    std::memset(data.get(), 0xFF, (bytes + 127) / 64 * 64);
+  }
+  std::unique_ptr<void, decltype(&std::free)> data;
+};
+
+Memory scratch_for(const Case& c, int function) {
+  return Memory(surfloss_scratch_bytes(function, c.batch, c.dims, c.shape.data(), c.item_spacing, c.threads));
+}
+
+bool near(double got, double wanted) {
+  return got == wanted || std::fabs(got - wanted) <= 4e-7 * std::fabs(wanted);
+}
+
+std::vector<float> run_edt(const Case& c, bool two_sided) {
+  std::vector<float> squared(c.batch * c.voxels(), NAN);
+  const Memory scratch = scratch_for(c, SURFLOSS_SQUARED_EDT);
+  const int status =
+      surfloss_squared_edt(c.mask.data(), squared.data(), c.batch, c.dims, c.shape.data(), c.spacing.data(),
+                           c.item_spacing, two_sided, c.threads, c.isa, scratch.data.get());
+  CHECK(status == SURFLOSS_OK, "status %d", status);
+  return squared;
+}
+
+void check_edt(const Case& c, bool two_sided) {
+  const auto squared = run_edt(c, two_sided);
+  for (int64_t i = 0; i < c.batch * c.voxels(); ++i) {
+    const int64_t item = i / c.voxels(), voxel = i % c.voxels();
+    double right = 0;
+    if (c.mask[i] || two_sided) right = c.nearest(item, voxel, !c.mask[i]);
+    CHECK(near(squared[i], right), "voxel %lld: got %.9g, wanted %.9g", (long long)i, squared[i], right);
+  }
+}
+
+void check_nearest(const Case& c) {
+  std::vector<int32_t> nearest(c.batch * c.dims * c.voxels(), 77777);
+  const Memory scratch = scratch_for(c, SURFLOSS_NEAREST);
+  const int status =
+      surfloss_nearest_background(c.mask.data(), nearest.data(), c.batch, c.dims, c.shape.data(),
+                                  c.spacing.data(), c.item_spacing, c.threads, c.isa, scratch.data.get());
+  CHECK(status == SURFLOSS_OK, "status %d", status);
+  for (int64_t i = 0; i < c.batch * c.voxels(); ++i) {
+    const int64_t item = i / c.voxels(), voxel = i % c.voxels();
+    const double right = c.nearest(item, voxel, false);
+    int64_t goal = 0;
+    bool inside = true;
+    for (int axis = 0; axis < c.dims; ++axis) {
+      const int64_t index = nearest[(item * c.dims + axis) * c.voxels() + voxel];
+      if (right == kInf) CHECK(index == -1, "voxel %lld: got %lld", (long long)i, (long long)index);
+      inside &= index >= 0 && index < c.shape[axis];
+      goal = goal * c.shape[axis] + index;
+    }
+    if (right == kInf) continue;
+    CHECK(inside, "voxel %lld leads outside", (long long)i);
+    if (!inside) continue;
+    CHECK(!c.mask[item * c.voxels() + goal], "voxel %lld leads to foreground", (long long)i);
+    const double got = c.squared(item, voxel, goal);
+    CHECK(std::fabs(got - right) <= 1e-13 * right, "voxel %lld: %.17g, nearest %.17g", (long long)i, got,
+          right);
+  }
+}
+
+template <class Value>
+void check_hausdorff(const Case& c, double alpha, std::mt19937_64& random) {
+  const int64_t count = c.batch * c.voxels();
+  std::vector<Value> input(count), target(count);
+  Case targets = c;
+  std::uniform_real_distribution<double> unit(0, 1);
+  for (int64_t i = 0; i < count; ++i) {
+    input[i] = (Value)(c.mask[i] ? 0.6 : 0.4);
+    targets.mask[i] = unit(random) < 0.3;
+    target[i] = (Value)targets.mask[i];
+  }
+  const auto p = run_edt(c, true), g = run_edt(targets, true);
+  std::vector<float> weight(count, NAN);
+  std::vector<double> error(c.batch, NAN);
+  const Memory scratch = scratch_for(c, SURFLOSS_HAUSDORFF);
+  const int status =
+      surfloss_hausdorff(input.data(), target.data(), sizeof(Value) == 8, nullptr, nullptr, nullptr,
+                         weight.data(), error.data(), c.batch, c.dims, c.shape.data(), c.spacing.data(),
+                         c.item_spacing, alpha, SURFLOSS_EMPTY_ZERO, c.threads, c.isa, scratch.data.get());
+  CHECK(status == SURFLOSS_OK, "status %d", status);
+  for (int64_t item = 0; item < c.batch; ++item) {
+    double sum = 0;
+    for (int64_t i = item * c.voxels(); i < (item + 1) * c.voxels(); ++i) {
+      const double right = std::pow(std::isinf(p[i]) ? 0.0 : (double)p[i], alpha / 2) +
+                           std::pow(std::isinf(g[i]) ? 0.0 : (double)g[i], alpha / 2);
+      CHECK(near(weight[i], right), "voxel %lld: got %.9g, wanted %.9g", (long long)i, weight[i], right);
+      sum += right * std::pow((double)input[i] - (double)target[i], 2);
+    }
+    CHECK(std::fabs(error[item] - sum) <= 2e-6 * sum, "item %lld: got %.9g, wanted %.9g", (long long)item,
+          error[item], sum);
+  }
+}
+
+Case random_case(std::mt19937_64& random) {
+  const auto below = [&](int64_t limit) { return (int64_t)(random() % limit); };
+  Case c;
+  c.dims = 1 + (int)below(3);
+  c.batch = 1 + below(3);
+  int64_t left = 700;  // voxels: brute force is quadratic
+  for (int axis = 0; axis < c.dims; ++axis) {
+    const int64_t size = 1 + below(below(4) ? std::min<int64_t>(left, 12) : left);
+    c.shape.push_back(size);
+    left = std::max<int64_t>(1, left / size);
+  }
+  c.item_spacing = below(2);
+  const bool unit = below(2), extreme = below(3) == 0;
+  for (int64_t i = 0; i < c.dims * (c.item_spacing ? c.batch : 1); ++i) {
+    const double magnitude = (double)below(600) / 100 - 3;  // sums absorb the smallest steps at 7 and more
+    c.spacing.push_back(unit ? 1.0 : std::pow(10.0, extreme ? 2 * magnitude : magnitude));
+  }
+  const double shares[] = {0, 0.02, 0.2, 0.5, 0.9, 0.99, 1};
+  for (int64_t item = 0; item < c.batch; ++item) {
+    const double share = shares[below(7)];
+    for (int64_t i = 0; i < c.voxels(); ++i) c.mask.push_back((double)below(1000) < share * 1000);
+  }
+  c.threads = 1 + (int)below(4);
+  c.isa = 1 + (int)below(surfloss_best_isa());
+  return c;
+}
+
+void describe(const Case& c, long number) {
+  std::printf("case %ld: isa %d, threads %d, batch %lld, shape", number, c.isa, c.threads,
+              (long long)c.batch);
+  for (int64_t size : c.shape) std::printf(" %lld", (long long)size);
+  std::printf(", spacing");
+  for (double step : c.spacing) std::printf(" %.17g", step);
+  std::printf("\n");
+}
+
+// Large enough that threads are started: the same whatever their number.
+void check_threads(std::mt19937_64& random) {
+  Case c = {2, 3, {24, 131, 97}, {5.0, 0.4, 0.4}, false, {}, 1, SURFLOSS_BEST};
+  for (int64_t i = 0; i < c.batch * c.voxels(); ++i) c.mask.push_back(random() % 100 == 0);
+  const auto alone = run_edt(c, true);
+  c.threads = 4;
+  CHECK(run_edt(c, true) == alone, "four threads differ from one");
+  check_hausdorff<float>(c, 2, random);
+}
+
+void check_refusals() {
+  const int64_t large[] = {1 << 11, 1 << 11, 1 << 9}, odd[] = {2, 2, 2};
+  const double one[] = {1, 1, 1}, tiny[] = {1, 1e-30, 1}, huge[] = {1, 1e30, 1};
+  CHECK(surfloss_scratch_bytes(SURFLOSS_SQUARED_EDT, 1, 3, large, 0, 1) == -1, "2^31 voxels are too many");
+  const auto edt = [&](const int64_t* shape, const double* spacing, int isa) {
+    alignas(64) static char scratch[1 << 16];
+    uint8_t mask[8] = {1};
+    float squared[8];
+    return surfloss_squared_edt(mask, squared, 1, 3, shape, spacing, 0, 1, 1, isa, scratch);
+  };
+  CHECK(edt(large, one, SURFLOSS_BEST) == SURFLOSS_TOO_LARGE, "2^31 voxels");
+  CHECK(edt(odd, tiny, SURFLOSS_BEST) == SURFLOSS_SPACING, "tiny spacing");
+  CHECK(edt(odd, huge, SURFLOSS_BEST) == SURFLOSS_SPACING, "huge spacing");
+  CHECK(edt(odd, one, 99) == SURFLOSS_UNSUPPORTED, "unknown instruction set");
+  CHECK(edt(odd, one, SURFLOSS_BEST) == SURFLOSS_OK, "nothing wrong");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const long cases = argc > 1 ? std::atol(argv[1]) : 300;
+  const unsigned long long seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
+  std::printf("%ld cases, seed %llu, best instruction set %d\n", cases, seed, surfloss_best_isa());
+  std::mt19937_64 random(seed);
+  for (long i = 0; i < cases && !failures; ++i) {
+    const Case c = random_case(random);
+    check_edt(c, true);
+    check_edt(c, false);
+    check_nearest(c);
+    check_hausdorff<float>(c, i % 2 ? 2 : 1, random);
+    check_hausdorff<double>(c, i % 2 ? 2 : 3, random);
+    if (failures) describe(c, i);
+  }
+  check_threads(random);
+  check_refusals();
+  std::printf("%d failures\n", failures);
+  return failures != 0;
+}
