@@ -5,13 +5,21 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-cpp test-threads fuzz lint format wheel clean
+.PHONY: help demo test test-slow test-cpp test-threads fuzz lint format docs wheel clean
+
+# Of `make fuzz`.
 CASES ?= 20000
 SEED ?= $(shell date +%s)
 
+# Threads that wait by spinning made training ten times slower on a machine with something else to do.
+demo test test-slow: export OMP_WAIT_POLICY ?= PASSIVE
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+
 demo: $(INSTALLED)  ## the paper's experiment on the phantom, through nnU-Net, and its report
 	$(BIN)/surfloss info
-	$(BIN)/surfloss reproduce --preset tiny --out $(DEMO)
+	$(BIN)/surfloss reproduce --preset tiny --out $(DEMO) --min-dice 0.5
 
 test: $(INSTALLED) test-cpp  ## all tests but the slow ones
 	$(BIN)/python -m pytest
@@ -37,16 +45,20 @@ define cpp-test
 	build/cpp-$(or $(subst $(COMMA),-,$(1)),plain)/test_cpu $(2)
 endef
 
-lint: $(INSTALLED)
+lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: $(INSTALLED)  ## lay the code out
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-wheel: $(INSTALLED)  ## a wheel of this platform, tried in an environment of its own
+docs: $(INSTALLED)  ## the site, into site/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
+
+wheel: $(INSTALLED)  ## source distribution and wheel, into dist/; the wheel tried in an environment of its own
 	$(BIN)/python -m build
 	rm -rf build/wheel-env
 	$(PYTHON) -m venv build/wheel-env
@@ -54,9 +66,10 @@ wheel: $(INSTALLED)  ## a wheel of this platform, tried in an environment of its
 	build/wheel-env/bin/python tests/wheel.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist
+	rm -rf $(VENV) $(DEMO) build dist site
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*/*)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON): got an older Python, wanted 3.11 or later")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@

@@ -23,6 +23,7 @@ def spacing(value: object, dims: int = 3, batch: tuple[int, ...] = (2, 3)) -> tu
         (np.int64(2), [2.0, 2.0, 2.0]),
         ((5, 0.42, 0.42), [5.0, 0.42, 0.42]),
         (np.array([5.0, 0.42, 0.42]), [5.0, 0.42, 0.42]),
+        (np.array(2), [2.0, 2.0, 2.0]),
     ],
 )
 def test_shared_spacing_becomes_floats(value: object, numbers: list[float]) -> None:
@@ -44,6 +45,20 @@ def test_spacing_tensor_is_spread_over_the_items(dtype: torch.dtype) -> None:
     assert spacing(torch.ones(0, 3), batch=(0, 3))[1].shape == (0, 3)
 
 
+def test_an_array_of_spacings_is_taken_as_a_tensor_is() -> None:
+    per_batch = np.array([[3, 2, 1], [6, 5, 4]], np.float32)[:, ::-1]
+    assert torch.equal(spacing(per_batch)[1], spacing(torch.tensor([[1.0, 2, 3], [4, 5, 6]]))[1])
+
+
+@pytest.mark.parametrize("value", [[5.0, 0.5, 0.4], np.array([5, 0.5, 0.4]), torch.tensor([5, 0.5, 0.4])])
+def test_spacing_of_one(value: object) -> None:
+    assert _check.spacing_of_one(value, 3) == pytest.approx([5, 0.5, 0.4])
+    with pytest.raises(ValueError, match=r"^sampling: got 3 values .*, wanted 2"):
+        _check.spacing_of_one(value, 2, "sampling")
+    with pytest.raises(ValueError, match=r"^spacing: got \[\[1.0, 1.0, 1.0\]\], wanted a number"):
+        _check.spacing_of_one(torch.ones(1, 3), 3)
+
+
 def test_spacing_is_no_part_of_the_graph() -> None:
     _, items = spacing(torch.ones(2, 3, requires_grad=True))
     assert not items.requires_grad
@@ -58,8 +73,12 @@ def test_spacing_is_no_part_of_the_graph() -> None:
         ((1, float("nan"), 1), "wanted positive finite"),
         ((1, float("inf"), 1), "wanted positive finite"),
         ("fine", "got 'fine'"),
-        (object(), "wanted a number, 3 numbers"),
-        (np.ones((2, 3)), "or a tensor"),
+        ("123", "got '123', wanted a number"),
+        (True, "got True, wanted a number"),
+        ((1, True, 1), "wanted a number"),
+        (object(), "wanted a number, one for each"),
+        (np.ones((3, 3)), r"got shape \(3, 3\).*batch shape \(2, 3\)"),
+        (np.zeros((2, 3)), "wanted positive finite"),
         (torch.ones(2), r"got shape \(2,\), wanted \(\*lead, 3\)"),
         (torch.ones(3, 3), r"got shape \(3, 3\).*batch shape \(2, 3\)"),
         (torch.ones(2, 3, 1, 3), r"got shape \(2, 3, 1, 3\)"),

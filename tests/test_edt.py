@@ -115,6 +115,8 @@ def test_mask_is_a_constant_and_is_left_alone(function) -> None:
         (torch.full((3, 4, 5), float("nan")), {}, ValueError, "mask: got 60 NaN of 60 values"),
         (torch.ones(4, 5), {}, ValueError, r"mask: got shape \(4, 5\), wanted at least 3 axes"),
         (torch.ones(3, 4, 5), {"spatial_dims": 4}, ValueError, "spatial_dims: got 4, wanted 1, 2 or 3"),
+        (torch.ones(3, 4, 5), {"spatial_dims": 3.0}, ValueError, "spatial_dims: got 3.0"),
+        (torch.ones(3, 4, 5), {"spatial_dims": True}, ValueError, "spatial_dims: got True"),
         (torch.ones(3, 4, 5), {"spatial_dims": 0}, ValueError, "spatial_dims: got 0"),
         (torch.ones(3, 4, 5), {"spatial_dims": -1}, ValueError, "spatial_dims: got -1"),
         (torch.ones(3, 4, 5), {"spacing": (1, 2)}, ValueError, "spacing: got 2 values"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -32,6 +33,16 @@ INPUTS = {
     "column-major": np.asfortranarray(cases.noise(5, 6, share=0.9).numpy()),
     "labels": np.arange(12, dtype=np.uint8).reshape(3, 4) % 5,
 }
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [torch.tensor([2.0, 1.0]), np.array([2.0, 1.0], np.float32), [np.int64(2), 1], torch.tensor(3.0)],
+    ids=repr,
+)
+def test_sampling_of_any_type(sampling: object) -> None:
+    plain = np.asarray(sampling).tolist()
+    np.testing.assert_allclose(ours(INPUTS["2-D"], sampling), scipys(INPUTS["2-D"], plain), rtol=4e-16)
 
 
 @pytest.mark.parametrize("sampling", [None, 2, 0.3, "each"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage, stats
 
 from surfloss.phantom import Phantom, contact_sheet, default_spacing, make_case, write_dataset
@@ -104,6 +105,11 @@ def test_every_grid_holds_a_bleed(
     assert phantom.spacing == (spacing or default_spacing(size))
     assert phantom.label.max() == 1
     assert phantom.label.sum() < phantom.label.size / 2 or spacing == (0.5, 0.1, 0.1)
+
+
+def test_a_tensor_is_a_spacing() -> None:
+    spacing = torch.tensor([30.0, 10, 12])
+    assert make_case((4, 16, 16), spacing=spacing).spacing == (30, 10, 12)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +250,8 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     for path in paths:
         os.utime(path, (0, 0))
     (tmp_path / "label" / "002.nii.gz").unlink()
-    (tmp_path / "label" / ".002.nii.gz.part").write_bytes(b"half")
+    (tmp_path / "label" / ".unfinished").mkdir()
+    (tmp_path / "label" / ".unfinished" / "002.nii.gz").write_bytes(b"half")
     done: list[str] = []
     write_dataset(tmp_path, 4, (4, 16, 16), on_case=done.append)
     assert done == ["001", "002", "003", "004"]
@@ -252,6 +259,24 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     kept = [path.name for path in paths if path.stat().st_mtime == 0]
     assert kept == ["001.nii.gz", "003.nii.gz"] * 2
     assert not list(tmp_path.glob("*/.*"))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_full_disk_blocks_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        path.touch()
+        raise OSError("no space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_text", full)
+        disk.setattr(Path, "write_bytes", full)
+        if killed:
+            disk.setattr(Path, "unlink", lambda *_, **__: None)  # nothing is cleaned up any more
+        with pytest.raises(OSError, match="no space left"):
+            write_dataset(tmp_path, 1, (4, 16, 16))
+    assert [path.name for path in tmp_path.iterdir()] == ([".unfinished"] if killed else [])
+    write_dataset(tmp_path, 1, (4, 16, 16))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "label", "phantom.json"]
 
 
 def test_another_datasets_folder_is_refused(tmp_path: Path) -> None:

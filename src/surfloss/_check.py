@@ -5,15 +5,17 @@ Checks that read values (NaN, sign) would make a GPU wait for the host and would
 """
 
 import math
-from collections.abc import Sequence
-from typing import NoReturn, TypeAlias
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 
-SpacingLike: TypeAlias = float | Sequence[float] | Tensor | None
+SpacingLike: TypeAlias = float | Sequence[float] | npt.NDArray[Any] | Tensor | None
 
 _MASK_DTYPES = frozenset(
     {torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
@@ -34,6 +36,28 @@ def can_read(tensor: Tensor, validate: bool | None = None) -> bool:
     return tensor.device.type == "cpu" if validate is None else validate
 
 
+def is_real(value: object) -> bool:
+    """Whether it is a number of Python or NumPy, and no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an integer of Python or NumPy, and no bool."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def whole(argument: str, value: Any, least: int) -> int:
+    if not (is_whole(value) and value >= least):
+        fail(argument, repr(value), f"a whole number of at least {least}")
+    return int(value)
+
+
+def not_negative(argument: str, value: Any) -> float:
+    if not (is_real(value) and 0 <= value < math.inf):
+        fail(argument, repr(value), "a finite number, at least 0")
+    return float(value)
+
+
 def tensor(argument: str, value: object) -> None:
     if not isinstance(value, Tensor):
         fail(argument, type(value).__name__, "a torch.Tensor", TypeError)
@@ -45,8 +69,8 @@ def same_device(argument: str, value: Tensor, other: str, reference: Tensor) -> 
 
 
 def spatial_dims(argument: str, dims: int, value: Tensor) -> None:
-    if dims not in (1, 2, 3):
-        fail("spatial_dims", dims, "1, 2 or 3")
+    if not is_whole(dims) or dims not in (1, 2, 3):
+        fail("spatial_dims", repr(dims), "1, 2 or 3")
     if value.ndim < dims:
         fail(argument, f"shape {tuple(value.shape)}", f"at least {dims} axes (spatial_dims={dims})")
 
@@ -77,9 +101,9 @@ def spacing(
     """Bring a spacing into the operators' form.
 
     Args:
-        value: None (1 voxel), a number, `dims` numbers in the order of the spatial axes, or a tensor of shape
-            `(*lead, dims)` with `lead` a leading part of `batch_shape` (one spacing an item). In mm. The
-            values of a tensor are not read on a GPU or in a compiled graph.
+        value: None (1 voxel), a number, `dims` numbers in the order of the spatial axes, or a tensor or array
+            of shape `(*lead, dims)` with `lead` a leading part of `batch_shape` (one spacing an item). In mm.
+            The values of a tensor are not read on a GPU or in a compiled graph.
         dims: number of spatial axes.
         batch_shape: the shape before the spatial axes.
         device: where the operators will read a per-item spacing.
@@ -92,23 +116,42 @@ def spacing(
     Raises:
         ValueError: on a wrong length or shape, or a value that is not positive and finite.
     """
+    value = plain_spacing(value, argument)
     if value is None:
         return [1.0] * dims, None
     if isinstance(value, Tensor):
         return [1.0] * dims, _item_spacing(argument, value, dims, batch_shape, device)
-    try:
-        if isinstance(value, (int, float, np.number)):
-            numbers = [float(value)] * dims
-        else:
-            numbers = [float(v) for v in value]
-    except (TypeError, ValueError):
-        fail(argument, repr(value), f"a number, {dims} numbers, or a tensor of shape (batch, {dims})")
+    numbers = list(value) if isinstance(value, tuple) else [value] * dims
     if len(numbers) != dims:
         fail(argument, f"{len(numbers)} values {numbers}", f"{dims}, one for each spatial axis")
+    return numbers, None
+
+
+def spacing_of_one(value: SpacingLike, dims: int, argument: str = "spacing") -> list[float]:
+    """The spacing of a single volume as floats on the host, whichever form it has."""
+    numbers = value.tolist() if isinstance(value, (Tensor, np.ndarray)) else value
+    return spacing(numbers, dims, (), torch.device("cpu"), argument)[0]
+
+
+def plain_spacing(value: SpacingLike, argument: str = "spacing") -> float | tuple[float, ...] | Tensor | None:
+    """The spacing in the types of Python and PyTorch, and its values checked where they may be read."""
+    if isinstance(value, np.ndarray):
+        per_item = value.ndim > 1
+        value = torch.from_numpy(np.array(value, np.float64, order="C")) if per_item else value.tolist()
+    if value is None:
+        return None
+    if isinstance(value, Tensor):
+        if can_read(value) and not bool((torch.isfinite(value) & (value > 0)).all()):
+            fail(argument, value.tolist(), "positive finite numbers (mm)")
+        return value
+    numbers = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(is_real(v) for v in numbers):
+        fail(argument, repr(value), "a number, one for each spatial axis, or a tensor of shape (batch, axes)")
+    numbers = tuple(float(v) for v in numbers)
     # A comparison, and no math.isfinite, which a compiled graph cannot take of a number that may change.
     if not all(0 < v < math.inf for v in numbers):
-        fail(argument, numbers, "positive finite numbers (mm)")
-    return numbers, None
+        fail(argument, list(numbers), "positive finite numbers (mm)")
+    return numbers if isinstance(value, Iterable) else numbers[0]
 
 
 def _item_spacing(
@@ -120,8 +163,6 @@ def _item_spacing(
     if value.shape[-1] != dims or lead != tuple(batch_shape[: len(lead)]):
         wanted = f"(*lead, {dims}) with lead the first axes of the batch shape {tuple(batch_shape)}"
         fail(argument, f"shape {tuple(value.shape)}", wanted)
-    if can_read(value) and not bool((torch.isfinite(value) & (value > 0)).all()):
-        fail(argument, value.tolist(), "positive finite numbers (mm)")
     value = value.detach().to(device=device, dtype=torch.float64)
     trailing = len(batch_shape) - len(lead)
     value = value.reshape(*lead, *(1,) * trailing, dims).expand(*batch_shape, dims)

@@ -2,8 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from surfloss._check import fail
+
+UNFINISHED = ".unfinished"
+"""The hidden folder of files that are being written; a killed process leaves it behind."""
 
 
 @contextmanager
@@ -11,17 +16,27 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on leaving the block without an error that file replaces `path` at once.
 
     The unfinished file lies in a hidden folder beside `path`, under the same name, so that a format told by
-    the ending still is and a listing of the folder never shows it. An error removes it.
+    the ending still is and a listing of the folder never shows it. An error removes it. A link stays one:
+    the file that it leads to is replaced. A device or a pipe cannot be replaced and is written to directly.
+
+    Raises:
+        ValueError: if `path` is a folder.
     """
-    folder = path.parent / ".unfinished"
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        fail(str(path), "a folder", "a file to write")
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    folder = target.parent / UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / path.name
+    unfinished = folder / target.name
     try:
         yield unfinished
-        os.replace(unfinished, path)
+        os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
-        if not any(folder.iterdir()):
+        with suppress(OSError):  # another file is being written there
             folder.rmdir()
 
 

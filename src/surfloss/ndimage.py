@@ -1,6 +1,5 @@
 """SciPy's distance transform by signature, on NumPy arrays, answered by the operators of this library."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ _Index = npt.NDArray[np.int32]
 
 def distance_transform_edt(
     input: npt.ArrayLike,
-    sampling: float | Sequence[float] | None = None,
+    sampling: _check.SpacingLike = None,
     return_distances: bool = True,
     return_indices: bool = False,
     distances: _Float | None = None,
@@ -29,7 +28,7 @@ def distance_transform_edt(
 
     Args:
         input: 1 to 3 axes (SciPy takes any number), of any numeric type; not 0 is foreground, also NaN.
-        sampling: step along each axis in mm, a number or a sequence, positive; None for 1.
+        sampling: step along each axis in mm, positive: a number, a sequence, array or tensor; None for 1.
         return_distances: whether distances are wanted.
         return_indices: whether the position of the nearest zero voxel is wanted.
         distances: float64 array of the input's shape to write to, instead of returning distances.
@@ -54,7 +53,7 @@ def distance_transform_edt(
         _check.fail("return_distances", "neither it nor return_indices", "at least one of them", RuntimeError)
     _check_output("distances", distances, return_distances, volume.shape, np.float64)
     _check_output("indices", indices, return_indices, (dims, *volume.shape), np.int32)
-    steps, _ = _check.spacing(sampling, dims, (), torch.device("cpu"), argument="sampling")
+    steps = _check.spacing_of_one(sampling, dims, "sampling")
 
     nearest = nearest_background(torch.from_numpy(volume)[None], steps, None, None)[0].numpy()
     if volume.all():

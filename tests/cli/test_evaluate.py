@@ -50,14 +50,22 @@ def test_predictions_without_target_are_noted(folders):
     assert "Note: no target for c" in result.stderr
 
 
+def colored(predictions, targets):
+    """Make a target an RGB picture, which is a NIfTI file and no mask."""
+    pixels = np.zeros((8, 9, 4), [("R", np.uint8), ("G", np.uint8), ("B", np.uint8)])
+    nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), f"{targets}/a.nii.gz")
+    return predictions, targets
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda p, t: (f"{p}/none", t), "prediction_dir: got"),
         (lambda p, t: (p, t, "--tolerance", "-1"), "tolerance: got -1.0"),
-        (lambda p, t: (p, t, "--json", t), "Error: "),
+        (lambda p, t: (p, t, "--json", t), "targets: got a folder, wanted a file to write"),
+        (colored, "targets/a.nii.gz: got values of dtype"),
     ],
-    ids=["no folder", "bad tolerance", "json is a folder"],
+    ids=["no folder", "bad tolerance", "json is a folder", "RGB"],
 )
 def test_bad_input_ends_with_one_line_and_code_2(folders, change, message):
     result = run(*change(*folders))

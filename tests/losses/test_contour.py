@@ -64,6 +64,39 @@ class TestMap:
         slices = [contour_map(x[:, :, z], 3) for z in range(x.shape[2])]
         assert torch.equal(contour_map(x, (1, 3, 3)), torch.stack(slices, 2))
 
+    def test_kernel_sizes_of_numpy_are_numbers(self) -> None:
+        x = logits(2, 1).sigmoid()
+        assert torch.equal(contour_map(x, np.int64(5)), contour_map(x, 5))
+        assert torch.equal(contour_map(x, tuple(np.array([1, 3]))), contour_map(x, (1, 3)))
+
+    @pytest.mark.parametrize(
+        ("x", "options", "message", "error"),
+        [
+            (np.ones((1, 1, 4, 4)), {}, "x: got ndarray", TypeError),
+            (torch.ones(4, 4), {}, "x: got shape", ValueError),
+            (torch.ones(1, 1, 4, 4).long(), {}, "x: got dtype torch.int64", TypeError),
+            (torch.ones(1, 1, 4, 4), {"kernel_size": 4}, "kernel_size: got 4", ValueError),
+            (torch.ones(1, 1, 4, 4), {"kernel_size": "3"}, "kernel_size: got 3", ValueError),
+            (torch.ones(1, 1, 4, 4), {"kernel_size": (3, 3, 3)}, "kernel_size: got", ValueError),
+            (
+                torch.ones(1, 1, 4, 4),
+                {"ignore": torch.ones(1, 1, 4, 4)},
+                "ignore: got torch.float32",
+                ValueError,
+            ),
+            (
+                torch.ones(1, 1, 4, 4),
+                {"ignore": torch.ones(4, 4).bool()},
+                "ignore: got torch.bool",
+                ValueError,
+            ),
+            (torch.ones(1, 1, 4, 4), {"ignore": torch.ones(1, 1, 4, 3).bool()}, "ignore: got", ValueError),
+        ],
+    )
+    def test_refuses(self, x: Any, options: dict[str, Any], message: str, error: type[Exception]) -> None:
+        with pytest.raises(error, match=rf"^{message}.*, wanted "):
+            contour_map(x, **options)
+
 
 class TestFormula:
     @pytest.mark.parametrize(("dims", "kernel"), KERNELS)
@@ -239,6 +272,7 @@ def test_function_is_the_module() -> None:
         ({"kernel_size": -3}, "kernel_size"),
         ({"kernel_size": 3.0}, "kernel_size"),
         ({"kernel_size": math.nan}, "kernel_size"),
+        ({"kernel_size": True}, "kernel_size"),
         ({"kernel_size": (3, 4, 3)}, "kernel_size"),
         ({"kernel_size": (3, 3)}, "kernel_size"),
     ],

@@ -222,6 +222,7 @@ def test_single_channel_always_counts() -> None:
         ({"smooth": -1.0}, "smooth"),
         ({"smooth": math.nan}, "smooth"),
         ({"weight_dice": math.nan}, "weight_dice"),
+        ({"weight_dice": "1"}, "weight_dice"),
         ({"weight_ce": -0.1}, "weight_ce"),
     ],
 )

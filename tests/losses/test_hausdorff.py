@@ -333,6 +333,12 @@ class TestEmptyMasks:
         target[..., 0] = 9
         with pytest.raises(ValueError, match=r"^target: got an empty"):
             loss(input, target)
+        target[..., 0] = 1
+        target[..., 1] = 9
+        input[:] = 0
+        input[..., 1] = 1  # foreground that does not count
+        with pytest.raises(ValueError, match=r"^input: got an empty"):
+            loss(input, target)
 
 
 class TestIgnoredVoxels:
@@ -427,6 +433,12 @@ def test_function_is_the_module() -> None:
         ({"alpha": -1.0}, "alpha"),
         ({"alpha": math.nan}, "alpha"),
         ({"alpha": math.inf}, "alpha"),
+        ({"alpha": "2"}, "alpha"),
+        ({"alpha": True}, "alpha"),
+        ({"spacing": (1, 2, -1)}, "spacing"),
+        ({"spacing": np.array([1, math.nan, 1])}, "spacing"),
+        ({"spacing": torch.zeros(2, 3)}, "spacing"),
+        ({"spacing": "123"}, "spacing"),
         ({"normalize": "volume"}, "normalize"),
         ({"empty": "nan"}, "empty"),
     ],

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import surfloss
 from surfloss import ContourLoss, DiceCELoss, HausdorffDTLoss, LogHausdorffDTLoss
-from tests.losses.fields import in_channels, labels, logits
+from tests.losses.fields import in_channels, labels, logits, result
 
 MAKERS: dict[str, Callable[..., nn.Module]] = {
     "hausdorff": HausdorffDTLoss,
@@ -45,6 +47,12 @@ INPUT, TARGET = logits(3, 3), labels(3, 3)
         (INPUT, TARGET.numpy(), "target", "ndarray", TypeError),
         (INPUT.long(), TARGET, "input", "dtype torch.int64", TypeError),
         (INPUT, TARGET * 1j, "target", "dtype torch.complex64", TypeError),
+        (INPUT.to(torch.float8_e5m2), TARGET, "input", "dtype torch.float8_e5m2", TypeError),
+        (INPUT.to(torch.complex64), TARGET, "input", "dtype torch.complex64", TypeError),
+        *(
+            (INPUT, TARGET.to(dtype), "target", f"dtype {dtype}", TypeError)
+            for dtype in (torch.uint16, torch.uint32, torch.uint64, torch.float8_e5m2)
+        ),
         (INPUT[0, 0], TARGET, "input", "shape", ValueError),
         (INPUT[None], TARGET, "input", "shape", ValueError),
         (INPUT, TARGET[:, 0], "target", "shape", ValueError),
@@ -72,11 +80,15 @@ def test_input_that_is_not_finite(make: Callable[..., nn.Module], dtype: torch.d
         make()(input, TARGET)
 
 
-@pytest.mark.parametrize("bad", [-1, 3, 255, 0.5, math.nan, math.inf])
-@pytest.mark.parametrize("dtype", [torch.int16, torch.float16, torch.float32])
+@pytest.mark.parametrize(
+    ("dtype", "bad"),
+    [
+        *product([torch.uint8], [3, 255]),
+        *product([torch.int16, torch.int64], [-1, 3, 255]),
+        *product([torch.float16, torch.float32], [-1, 3, 255, 0.5, math.nan, math.inf]),
+    ],
+)
 def test_labels_of_no_class(make: Callable[..., nn.Module], dtype: torch.dtype, bad: float) -> None:
-    if not dtype.is_floating_point and bad != int(bad if math.isfinite(bad) else 0):
-        pytest.skip("no such integer")
     target = TARGET.to(dtype, copy=True)
     target[1, 0, 3, 4, 5] = bad
     with refuses("target", rf"the values \[{bad}"):
@@ -101,6 +113,43 @@ def test_ignoring_a_label_of_a_target_in_channels(name: str, label: int) -> None
         MAKERS[name](sigmoid=True, ignore_index=label)(INPUT, in_channels(TARGET, 3))
 
 
+def test_a_value_in_one_channel_ignores_the_voxel(name: str) -> None:
+    loss = MAKERS[name](sigmoid=True, ignore_index=255)
+    one, all_of_them = in_channels(TARGET, 3), in_channels(TARGET, 3)
+    one[0, 1, 2:4] = 255
+    all_of_them[0, :, 2:4] = 255
+    assert torch.equal(loss(INPUT, one), loss(INPUT, all_of_them))
+
+
+@pytest.mark.parametrize("validate", [None, False])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_an_ignored_voxel_holds_does_not_matter(
+    make: Callable[..., nn.Module], bad: float, validate: bool | None
+) -> None:
+    target = TARGET.clone()
+    target[1, 0, 2:, 3] = 255
+    input = INPUT.masked_fill(target == 255, bad)
+    loss = make(ignore_index=255, validate=validate)
+    got, right = result(loss, input, target), result(loss, INPUT, target)
+    assert torch.equal(got.value, right.value)
+    assert torch.equal(got.gradient, right.gradient)
+    assert not got.gradient[1, :, 2:, 3].any()
+
+
+def test_the_single_channel_warning_points_to_the_call() -> None:
+    input, target = logits(3, 1), in_channels(labels(3, 1), 1)
+    calls: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "function": surfloss.functional.hausdorff_dt_loss,
+        "module": HausdorffDTLoss(),
+        "inherited": LogHausdorffDTLoss(),
+        "term": surfloss.CompoundLoss({"surface": (ContourLoss(), 1.0)}),
+    }
+    for call in calls.values():
+        with pytest.warns(UserWarning, match="single-channel") as caught:
+            call(input, target)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_a_class_may_be_ignored(make: Callable[..., nn.Module]) -> None:
     make(ignore_index=1)(INPUT, TARGET)
 
@@ -115,9 +164,8 @@ def test_validate_false_looks_at_nothing(make: Callable[..., nn.Module]) -> None
 @pytest.mark.parametrize(
     "options", [{"sigmoid": True, "softmax": True}, {"softmax": True, "other_act": torch.tanh}]
 )
+@pytest.mark.parametrize("name", ["hausdorff", "log hausdorff", "contour"])
 def test_more_than_one_activation(name: str, options: dict[str, Any]) -> None:
-    if name == "dice_ce":
-        pytest.skip("sigmoid goes before softmax, which is on by default")
     with refuses(" and ".join(options), "set together"):
         MAKERS[name](**options)
 

@@ -1,7 +1,6 @@
 import dataclasses
 import gzip
 import json
-import math
 import statistics
 
 import nibabel
@@ -152,6 +151,10 @@ def broken(name):
             save(path, blob()[:-1])
         elif name == "affine":
             save(path, blob(), shifted)
+        elif name == "steps":
+            image = nibabel.Nifti1Image(blob(), AFFINE)
+            image.header["pixdim"][3] = 1
+            nibabel.save(image, path)
         elif name == "4-D":
             save(path, blob()[..., None].repeat(2, -1))
 
@@ -178,6 +181,7 @@ MISTAKES = {
     "NaN": (broken("NaN"), r"case_1.nii.gz: got values \[nan"),
     "shape": (broken("shape"), r"case_1.nii.gz: got shape \(11, 14, 6\), wanted .* \(12, 14, 6\)"),
     "affine": (broken("affine"), r"case_1.nii.gz: got an affine that moves voxels by 0.2 mm"),
+    "steps": (broken("steps"), r"case_1.nii.gz: got an affine with steps of 0.5 x 0.4 x 5 mm beside"),
     "4-D": (broken("4-D"), r"case_1.nii.gz: got shape .* wanted a 2-D or 3-D mask"),
     "no target": (without_target, "target_dir: got no NIfTI file in .*targets"),
     "twice": (twice, r"target_dir: got case_1.nii and case_1.nii.gz, wanted one file a case"),
@@ -196,13 +200,4 @@ MISTAKES = {
 def test_what_is_wrong_is_named_with_its_file(folders, spoil, message):
     spoil(*folders)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        metrics.evaluate_folders(*folders)
-
-
-def test_a_bad_spacing_is_named_with_its_file(folders):
-    path = folders[1] / "case_1.nii.gz"
-    content = bytearray(gzip.decompress(path.read_bytes()))
-    content[84:88] = np.float32(math.nan).tobytes()  # pixdim[2] of the header
-    path.write_bytes(gzip.compress(bytes(content)))
-    with pytest.raises(ValueError, match=r"spacing of .*case_1.nii.gz: got .* positive finite"):
         metrics.evaluate_folders(*folders)

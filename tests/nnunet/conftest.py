@@ -1,11 +1,16 @@
-"""Small data sets in the challenge's layout."""
+"""Small data sets in the challenge's layout, and the smallest run."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+
+from surfloss._files import write_text
+from surfloss.nnunet.presets import DICE_CE_2D, HAUSDORFF_3D, Phantom, Preset
+from surfloss.nnunet.run import Run
 
 AFFINE = np.diag([0.5, 0.5, 5.0, 1.0])
 
@@ -27,3 +32,81 @@ def dataset(tmp_path: Path) -> Path:
         save(folder / "data" / f"{number:03}.nii.gz", image.astype(np.float32))
         save(folder / "label" / f"{number:03}.nii.gz", label)
     return folder
+
+
+MINI = Preset(
+    name="mini",
+    models=(DICE_CE_2D, HAUSDORFF_3D),
+    ensemble=(DICE_CE_2D.name, HAUSDORFF_3D.name),
+    folds=2,
+    epochs=2,
+    iterations=2,
+    validation_iterations=1,
+    validation_cases=2,
+    save_every=1,
+    base_features=4,
+    batch_size_2d=2,
+    phantom=Phantom(cases=6, size=(8, 48, 48), seed=1),
+)
+"""The smallest run that goes through every stage."""
+
+
+def write_plans(run: Run) -> None:
+    """nnU-Net's plans and data set description for the mini run, without planning."""
+    shared = {
+        "preprocessor_name": "DefaultPreprocessor",
+        "normalization_schemes": ["RescaleTo01Normalization"],
+        "use_mask_for_norm": [False],
+        "batch_size": 2,
+    }
+    configurations = {}
+    for name, dims in (("2d", 2), ("3d_fullres", 3)):
+        convolution = f"torch.nn.modules.conv.Conv{dims}d"
+        configurations[name] = shared | {
+            "data_identifier": f"nnUNetPlans_{name}",
+            "patch_size": [8, 16, 16][-dims:],
+            "spacing": [5.0, 1.0, 1.0][-dims:],
+            "batch_dice": dims == 2,
+            "architecture": {
+                "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+                "arch_kwargs": {
+                    "n_stages": 3,
+                    "features_per_stage": [4, 8, 16],
+                    "conv_op": convolution,
+                    "kernel_sizes": [[3] * dims] * 3,
+                    "strides": [[1] * dims, [2] * dims, [2] * dims],
+                    "n_conv_per_stage": [1, 1, 1],
+                    "n_conv_per_stage_decoder": [1, 1],
+                    "conv_bias": True,
+                    "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dims}d",
+                    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+                    "dropout_op": None,
+                    "dropout_op_kwargs": None,
+                    "nonlin": "torch.nn.LeakyReLU",
+                    "nonlin_kwargs": {"inplace": True},
+                },
+                "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+            },
+        }
+    plans = {
+        "dataset_name": run.dataset_name,
+        "plans_name": "nnUNetPlans",
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {"0": {}},
+        "configurations": configurations,
+    }
+    dataset = {
+        "channel_names": {"0": "rescale_to_0_1"},
+        "labels": {"background": 0, "hemorrhage": 1},
+        "numTraining": 4,
+        "file_ending": ".nii.gz",
+    }
+    write_text(run.plans, json.dumps(plans))
+    write_text(run.raw / "dataset.json", json.dumps(dataset))
+    (run.preprocessed / "nnUNetPlans_2d").mkdir(parents=True)
+    (run.preprocessed / "nnUNetPlans_3d_fullres").mkdir(parents=True)
+    for name in ("2d", "3d_fullres"):
+        (run.preprocessed / f"nnUNetPlans_{name}" / "001.b2nd").touch()

@@ -1,5 +1,6 @@
 """The challenge's folder into nnU-Net's raw layout, and what is refused."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -119,17 +120,17 @@ class TestBadInput:
         self.refused(tmp_path / "x", r"without any \.nii\.gz file")
 
     def test_too_few_cases(self, dataset: Path) -> None:
-        with pytest.raises(ValueError, match="4 cases .* more than the 4 to hold out"):
+        with pytest.raises(ValueError, match=r"4 cases .* more than the 4 to hold out"):
             convert.split_cases(dataset, 4)
 
     def test_truncated(self, dataset: Path, image: Path) -> None:
         content = image.read_bytes()
         image.write_bytes(content[: len(content) // 2])
-        self.refused(dataset, "002: image .* is unreadable")
+        self.refused(dataset, r"002: .*data/002\.nii\.gz: got a file that cannot be read")
 
     def test_empty_file(self, dataset: Path, label: Path) -> None:
         label.write_bytes(b"")
-        self.refused(dataset, "002: label .* is unreadable")
+        self.refused(dataset, r"002: .*label/002\.nii\.gz: got a file that cannot be read")
 
     def test_other_shape(self, dataset: Path, label: Path) -> None:
         save(label, np.zeros((12, 10, 5), np.uint8))
@@ -142,6 +143,16 @@ class TestBadInput:
     def test_other_labels(self, dataset: Path, label: Path) -> None:
         save(label, np.full((12, 10, 4), 3, np.uint8))
         self.refused(dataset, r"002: the label has values \[3\] other than 0 and 1")
+
+    def test_a_header_that_contradicts_itself(self, dataset: Path, image: Path) -> None:
+        volume: Any = nibabel.load(image)
+        volume.header["pixdim"][1] = 3
+        content = bytearray(volume.to_bytes())
+        content[76 + 4 : 76 + 8] = np.float32(3).tobytes()
+        image.with_suffix("").write_bytes(bytes(content))
+        image.write_bytes(gzip.compress(image.with_suffix("").read_bytes()))
+        image.with_suffix("").unlink()
+        self.refused(dataset, "002: .* an affine with steps of 0.5 .* beside a voxel size of 3 ")
 
     def test_nan(self, dataset: Path, image: Path) -> None:
         save(image, np.full((12, 10, 4), np.nan, np.float32))

@@ -1,4 +1,4 @@
-"""The report from a run folder written by hand: tables, null cases, CSV, pictures, one self-contained page."""
+"""The report from a run folder written by hand: tables, null cases, CSV, pictures, one page."""
 
 import csv
 import json

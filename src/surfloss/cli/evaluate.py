@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from surfloss.cli._terminal import exit_on_bad_input
+
 
 def evaluate(
     prediction_dir: Annotated[Path, typer.Argument(metavar="PRED_DIR", help="Folder of predicted masks.")],
@@ -27,9 +29,8 @@ def evaluate(
     from surfloss._files import write_text
     from surfloss.metrics import evaluate_folders
 
-    errors = Console(stderr=True)
-    try:
-        with errors.status("evaluating") as status:
+    with exit_on_bad_input():
+        with Console(stderr=True).status("evaluating") as status:
             result = evaluate_folders(
                 prediction_dir,
                 target_dir,
@@ -38,9 +39,6 @@ def evaluate(
             )
         if out is not None:
             write_text(out, json.dumps(result, indent=2, allow_nan=False) + "\n")
-    except (ValueError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
     if result["unmatched"]:
         typer.echo(f"Note: no target for {', '.join(result['unmatched'])}", err=True)
     Console().print(_table(result))

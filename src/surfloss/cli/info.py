@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _PACKAGES = ("torch", "numpy", "scipy", "triton", "nibabel", "nnunetv2", "monai", "matplotlib", "jinja2")
 
@@ -29,7 +30,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     console.print(table)
     backends = Table("backend", "state", title="Distance-transform backends")
     for name, reason in facts["backends"].items():
-        backends.add_row(name, "[green]ready[/green]" if reason is None else f"[yellow]{reason}[/yellow]")
+        backends.add_row(name, Text("ready", "green") if reason is None else Text(reason, "yellow"))
     console.print(backends)
 
 

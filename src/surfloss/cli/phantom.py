@@ -5,12 +5,13 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from surfloss.cli._terminal import exit_on_bad_input, progress_bars, stop
 
 
 def phantom(
@@ -31,11 +32,10 @@ def phantom(
     from surfloss.phantom import contact_sheet, write_dataset
 
     if preview is not None and importlib.util.find_spec("matplotlib") is None:
-        _stop("preview: got no matplotlib, wanted it installed: pip install 'surfloss[nnunet]'")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
+        stop("preview: got no matplotlib, wanted it installed: pip install 'surfloss[nnunet]'")
+    with exit_on_bad_input():
         mm = None if spacing is None else _numbers("spacing", spacing, float)
-        with Progress(*columns, console=Console(stderr=True)) as display:
+        with progress_bars() as display:
 
             def advance(_: str) -> None:
                 task = display.task_ids[0] if display.task_ids else display.add_task("phantom", total=cases)
@@ -44,8 +44,6 @@ def phantom(
             names = write_dataset(out, cases, _numbers("size", size, int), seed, spacing=mm, on_case=advance)
         if preview is not None:
             contact_sheet(out, preview)
-    except (ValueError, OSError) as error:
-        _stop(str(error))
     _print(summarize(out, names), as_json)
 
 
@@ -91,8 +89,3 @@ def _print(summary: dict[str, Any], as_json: bool) -> None:
         table.add_row(row["case"], str(len(row["lesions_ml"])), f"{row['volume_ml']:.2f}", each)
     console.print(table)
     console.print(f"Written to {summary['folder']}", soft_wrap=True)
-
-
-def _stop(message: str) -> NoReturn:
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(2)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID
 from rich.table import Table
+
+from surfloss.cli._terminal import exit_on_bad_input, progress_bars, stop
 
 if TYPE_CHECKING:
     from surfloss.nnunet.run import Run
@@ -27,26 +29,27 @@ def reproduce(
     ] = None,
     device: Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")] = "cpu",
     until: Annotated[str, typer.Option(help=f"Last stage to run, of {_STAGES}.")] = "report",
+    min_dice: Annotated[
+        float, typer.Option(help="Exit with 1 if a model's mean Dice on the validation cases is below this.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths and tables as JSON.")] = False,
 ) -> None:
     """Train, predict, evaluate and report the paper's models through nnU-Net v2."""
     needed = ("nnunetv2", "matplotlib", "jinja2")
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
-        _stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
+        stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
     from surfloss.nnunet.presets import PRESETS
     from surfloss.nnunet.run import Run
     from surfloss.nnunet.stages import STAGES, run_stages
 
     if preset not in PRESETS:
-        _stop(f"preset: got {preset!r}, wanted one of {', '.join(PRESETS)}")
+        stop(f"preset: got {preset!r}, wanted one of {', '.join(PRESETS)}")
     if until not in STAGES:
-        _stop(f"until: got {until!r}, wanted one of {', '.join(STAGES)}")
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
+        stop(f"until: got {until!r}, wanted one of {', '.join(STAGES)}")
+    with exit_on_bad_input():
         run = Run(out, PRESETS[preset], data, device)
-        with Progress(*columns, console=console) as display:
-            tasks = {}
+        with progress_bars() as display:
+            tasks: dict[str, TaskID] = {}
 
             def show(job: str, total: int, done: int) -> None:
                 if job not in tasks:
@@ -54,10 +57,17 @@ def reproduce(
                 display.update(tasks[job], completed=done, total=total)
 
             run_stages(run, show, until)
-    except (ValueError, OSError) as error:
-        _stop(str(error))
-    if until == "report":
-        _print_tables(run, as_json)
+    if until != "report":
+        typer.echo(
+            json.dumps({"out": str(run.folder), "finished": until}) if as_json else f"Finished: {until}"
+        )
+        return
+    from surfloss.nnunet.report import mean_dice
+
+    _print_tables(run, as_json)
+    if failed := [name for name, dice in mean_dice(run).items() if dice < min_dice]:
+        typer.echo(f"Mean Dice below {min_dice}: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
 
 
 def _print_tables(run: Run, as_json: bool) -> None:
@@ -78,8 +88,3 @@ def _print_tables(run: Run, as_json: bool) -> None:
             table.add_section()
         console.print(table)
     console.print(f"Report: {page}", soft_wrap=True)
-
-
-def _stop(message: str) -> None:
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(2)

@@ -4,12 +4,14 @@ The options have the names, order and meaning that MONAI's losses gave them.
 """
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from surfloss import _check
 from surfloss._check import fail
@@ -18,6 +20,10 @@ Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 REDUCTIONS = ("mean", "sum", "none")
 
+FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+# PyTorch stores larger unsigned integers, but hardly computes with them.
+LABELS = FLOATING | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
 
 class Prepared(NamedTuple):
     """Prediction and target, channel by channel."""
@@ -25,6 +31,20 @@ class Prepared(NamedTuple):
     prediction: Tensor  # (batch, channels, *spatial), float32 or float64
     target: Tensor  # the same shape and dtype
     ignore: Tensor | None  # (batch, 1, *spatial), bool: voxels that count for nothing
+
+
+class LossModule(nn.Module):
+    """What the losses' modules share: the options with which they call their function."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        # Python's numbers are constants of a compiled graph, NumPy's are data, on which nothing may depend.
+        self.options = {
+            name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()
+        }
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
 
 
 def check_options(
@@ -71,7 +91,7 @@ def prepare(
     if target.shape[1] != wanted:
         why = "of labels (to_onehot_y=True)" if to_onehot_y else "as the input has"
         fail("target", f"{target.shape[1]} channels", f"{wanted} {why}")
-    target, ignore = without_ignored(target, ignore_index, to_onehot_y)
+    input, target, ignore = without_ignored(input, target, ignore_index, to_onehot_y)
     check_values(input, target, channels if to_onehot_y else None, validate)
 
     prediction = full_precision(input)
@@ -89,17 +109,20 @@ def prepare(
     return Prepared(prediction[:, first:], target.to(prediction.dtype), ignore)
 
 
-def without_ignored(target: Tensor, ignore_index: int | None, labels: bool) -> tuple[Tensor, Tensor | None]:
-    """The target with background at the ignored voxels, and where they are: `(batch, 1, *spatial)`.
+def without_ignored(
+    input: Tensor, target: Tensor, ignore_index: int | None, labels: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Input and target with 0 at the ignored voxels, and where they are: `(batch, 1, *spatial)`.
 
-    Of a target in channels (`labels` False) a voxel is ignored that has the value in any of them.
+    Of a target in channels (`labels` False) a voxel is ignored that has the value in any of them. The input
+    is replaced before the activation, through which a NaN would come back as a gradient.
     """
     if ignore_index is None:
-        return target, None
+        return input, target, None
     if not labels and ignore_index in (0, 1):
         fail("ignore_index", ignore_index, "neither 0 nor 1, which are the values of a target in channels")
     ignore = (target == ignore_index).any(1, keepdim=True)
-    return target.masked_fill(ignore, 0), ignore
+    return input.masked_fill(ignore, 0), target.masked_fill(ignore, 0), ignore
 
 
 def onehot(labels: Tensor, channels: int, first: int = 0) -> Tensor:
@@ -126,7 +149,8 @@ def check_values(input: Tensor, target: Tensor, classes: int | None, validate: b
         return
     last = 1 if classes is None else classes - 1
     low, high = _extremes(target)
-    if not 0 <= low <= high <= last or (target.is_floating_point() and bool(target.detach().frac().any())):
+    whole = not target.is_floating_point() or _extremes(target.frac()) == (0, 0)
+    if not (0 <= low <= high <= last and whole):
         unknown: Tensor = torch.unique(target.detach())
         unknown = unknown[~torch.isin(unknown, torch.arange(last + 1).to(unknown))][:5]
         wanted = "0 and 1 in every channel" if classes is None else f"whole labels from 0 to {last}"
@@ -151,25 +175,34 @@ def reduced(values: Tensor, reduction: str, batch: bool, spatial_dims: int) -> T
     return values.view(*values.shape, *(1,) * spatial_dims)
 
 
+def check_image(argument: str, value: object, dtypes: frozenset[torch.dtype] = FLOATING) -> None:
+    """A tensor `(batch, channel, *spatial)`, 2-D or 3-D, with channels and voxels."""
+    _check.tensor(argument, value)
+    assert isinstance(value, Tensor)
+    if value.ndim not in (4, 5):
+        fail(argument, f"shape {tuple(value.shape)}", "(batch, channel, y, x) or (batch, channel, z, y, x)")
+    if 0 in value.shape[1:]:
+        fail(argument, f"shape {tuple(value.shape)}", "channels and voxels")
+    if value.dtype not in dtypes:
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        fail(argument, f"dtype {value.dtype}", f"one of {names}", TypeError)
+
+
 def check_tensors(input: Tensor, target: Tensor) -> None:
-    for name, value in (("input", input), ("target", target)):
-        _check.tensor(name, value)
-        if value.ndim not in (4, 5):
-            fail(name, f"shape {tuple(value.shape)}", "(batch, channel, y, x) or (batch, channel, z, y, x)")
-        if 0 in value.shape[1:]:
-            fail(name, f"shape {tuple(value.shape)}", "channels and voxels")
-    if not input.is_floating_point():
-        fail("input", f"dtype {input.dtype}", "a floating dtype", TypeError)
-    if target.is_complex():
-        fail("target", f"dtype {target.dtype}", "bool, integer or floating labels", TypeError)
+    check_image("input", input)
+    check_image("target", target, LABELS)
     _check.same_device("target", target, "input", input)
     if target.shape[0] != input.shape[0] or target.shape[2:] != input.shape[2:]:
         fail("target", f"shape {tuple(target.shape)}", f"the batch and spatial axes of {tuple(input.shape)}")
 
 
 def warn_single_channel(option: str, ignored: bool) -> None:
+    """Warn at the line that called the loss, whether as a function or through modules."""
     if ignored and not torch.compiler.is_compiling():
-        warnings.warn(f"single-channel input: {option} is ignored", stacklevel=5)
+        level, frame = 1, sys._getframe()
+        while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("surfloss", "torch"):
+            level, frame = level + 1, frame.f_back
+        warnings.warn(f"single-channel input: {option} is ignored", stacklevel=level)
 
 
 def _extremes(value: Tensor) -> tuple[float, float]:

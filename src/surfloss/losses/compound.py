@@ -1,14 +1,15 @@
 """Sums of weighted losses, and a look at how hard each one pulls."""
 
+import copy
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from surfloss._check import fail
+from surfloss._check import fail, is_real, whole
 from surfloss.losses._prepare import full_precision
 from surfloss.losses.schedule import Constant, Schedule
 
@@ -20,11 +21,12 @@ class CompoundLoss(nn.Module):
     buffer, so that a compiled graph reads them as data and stepping never recompiles or synchronizes.
 
     Args:
-        terms: name to `(loss, weight)`; the weight is a number or a `Schedule`.
+        terms: name to `(loss, weight)`; the weight is a number or a `Schedule`. The loss keeps a copy of a
+            schedule, which only its own `step()` and `load_state_dict()` move; one may serve several terms.
 
     Raises:
-        TypeError, ValueError: without terms, on a loss that is no module, or a weight that is negative or not
-            finite.
+        TypeError, ValueError: without terms, on a loss that is no module, a name that `torch.nn.ModuleDict`
+            refuses, or a weight that is negative or not finite; in a call, if a loss gives no scalar.
 
     Example:
         >>> loss = CompoundLoss({
@@ -42,12 +44,15 @@ class CompoundLoss(nn.Module):
         super().__init__()
         if not terms:
             fail("terms", "none", "a name and a (loss, weight) for each term")
-        for name, (loss, _) in terms.items():
-            if not isinstance(loss, nn.Module):
-                fail(f"terms[{name!r}]", type(loss).__name__, "a torch.nn.Module and its weight", TypeError)
-        self.losses = nn.ModuleDict({name: loss for name, (loss, _) in terms.items()})
-        self.schedules = {
-            name: weight if isinstance(weight, Schedule) else Constant(weight)
+        for name, term in terms.items():
+            if not (isinstance(term, (tuple, list)) and len(term) == 2 and isinstance(term[0], nn.Module)):
+                fail(f"terms[{name!r}]", repr(term), "a torch.nn.Module and its weight", TypeError)
+        try:
+            self.losses = nn.ModuleDict({name: loss for name, (loss, _) in terms.items()})
+        except (KeyError, TypeError) as error:
+            fail("terms", f"the names {list(terms)}", f"names that torch.nn.ModuleDict takes ({error})")
+        self._schedules = {
+            name: copy.deepcopy(weight) if isinstance(weight, Schedule) else Constant(weight)
             for name, (_, weight) in terms.items()
         }
         weights = torch.tensor(list(self.weights.values()), dtype=torch.float32)
@@ -55,9 +60,14 @@ class CompoundLoss(nn.Module):
         self.last_terms = {}
 
     @property
+    def schedules(self) -> dict[str, Schedule]:
+        """Copies of the schedules as they are now, to look at: stepping them moves no weight of the loss."""
+        return copy.deepcopy(self._schedules)
+
+    @property
     def weights(self) -> dict[str, float]:
         """The weight of each term now."""
-        return {name: schedule.weight for name, schedule in self.schedules.items()}
+        return {name: schedule.weight for name, schedule in self._schedules.items()}
 
     def terms(self, input: Tensor, target: Tensor, **options: dict[str, Any]) -> dict[str, Tensor]:
         """Each loss without its weight.
@@ -67,9 +77,13 @@ class CompoundLoss(nn.Module):
             options: by the name of a term, more arguments for its loss, such as
                 `surface={"spacing": spacing}`.
         """
-        if unknown := set(options) - set(self.schedules):
-            fail("options", f"{sorted(unknown)}", f"names of terms: {', '.join(self.schedules)}")
-        return {name: loss(input, target, **options.get(name, {})) for name, loss in self.losses.items()}
+        if unknown := set(options) - set(self.losses):
+            fail("options", f"{sorted(unknown)}", f"names of terms: {', '.join(self.losses)}")
+        terms = {name: loss(input, target, **options.get(name, {})) for name, loss in self.losses.items()}
+        for name, term in terms.items():
+            if term.ndim:
+                fail(f"terms[{name!r}]", f"a loss of shape {tuple(term.shape)}", "one that gives a scalar")
+        return terms
 
     def weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The terms times their weights."""
@@ -87,13 +101,13 @@ class CompoundLoss(nn.Module):
 
     def step(self) -> None:
         """Step every schedule."""
-        for schedule in self.schedules.values():
+        for schedule in self._schedules.values():
             schedule.step()
         self._fill_weights()
 
     def get_extra_state(self) -> dict[str, Any]:
         """The schedules' states, for `state_dict()`."""
-        return {name: schedule.state_dict() for name, schedule in self.schedules.items()}
+        return {name: schedule.state_dict() for name, schedule in self._schedules.items()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore the schedules from `load_state_dict()`.
@@ -101,11 +115,18 @@ class CompoundLoss(nn.Module):
         Raises:
             ValueError: if the state is of other terms or schedules.
         """
-        if set(state) != set(self.schedules):
-            fail("state", f"the terms {sorted(state)}", f"the terms {sorted(self.schedules)}")
-        for name, schedule in self.schedules.items():
+        if set(state) != set(self._schedules):
+            fail("state", f"the terms {sorted(state)}", f"the terms {sorted(self._schedules)}")
+        for name, schedule in self._schedules.items():
             schedule.load_state_dict(state[name])
         self._fill_weights()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CompoundLoss":
+        """Follow `.to(device)`, but not into half precision, in which a schedule would move in jumps."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._weights = self._weights.float()
+        self._fill_weights()
+        return self
 
     def _fill_weights(self) -> None:
         for i, weight in enumerate(self.weights.values()):
@@ -131,12 +152,11 @@ class GradientRatioMonitor:
     def __init__(
         self, compound: CompoundLoss, term: str = "surface", *, limit: float = 1.0, every: int = 1
     ) -> None:
-        if term not in compound.schedules or len(compound.schedules) < 2:
-            fail("term", repr(term), f"one of several terms ({', '.join(compound.schedules)})")
-        if every < 1:
-            fail("every", every, "a whole number, at least 1")
-        if not limit > 0:
-            fail("limit", limit, "a number above 0")
+        if term not in compound.losses or len(compound.losses) < 2:
+            fail("term", repr(term), f"one of several terms ({', '.join(compound.losses)})")
+        whole("every", every, 1)
+        if not (is_real(limit) and limit > 0):
+            fail("limit", repr(limit), "a number above 0")
         self.compound = compound
         self.term = term
         self.limit = limit

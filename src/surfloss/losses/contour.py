@@ -6,14 +6,13 @@ Medical Image Segmentation", MIDL 2021: the contour of x is what a dilation adds
     C(x) = relu(maxpool(minpool(x)) - minpool(x)),    minpool(x) = -maxpool(-x).
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from surfloss._check import fail
-from surfloss.losses._prepare import Activation, check_options, prepare, reduced
+from surfloss import _check
+from surfloss._check import fail, is_whole
+from surfloss.losses._prepare import Activation, LossModule, check_image, check_options, prepare, reduced
 
 MODES = ("map", "length")
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
@@ -26,13 +25,24 @@ def contour_map(x: Tensor, kernel_size: int | tuple[int, ...] = 3, *, ignore: Te
         x: `(batch, channels, *spatial)`, 2-D or 3-D, floating.
         kernel_size: of the pooling, odd; a number, or one for each spatial axis: `(1, 3, 3)` takes every
             slice of a volume for itself. Outside the volume nothing is pooled, so its border is no contour.
-        ignore: None, or bool, broadcasting to `x`: voxels that are treated as outside the volume, with
-            contour 0.
+        ignore: None, or bool in the shape of `x` or with 1 along an axis: voxels that are treated as outside
+            the volume, with contour 0.
 
     Returns:
         The input's shape and dtype, in [0, 1] for x in [0, 1].
+
+    Raises:
+        TypeError, ValueError: on an argument of another form.
     """
+    check_image("x", x)
     kernel = _kernel(kernel_size, x.ndim - 2)
+    if ignore is not None:
+        _check.mask("ignore", ignore)
+        _check.same_device("ignore", ignore, "x", x)
+        fits = all(size in (1, wanted) for size, wanted in zip(ignore.shape, x.shape, strict=False))
+        if ignore.dtype != torch.bool or ignore.ndim != x.ndim or not fits:
+            got = f"{ignore.dtype} of shape {tuple(ignore.shape)}"
+            fail("ignore", got, f"bool of shape {tuple(x.shape)}, or 1 along an axis")
     eroded = -_max_pool(-x, kernel, ignore)
     contour = F.relu(_max_pool(eroded, kernel, ignore) - eroded)
     return contour if ignore is None else contour.masked_fill(ignore, 0)
@@ -97,7 +107,7 @@ def contour_loss(
     return reduced(values, reduction, batch, prediction.ndim - 2)
 
 
-class ContourLoss(nn.Module):
+class ContourLoss(LossModule):
     """`functional.contour_loss` as a module; the arguments are those of the function."""
 
     def __init__(
@@ -115,41 +125,41 @@ class ContourLoss(nn.Module):
         ignore_index: int | None = None,
         validate: bool | None = None,
     ) -> None:
-        super().__init__()
         check_options(sigmoid, softmax, other_act, reduction)
         _check_contour_options(mode, kernel_size)
-        self.options = {
-            "mode": mode,
-            "kernel_size": kernel_size,
-            "include_background": include_background,
-            "to_onehot_y": to_onehot_y,
-            "sigmoid": sigmoid,
-            "softmax": softmax,
-            "other_act": other_act,
-            "reduction": reduction,
-            "batch": batch,
-            "ignore_index": ignore_index,
-            "validate": validate,
-        }
+        super().__init__(
+            mode=mode,
+            kernel_size=kernel_size,
+            include_background=include_background,
+            to_onehot_y=to_onehot_y,
+            sigmoid=sigmoid,
+            softmax=softmax,
+            other_act=other_act,
+            reduction=reduction,
+            batch=batch,
+            ignore_index=ignore_index,
+            validate=validate,
+        )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        options: dict[str, Any] = self.options
-        return contour_loss(input, target, **options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
+        return contour_loss(input, target, **self.options)
 
 
 def _check_contour_options(mode: str, kernel_size: int | tuple[int, ...]) -> None:
     if mode not in MODES:
         fail("mode", repr(mode), f"one of {', '.join(MODES)}")
+    _sizes(kernel_size)
+
+
+def _sizes(kernel_size: int | tuple[int, ...]) -> tuple[int, ...]:
     sizes = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size,)
-    if not all(isinstance(size, int) and size > 0 and size % 2 for size in sizes):
+    if not all(is_whole(size) and size > 0 and size % 2 for size in sizes):
         fail("kernel_size", kernel_size, "odd positive whole numbers, one for all axes or a tuple")
+    return tuple(int(size) for size in sizes)
 
 
 def _kernel(kernel_size: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
-    kernel = (kernel_size,) * dims if isinstance(kernel_size, int) else tuple(kernel_size)
+    kernel = _sizes(kernel_size) * (dims if is_whole(kernel_size) else 1)
     if len(kernel) != dims:
         fail("kernel_size", kernel_size, f"one number, or {dims} for {dims}-D input")
     return kernel

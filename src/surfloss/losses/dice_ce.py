@@ -1,13 +1,12 @@
 """Dice + cross-entropy with the values of nnU-Net v2."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from surfloss._check import fail
+from surfloss._check import fail, not_negative
 from surfloss.losses._prepare import (
+    LossModule,
     check_tensors,
     check_values,
     full_precision,
@@ -15,6 +14,7 @@ from surfloss.losses._prepare import (
     warn_single_channel,
     without_ignored,
 )
+from surfloss.ops.processes import sum_over_processes
 
 
 def dice_ce_loss(
@@ -66,7 +66,7 @@ def dice_ce_loss(
     if target.shape[1] not in (1, channels):
         fail("target", f"{target.shape[1]} channels", f"one of labels, or {channels} as the input has")
     labels = target.shape[1] == 1 and channels > 1
-    target, ignore = without_ignored(target, ignore_index, labels)
+    input, target, ignore = without_ignored(input, target, ignore_index, labels)
     check_values(input, target, channels if labels else None, validate)
     logits = full_precision(input)
     g = (onehot(target, channels) if labels else target).to(logits.dtype)
@@ -94,14 +94,21 @@ def dice_ce_loss(
     if batch:
         sums = sums.sum(1)
         if ddp:
-            sums = _sum_over_processes(sums)
+            if not torch.distributed.is_initialized():
+                fail(
+                    "ddp",
+                    "True without a process group",
+                    "torch.distributed.init_process_group",
+                    RuntimeError,
+                )
+            sums = sum_over_processes(sums)
     overlap, predicted, true = sums
     dice = (2 * overlap + smooth) / (predicted + true + smooth).clamp_min(1e-8)
     loss: Tensor = weight_ce * ce - weight_dice * dice.mean()
     return loss
 
 
-class DiceCELoss(nn.Module):
+class DiceCELoss(LossModule):
     """`functional.dice_ce_loss` as a module; the arguments are those of the function."""
 
     def __init__(
@@ -118,43 +125,26 @@ class DiceCELoss(nn.Module):
         ddp: bool = False,
         validate: bool | None = None,
     ) -> None:
-        super().__init__()
         _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
-        self.options = {
-            "sigmoid": sigmoid,
-            "softmax": softmax,
-            "include_background": include_background,
-            "batch": batch,
-            "smooth": smooth,
-            "weight_dice": weight_dice,
-            "weight_ce": weight_ce,
-            "ignore_index": ignore_index,
-            "ddp": ddp,
-            "validate": validate,
-        }
+        super().__init__(
+            sigmoid=sigmoid,
+            softmax=softmax,
+            include_background=include_background,
+            batch=batch,
+            smooth=smooth,
+            weight_dice=weight_dice,
+            weight_ce=weight_ce,
+            ignore_index=ignore_index,
+            ddp=ddp,
+            validate=validate,
+        )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        options: dict[str, Any] = self.options
-        return dice_ce_loss(input, target, **options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
+        return dice_ce_loss(input, target, **self.options)
 
 
 def _check_options(sigmoid: bool, softmax: bool, smooth: float, weight_dice: float, weight_ce: float) -> None:
     if not (sigmoid or softmax):
         fail("sigmoid and softmax", "both False", "one of them True: the input holds logits")
     for name, value in (("smooth", smooth), ("weight_dice", weight_dice), ("weight_ce", weight_ce)):
-        if not 0 <= value < float("inf"):
-            fail(name, value, "a finite number, at least 0")
-
-
-def _sum_over_processes(sums: Tensor) -> Tensor:
-    from torch.distributed.nn.functional import all_reduce
-
-    if not torch.distributed.is_initialized():
-        fail(
-            "ddp", "True without a process group", "torch.distributed.init_process_group before", RuntimeError
-        )
-    total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
-    return total
+        not_negative(name, value)

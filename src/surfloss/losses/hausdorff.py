@@ -10,11 +10,11 @@ distance of every voxel to the boundary of the mask p > 0.5 and of g,
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import SpacingLike, fail
-from surfloss.losses._prepare import Activation, check_options, prepare, reduced
+from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
 from surfloss.ops.hausdorff import hausdorff_error
 
 EMPTY = ("zero", "diagonal", "reference", "raise")
@@ -55,7 +55,8 @@ def hausdorff_dt_loss(
         batch: average over the batch before the reduction.
         target_distance: None, or the distance of every voxel to the opposite label of the target, in the
             unit of `spacing`, in the target's shape after one-hot and background removal; inf where there is
-            none, as `two_sided_edt` gives it.
+            none, as `two_sided_edt` gives it. It is taken as it is: with `ignore_index` the ignored voxels
+            have no label, whereas `two_sided_edt` measures to one of them as to a voxel of the background.
         spacing: mm along the spatial axes (z, y, x); a number, `dims` numbers, or a tensor `(batch, dims)`.
             None for distances in voxels.
         normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
@@ -71,6 +72,7 @@ def hausdorff_dt_loss(
 
     Raises:
         TypeError, ValueError: on an argument of another form, or `empty="raise"` with an empty or full mask.
+        RuntimeError: on `empty="raise"` in a graph that may not break.
     """
     check_options(sigmoid, softmax, other_act, reduction)
     _check_hausdorff_options(alpha, normalize, empty)
@@ -94,6 +96,8 @@ def hausdorff_dt_loss(
     if ignore is not None:
         ignore = _as_items(ignore.expand_as(prediction))
     if empty == "raise":
+        if torch.compiler.is_compiling():
+            fail("empty", "'raise' in a compiled graph", "an option that reads no values", RuntimeError)
         _refuse_empty(prediction, target, ignore)
         empty = "zero"
     error, _ = hausdorff_error(
@@ -111,11 +115,24 @@ def hausdorff_dt_loss(
 
 
 def log_hausdorff_dt_loss(input: Tensor, target: Tensor, **options: Any) -> Tensor:
-    """log(1 + `hausdorff_dt_loss`), which grows slowly where distances are long; the same arguments."""
+    """log(1 + H), H the reduced `hausdorff_dt_loss`, which grows slowly where distances are long.
+
+    The logarithm is MONAI's (`LogHausdorffDTLoss`); H is eq. 8 of Karimi & Salcudean 2020.
+
+    Args:
+        input, target: as in `hausdorff_dt_loss`.
+        options: any other argument of `hausdorff_dt_loss`, by its name.
+
+    Returns:
+        A scalar, or with `reduction="none"` one value an item and channel.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `hausdorff_dt_loss`.
+    """
     return torch.log1p(hausdorff_dt_loss(input, target, **options))
 
 
-class HausdorffDTLoss(nn.Module):
+class HausdorffDTLoss(LossModule):
     """`functional.hausdorff_dt_loss` as a module; MONAI's `HausdorffDTLoss` by default.
 
     The arguments are those of the function. `spacing` and `target_distance` may be given to a call instead.
@@ -139,25 +156,24 @@ class HausdorffDTLoss(nn.Module):
         backend: str | None = None,
         validate: bool | None = None,
     ) -> None:
-        super().__init__()
         check_options(sigmoid, softmax, other_act, reduction)
         _check_hausdorff_options(alpha, normalize, empty)
-        self.spacing = spacing
-        self.options = {
-            "alpha": alpha,
-            "include_background": include_background,
-            "to_onehot_y": to_onehot_y,
-            "sigmoid": sigmoid,
-            "softmax": softmax,
-            "other_act": other_act,
-            "reduction": reduction,
-            "batch": batch,
-            "normalize": normalize,
-            "empty": empty,
-            "ignore_index": ignore_index,
-            "backend": backend,
-            "validate": validate,
-        }
+        super().__init__(
+            alpha=alpha,
+            include_background=include_background,
+            to_onehot_y=to_onehot_y,
+            sigmoid=sigmoid,
+            softmax=softmax,
+            other_act=other_act,
+            reduction=reduction,
+            batch=batch,
+            spacing=_check.plain_spacing(spacing),
+            normalize=normalize,
+            empty=empty,
+            ignore_index=ignore_index,
+            backend=backend,
+            validate=validate,
+        )
 
     def forward(
         self,
@@ -167,12 +183,8 @@ class HausdorffDTLoss(nn.Module):
         target_distance: Tensor | None = None,
         spacing: SpacingLike = None,
     ) -> Tensor:
-        spacing = self.spacing if spacing is None else spacing
-        options: dict[str, Any] = self.options
-        return hausdorff_dt_loss(input, target, target_distance=target_distance, spacing=spacing, **options)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
+        options = self.options if spacing is None else {**self.options, "spacing": spacing}
+        return hausdorff_dt_loss(input, target, target_distance=target_distance, **options)
 
 
 class LogHausdorffDTLoss(HausdorffDTLoss):
@@ -190,8 +202,7 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
 
 
 def _check_hausdorff_options(alpha: float, normalize: str | None, empty: str) -> None:
-    if not 0 <= alpha < float("inf"):
-        fail("alpha", alpha, "a finite number, at least 0")
+    _check.not_negative("alpha", alpha)
     if normalize not in (None, "diagonal"):
         fail("normalize", repr(normalize), "None or 'diagonal'")
     if empty not in EMPTY:

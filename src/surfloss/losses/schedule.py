@@ -1,10 +1,9 @@
 """Weights that change over a training."""
 
-import math
 from abc import ABC, abstractmethod
 from typing import Any
 
-from surfloss._check import fail
+from surfloss._check import fail, not_negative, whole
 
 
 class Schedule(ABC):
@@ -43,7 +42,7 @@ class Schedule(ABC):
         own = {**self.state_dict(), "steps_taken": steps_taken}
         if steps_taken is None or state != own:
             fail("state", state, f"a state saved by {self!r}")
-        self._steps_taken = _whole("steps_taken", steps_taken, 0)
+        self._steps_taken = whole("steps_taken", steps_taken, 0)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self._settings().items())
@@ -59,7 +58,7 @@ class Constant(Schedule):
 
     def __init__(self, weight: float) -> None:
         super().__init__()
-        self._weight = _weight("weight", weight)
+        self._weight = not_negative("weight", weight)
 
     def at(self, t: int) -> float:
         return self._weight
@@ -83,10 +82,10 @@ class LinearWarmup(Schedule):
 
     def __init__(self, weight: float, steps: int, *, start: float = 0.0, delay: int = 0) -> None:
         super().__init__()
-        self._weight = _weight("weight", weight)
-        self._start = _weight("start", start)
-        self._steps = _whole("steps", steps, 1)
-        self._delay = _whole("delay", delay, 0)
+        self._weight = not_negative("weight", weight)
+        self._start = not_negative("start", start)
+        self._steps = whole("steps", steps, 1)
+        self._delay = whole("delay", delay, 0)
 
     def at(self, t: int) -> float:
         share = min(max((t - self._delay) / self._steps, 0.0), 1.0)
@@ -94,15 +93,3 @@ class LinearWarmup(Schedule):
 
     def _settings(self) -> dict[str, Any]:
         return {"weight": self._weight, "steps": self._steps, "start": self._start, "delay": self._delay}
-
-
-def _weight(name: str, value: float) -> float:
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-        fail(name, value, "a finite number, at least 0")
-    return float(value)
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        fail(name, value, f"a whole number, at least {least}")
-    return value

@@ -4,7 +4,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from surfloss import _check
@@ -19,16 +18,19 @@ def binary(argument: str, value: Mask) -> BoolArray:
     """The mask as a bool array in host memory.
 
     Raises:
-        TypeError: if it is neither an array nor a tensor.
+        TypeError: if it is neither an array nor a tensor, or not of real numbers.
         ValueError: if it is not 2-D or 3-D, or holds values other than 0 and 1.
     """
     if not isinstance(value, (np.ndarray, Tensor)):
         fail(argument, type(value).__name__, "a NumPy array or a torch.Tensor", TypeError)
     if value.ndim not in (2, 3):
         fail(argument, f"shape {tuple(value.shape)}", "a 2-D or 3-D mask without batch or channel axes")
-    mask: Any = value != 0  # on the tensor's device, so that at most a byte a voxel is copied
-    if not bool((mask == value).all()):
-        others = value[mask != value].reshape(-1)[:1000].tolist()
+    if value.is_complex() if isinstance(value, Tensor) else value.dtype.kind not in "biuf":
+        fail(argument, f"dtype {value.dtype}", "a mask of real numbers", TypeError)
+    mask: Any = value == 1  # on the tensor's device, so that at most a byte a voxel is copied
+    known = mask | (value == 0)
+    if not bool(known.all()):
+        others = value[~known].reshape(-1)[:1000].tolist()
         fail(argument, f"values {list(dict.fromkeys(others))[:5]}", "a binary mask of 0 and 1")
     voxels: BoolArray = mask.cpu().numpy() if isinstance(mask, Tensor) else mask
     return voxels
@@ -46,10 +48,9 @@ def pair(prediction: Mask, target: Mask) -> tuple[BoolArray, BoolArray]:
     return masks
 
 
-def steps(spacing: SpacingLike, dims: int, argument: str = "spacing") -> FloatArray:
+def steps(spacing: SpacingLike, dims: int) -> FloatArray:
     """The spacing as one float64 number for each axis, in mm."""
-    numbers = spacing.tolist() if isinstance(spacing, Tensor) else spacing
-    return np.array(_check.spacing(numbers, dims, (), torch.device("cpu"), argument)[0])
+    return np.array(_check.spacing_of_one(spacing, dims))
 
 
 def bounding_box(mask: BoolArray) -> tuple[slice, ...]:

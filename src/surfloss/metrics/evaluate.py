@@ -2,7 +2,6 @@
 
 import math
 import statistics
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from itertools import product
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from surfloss._check import SpacingLike, fail
+from surfloss._nifti import read_volume
 from surfloss.metrics import _masks
 from surfloss.metrics._masks import BoolArray, FloatArray, Mask
 from surfloss.metrics.lesions import per_lesion
@@ -113,7 +113,8 @@ def evaluate_folders(
 
     Raises:
         FileNotFoundError: if a folder or a target's prediction is missing.
-        ValueError: if there is no target, or a file is unreadable, not binary, or not on its target's grid.
+        ValueError: if there is no target, or a file is unreadable, not binary, not on its target's grid, or
+            has a header that contradicts itself.
     """
     predictions = _volumes("prediction_dir", Path(prediction_dir))
     targets = _volumes("target_dir", Path(target_dir))
@@ -167,17 +168,8 @@ def _volumes(argument: str, folder: Path) -> dict[str, Path]:
 
 def _read(path: Path) -> tuple[BoolArray, FloatArray, list[float]]:
     """A binary volume as `(z, y, x)`, its affine, and its spacing in the same order."""
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        image = nibabel.load(path)
-        voxels = np.asanyarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        fail(str(path), f"a file that cannot be read ({error})", "a whole NIfTI volume")
-    mask = _masks.binary(str(path), voxels.T)
-    spacing = _masks.steps(image.header.get_zooms()[::-1], mask.ndim, f"the spacing of {path}")
-    return mask, image.affine, spacing.tolist()
+    voxels, affine, zooms = read_volume(path)
+    return _masks.binary(str(path), voxels.T), affine, list(zooms[::-1])
 
 
 def _same_grid(

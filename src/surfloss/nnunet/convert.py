@@ -11,6 +11,7 @@ import numpy as np
 
 from surfloss._check import fail
 from surfloss._files import write_text, written_whole
+from surfloss._nifti import read_volume
 
 HU_WINDOW = (0.0, 100.0)  # the paper clips to it instead of nnU-Net's z-scoring
 _ENDING = ".nii.gz"
@@ -105,27 +106,29 @@ def convert(
     write_text(dataset / "dataset.json", json.dumps(description, indent=2))
 
 
-def _fault(case: Case) -> str | None:  # noqa: PLR0911 - one return a fault
+def _fault(case: Case) -> str | None:
     """What is wrong with a case, or None."""
-    loaded = {}
-    for part, path in (("image", case.image), ("label", case.label)):
-        try:
-            file: Any = nibabel.load(path)
-            loaded[part] = (file, np.asarray(file.dataobj))
-        except Exception as error:  # nibabel, zlib and the file system each have their own
-            return f"{part} {path} is unreadable ({type(error).__name__}: {error})"
-    (image, values), (label, labels) = loaded["image"], loaded["label"]
-    if values.ndim != 3:
-        return f"the image has {values.ndim} axes, not 3"
-    if values.shape != labels.shape:
-        return f"the image has shape {values.shape}, the label {labels.shape}"
-    if not np.allclose(image.affine, label.affine, atol=1e-3):
-        return "the headers of image and label disagree on spacing, origin or direction"
-    if not np.isfinite(values).all():
-        return "the image has NaN or infinite values"
-    if unknown := sorted(set(np.unique(labels).tolist()) - {0, 1}):
-        return f"the label has values {unknown[:5]} other than 0 and 1"
-    return None
+    try:
+        image, label = read_volume(case.image), read_volume(case.label)
+    except ValueError as error:
+        return str(error)
+    values, labels = image.voxels, label.voxels
+    faults = (
+        (values.ndim != 3, f"the image has {values.ndim} axes, not 3"),
+        (values.shape != labels.shape, f"the image has shape {values.shape}, the label {labels.shape}"),
+        (
+            not np.allclose(image.affine, label.affine, atol=1e-3),
+            "the headers of image and label disagree on spacing, origin or direction",
+        ),
+        (not np.isfinite(values).all(), "the image has NaN or infinite values"),
+        (not np.isin(labels, (0, 1)).all(), f"the label has values {_unknown(labels)} other than 0 and 1"),
+    )
+    return next((message for wrong, message in faults if wrong), None)
+
+
+def _unknown(labels: np.ndarray[Any, Any]) -> list[Any]:
+    values: list[Any] = np.setdiff1d(labels, (0, 1))[:5].tolist()
+    return values
 
 
 def _write(array: np.ndarray[Any, Any], like: Any, path: Path) -> None:

@@ -94,6 +94,11 @@ def tables(run: Run) -> dict[str, list[Row]]:
     return {title: rows for title, names in TABLES.items() if (rows := _rows(run, names))}
 
 
+def mean_dice(run: Run) -> dict[str, float]:
+    """The mean Dice of each model, and of the ensemble, on the validation cases."""
+    return {name: read_json(run.metrics(name))["summary"]["dice"]["mean"] for name in run.evaluated()}
+
+
 def _rows(run: Run, names: Iterable[str]) -> list[Row]:
     return [_row(run, name) for name in names if run.metrics(name).exists()]
 
@@ -126,7 +131,7 @@ def _summary_csv(run: Run) -> str:
     ]
     rows = []
     for subset, prefix in (("validation", ""), ("cross-validation", "cross_validation/")):
-        names = [f"{prefix}{name}" for name in (*(model.name for model in run.preset.models), "ensemble")]
+        names = [f"{prefix}{name}" for name in run.evaluated()]
         for name in names:
             if run.metrics(name).exists():
                 row = _row(run, name)

@@ -11,8 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from surfloss._check import fail
 from surfloss._files import write_text
+from surfloss.losses import HausdorffDTLoss
+from surfloss.nnunet.convert import find_cases
 from surfloss.nnunet.presets import Model, Preset
 
 
@@ -35,10 +39,15 @@ class Run:
             device: where networks run, "cpu" or "cuda".
 
         Raises:
-            ValueError: if the folder holds a run with other settings, or there is nothing to train on.
+            ValueError: if the folder holds other files or a run with other settings, the data are not laid
+                out as they should be, or there is no such device.
+            RuntimeError: if the losses cannot run on the device.
         """
+        _check_device(device)
         if data is None and preset.phantom is None:
             fail("data", "no folder", f"the data set's folder: preset {preset.name!r} has no phantom")
+        if data is not None:
+            find_cases(data)
         self.folder = folder.resolve()
         self.preset = preset
         self.data = data.resolve() if data else None
@@ -50,6 +59,8 @@ class Run:
             if changed := sorted(key for key in settings if settings[key] != before.get(key)):
                 got = f"{folder}, a run with other settings ({', '.join(changed)})"
                 fail("out", got, "a new folder, or the one of the same settings")
+        elif self.folder.exists() and any(self.folder.iterdir()):
+            fail("out", f"{folder}, which holds other files", "a new or empty folder, or one of a run")
         else:
             write_text(recorded, json.dumps(settings, indent=2))
 
@@ -72,6 +83,10 @@ class Run:
     @property
     def report(self) -> Path:
         return self.folder / "report"
+
+    def evaluated(self) -> list[str]:
+        """Names of the predictions of the validation cases, in the tables' order."""
+        return [model.name for model in self.preset.models] + ["ensemble"] * bool(self.preset.ensemble)
 
     def predictions(self, name: str) -> Path:
         """Where a model's (or the ensemble's) predictions of the validation cases lie."""
@@ -114,9 +129,19 @@ class Run:
         return self.folder / "state" / f"{job}.json"
 
 
+def _check_device(device: str) -> None:
+    """Find out before hours of work whether networks and distance transforms run there."""
+    if device not in ("cpu", "cuda"):
+        fail("device", repr(device), "cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        fail("device", "cuda", "a GPU that PyTorch can use, or cpu")
+    nothing = torch.zeros(1, 1, 1, 1, device=device)
+    HausdorffDTLoss(include_background=True)(nothing, nothing)
+
+
 def fold_seed(preset: Preset, model: Model, fold: int) -> int:
-    """A seed for a training that depends on nothing but its name."""
-    digest = hashlib.sha256(f"{preset.seed}/{model.name}/{fold}".encode()).digest()
+    """A seed for a training: the same for every loss, so that losses meet the same start and batches."""
+    digest = hashlib.sha256(f"{preset.seed}/{model.configuration}/{fold}".encode()).digest()
     return int.from_bytes(digest[:4], "little")
 
 

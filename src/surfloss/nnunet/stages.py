@@ -138,7 +138,7 @@ def ensemble(run: Run, progress: Progress) -> None:
 
 def evaluate(run: Run, progress: Progress) -> None:
     """Measure every set of predictions against the true labels."""
-    sets = dict.fromkeys(evaluated(run), run.raw / "labelsTs")
+    sets = dict.fromkeys(run.evaluated(), run.raw / "labelsTs")
     sets |= {f"cross_validation/{model.name}": run.raw / "labelsTr" for model in run.preset.models}
     for name, truth in sets.items():
         job = f"evaluate/{name}"
@@ -171,11 +171,6 @@ STAGES: dict[str, Callable[[Run, Progress], None]] = {
 }
 
 
-def evaluated(run: Run) -> list[str]:
-    """Names of the predictions of the validation cases, in the tables' order."""
-    return [model.name for model in run.preset.models] + (["ensemble"] if run.preset.ensemble else [])
-
-
 def _narrowed(plans: dict[str, Any], run: Run) -> dict[str, Any]:
     """nnU-Net's plans with the preset's width and batch size."""
     for name in CONFIGURATIONS:
@@ -193,8 +188,6 @@ def _train(run: Run, model: Model, fold: int, epoch_done: Callable[[int], None])
     import torch
 
     seed = fold_seed(run.preset, model, fold)
-    random.seed(seed)
-    np.random.seed(seed)  # nnU-Net's augmentation draws from the global generators
     torch.manual_seed(seed)
     trainer = _trainer(run, model, fold)
     trainer.num_epochs = run.preset.epochs
@@ -209,6 +202,9 @@ def _train(run: Run, model: Model, fold: int, epoch_done: Callable[[int], None])
         if (folder / checkpoint).exists():
             trainer.load_checkpoint(str(folder / checkpoint))
             break
+    # nnU-Net's augmentation draws from the global generators; what is resumed must not draw the same again.
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+        set_seed((seed + trainer.current_epoch) % 2**32)
     epoch_done(trainer.current_epoch)
     if trainer.current_epoch < trainer.num_epochs:
         trainer.run_training()
@@ -271,22 +267,21 @@ class _Predictor:
         )
         logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
         wanted = self.model.name in self.run.preset.ensemble and out.parent.name != "cross_validation"
-        unfinished = out / ".unfinished" / name
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        export_prediction_from_logits(
-            logits,
-            properties,
-            configuration,
-            predictor.plans_manager,
-            predictor.dataset_json,
-            str(unfinished),
-            save_probabilities=wanted,
-            num_threads_torch=torch.get_num_threads(),
-        )
-        # The segmentation last: it tells that the case is whole.
-        for ending in (".npz", ".pkl") if wanted else ():
-            os.replace(f"{unfinished}{ending}", out / f"{name}{ending}")
-        os.replace(f"{unfinished}.nii.gz", out / f"{name}.nii.gz")
+        # The segmentation comes last under its name: it tells that the case is whole.
+        with written_whole(out / f"{name}.nii.gz") as unfinished:
+            truncated = str(unfinished).removesuffix(".nii.gz")
+            export_prediction_from_logits(
+                logits,
+                properties,
+                configuration,
+                predictor.plans_manager,
+                predictor.dataset_json,
+                truncated,
+                save_probabilities=wanted,
+                num_threads_torch=torch.get_num_threads(),
+            )
+            for ending in (".npz", ".pkl") if wanted else ():
+                os.replace(f"{truncated}{ending}", out / f"{name}{ending}")
 
     def _checkpoint(self, fold: int) -> Any:
         import torch

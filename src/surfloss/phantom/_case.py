@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from surfloss._check import SpacingLike, fail
-from surfloss._check import spacing as check_spacing
+from surfloss._check import SpacingLike, fail, is_whole, spacing_of_one, whole
 from surfloss.phantom._bleed import Bleed, draw_bleeds
 from surfloss.phantom._field import Array, Plane, Triple, cover, paint
 from surfloss.phantom._head import Head
@@ -50,8 +48,8 @@ def make_case(size: Sequence[int], *, spacing: SpacingLike = None, seed: int = 0
         ValueError: on a size, spacing, seed or case that makes no volume.
     """
     size, mm = check_grid(size, spacing)
-    check_whole("seed", seed, 0)
-    check_whole("case", case, 1)
+    whole("seed", seed, 0)
+    whole("case", case, 1)
     head = Head(np.random.default_rng([seed, case, 0]))
     z, y, x = (((np.arange(n) - (n - 1) / 2) * d).astype(np.float32) for n, d in zip(size, mm, strict=True))
     half_z, half_y, half_x = (n * d / 2 for n, d in zip(size, mm, strict=True))
@@ -82,20 +80,18 @@ def default_spacing(size: Sequence[int]) -> Triple:
     return FIELD_OF_VIEW[0] / z, pixel, pixel
 
 
-def check_whole(argument: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        fail(argument, repr(value), f"a whole number of at least {least}")
-
-
 def check_grid(size: Sequence[int], spacing: SpacingLike) -> tuple[tuple[int, int, int], Triple]:
     """The size as three integers and the spacing as three floats, or the default one for None."""
     axes = tuple(size)
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in axes)
-    if len(axes) != 3 or not whole or any(n < least for n, least in zip(axes, _SMALLEST, strict=True)):
+    if (
+        len(axes) != 3
+        or not all(map(is_whole, axes))
+        or any(n < least for n, least in zip(axes, _SMALLEST, strict=True))
+    ):
         least = ",".join(map(str, _SMALLEST))
         fail("size", ",".join(map(str, axes)), f"three whole numbers z,y,x of at least {least}")
     given = default_spacing(axes) if spacing is None else spacing
-    (z, y, x), _ = check_spacing(given, 3, (), torch.device("cpu"))
+    z, y, x = spacing_of_one(given, 3)
     return (int(axes[0]), int(axes[1]), int(axes[2])), (z, y, x)
 
 

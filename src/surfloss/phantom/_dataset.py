@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surfloss._check import SpacingLike, fail
-from surfloss.phantom._case import check_grid, check_whole, make_case
+from surfloss._check import SpacingLike, fail, whole
+from surfloss._files import UNFINISHED, write_text, written_whole
+from surfloss.phantom._case import check_grid, make_case
 from surfloss.phantom._field import Triple
 
 GENERATOR = 1
@@ -49,8 +50,8 @@ def write_dataset(
         ValueError: on an argument that makes no dataset, or a folder that holds something else.
     """
     size, mm = check_grid(size, spacing)
-    check_whole("cases", cases, 1)
-    check_whole("seed", seed, 0)
+    whole("cases", cases, 1)
+    whole("seed", seed, 0)
     folder = Path(out)
     names = [f"{k:03d}" for k in range(1, cases + 1)]
     recipe = {"generator": GENERATOR, "seed": int(seed), "size": size, "spacing": mm}
@@ -77,10 +78,10 @@ def _begin(folder: Path, recipe: str, names: list[str]) -> None:
         wanted = {f"{name}.nii.gz" for name in names}
         if others := sorted({path.name for path in folder.glob("*/*.nii.gz")} - wanted):
             fail("out", f"{folder} with {', '.join(others)}", f"no files but those of {len(names)} cases")
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(path.name != UNFINISHED for path in folder.iterdir()):
         fail("out", f"{folder} with other files in it", "a new or empty folder, or one where it was begun")
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(note, recipe.encode())
+    write_text(note, recipe)
     for part in ("data", "label"):
         (folder / part).mkdir(exist_ok=True)
 
@@ -96,11 +97,5 @@ def _write(path: Path, volume: NDArray[Any], spacing: Triple) -> None:
     image.header.set_xyzt_units("mm")
     image.set_qform(affine, 1)
     image.set_sform(affine, 1)
-    _replace(path, gzip.compress(image.to_bytes(), 1, mtime=0))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write under another name and move into place, so that no half file is ever found."""
-    part = path.parent / f".{path.name}.part"
-    part.write_bytes(content)
-    os.replace(part, path)
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(gzip.compress(image.to_bytes(), 1, mtime=0))

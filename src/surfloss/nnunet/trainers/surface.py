@@ -6,7 +6,6 @@ and travels in the checkpoint; each epoch logs the surface term, its weight and 
 """
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
 
 from surfloss._check import fail
+from surfloss._files import written_whole
 from surfloss.losses import (
     CompoundLoss,
     ContourLoss,
@@ -138,25 +138,25 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
-        unfinished = f"{filename}.unfinished"
-        super().save_checkpoint(unfinished)
-        checkpoint = torch.load(unfinished, map_location="cpu", weights_only=False)
-        checkpoint["surface_loss"] = self.compound.state_dict()
-        torch.save(checkpoint, unfinished)
-        os.replace(unfinished, filename)
+        with written_whole(Path(filename)) as unfinished:
+            try:
+                super().save_checkpoint(str(unfinished))
+                checkpoint = torch.load(unfinished, map_location="cpu", weights_only=False)
+                checkpoint["surface_loss"] = self.compound.state_dict()
+                torch.save(checkpoint, unfinished)
+            except RuntimeError as error:  # PyTorch's form of a full disk
+                raise OSError(f"{filename} could not be written: {error}") from error
 
-    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """Restore nnU-Net's state and the schedules'.
+    def load_checkpoint(self, filename_or_checkpoint: str) -> None:
+        """Restore nnU-Net's state and the schedules' from a file (nnU-Net's own form for a dict fails).
 
         Raises:
             ValueError: if the checkpoint was written by a trainer without a compound loss.
         """
-        checkpoint = filename_or_checkpoint
-        if isinstance(checkpoint, (str, Path)):
-            checkpoint = torch.load(checkpoint, map_location=self.device, weights_only=False)
+        checkpoint = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)
         if "surface_loss" not in checkpoint:
             fail("checkpoint", f"one of {checkpoint.get('trainer_name')}", f"one of {type(self).__name__}")
-        super().load_checkpoint(checkpoint)
+        super().load_checkpoint(filename_or_checkpoint)
         self.compound.load_state_dict(checkpoint["surface_loss"])
 
 

@@ -1,0 +1,117 @@
+"""Weights over a training: their values, what they refuse, and that a state goes on where it was saved."""
+
+import copy
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surfloss.schedules import Constant, LinearWarmup, Schedule
+
+WEIGHTS = st.floats(0, 1e6)
+
+
+def test_linear_warmup() -> None:
+    schedule = LinearWarmup(1.0, 4, start=0.2, delay=2)
+    assert [schedule.at(t) for t in range(9)] == pytest.approx([0.2, 0.2, 0.2, 0.4, 0.6, 0.8, 1, 1, 1])
+    seen = []
+    for _ in range(9):
+        seen.append(schedule.weight)
+        schedule.step()
+    assert seen == [schedule.at(t) for t in range(9)]
+
+
+def test_constant() -> None:
+    schedule = Constant(1e-3)
+    for _ in range(3):
+        schedule.step()
+    assert schedule.weight == schedule.at(0) == schedule.at(10**9) == 1e-3
+
+
+@given(weight=WEIGHTS, start=WEIGHTS, steps=st.integers(1, 10**7), delay=st.integers(0, 10**7))
+def test_ends_are_exact_and_nothing_overshoots(weight: float, start: float, steps: int, delay: int) -> None:
+    schedule = LinearWarmup(weight, steps, start=start, delay=delay)
+    assert schedule.at(0) == schedule.at(delay) == start
+    assert schedule.at(delay + steps) == schedule.at(delay + steps + 10**9) == weight
+    middle = [schedule.at(delay + steps * i // 7) for i in range(8)]
+    assert middle == pytest.approx(sorted(middle, reverse=start > weight), rel=1e-12)
+    assert all(min(start, weight) * (1 - 1e-12) <= w <= max(start, weight) * (1 + 1e-12) for w in middle)
+
+
+@pytest.mark.parametrize("bad", [-1e-3, math.nan, math.inf, "1", None, True])
+@pytest.mark.parametrize(
+    ("argument", "make"),
+    [
+        ("weight", Constant),
+        ("weight", lambda w: LinearWarmup(w, 5)),
+        ("start", lambda w: LinearWarmup(1.0, 5, start=w)),
+    ],
+)
+def test_refuses_a_weight(argument: str, make: Callable[[Any], Schedule], bad: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{argument}: got {bad!r}, wanted a finite number"):
+        make(bad)
+
+
+@pytest.mark.parametrize("bad", [-1, 2.5, math.nan, None, True])
+@pytest.mark.parametrize("argument", ["steps", "delay"])
+def test_refuses_a_length(argument: str, bad: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{argument}: got {bad}, wanted a whole number"):
+        LinearWarmup(**({"weight": 1.0, "steps": 5} | {argument: bad}))
+    with pytest.raises(ValueError, match=r"^steps: got 0"):
+        LinearWarmup(1.0, 0)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    schedule = LinearWarmup(np.float32(0.5), np.int64(4), start=np.int32(1), delay=np.uint8(2))
+    assert repr(schedule) == repr(LinearWarmup(0.5, 4, start=1, delay=2))
+    assert [type(schedule.at(t)) for t in (0, 3, 9)] == [float] * 3
+
+
+@pytest.mark.parametrize("taken", [0, 3, 50])
+@pytest.mark.parametrize("way", ["state", "pickle", "deepcopy"])
+def test_goes_on_where_it_was_saved(way: str, taken: int) -> None:
+    schedule = LinearWarmup(0.3, 7, start=0.1, delay=1)
+    for _ in range(taken):
+        schedule.step()
+    if way == "state":
+        restored = LinearWarmup(0.3, 7, start=0.1, delay=1)
+        restored.load_state_dict(schedule.state_dict())
+    else:
+        restored = pickle.loads(pickle.dumps(schedule)) if way == "pickle" else copy.deepcopy(schedule)
+    for _ in range(10):
+        assert restored.weight == schedule.weight
+        restored.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Constant(1.0),
+        LinearWarmup(1.0, 6),
+        LinearWarmup(0.5, 5),
+        LinearWarmup(1.0, 5, start=0.1),
+        LinearWarmup(1.0, 5, delay=1),
+    ],
+    ids=repr,
+)
+def test_refuses_the_state_of_another(other: Schedule) -> None:
+    schedule = LinearWarmup(1.0, 5)
+    schedule.step()
+    with pytest.raises(ValueError, match=r"^state: got .*, wanted a state saved by LinearWarmup\(weight=1"):
+        schedule.load_state_dict(other.state_dict())
+    assert schedule.weight == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("change", [{"steps_taken": -1}, {"steps_taken": None}, {"extra": 1}])
+def test_refuses_a_broken_state(change: dict[str, Any]) -> None:
+    schedule = Constant(1.0)
+    with pytest.raises(ValueError, match=r"^(state|steps_taken): got"):
+        schedule.load_state_dict(schedule.state_dict() | change)
+    with pytest.raises(ValueError, match=r"^state: got \{\}"):
+        schedule.load_state_dict({})

@@ -1,0 +1,81 @@
+"""The public names: all there, all listed, all documented, and reachable as the guide says."""
+
+import importlib
+import inspect
+
+import pytest
+
+import surfloss
+
+MODULES = ("surfloss", "surfloss.functional", "surfloss.losses", "surfloss.schedules", "surfloss.metrics")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_is_sorted_and_true(name: str) -> None:
+    module = importlib.import_module(name)
+    assert list(module.__all__) == sorted(set(module.__all__))
+    for public in module.__all__:
+        assert hasattr(module, public), public
+
+
+def test_nothing_public_is_left_out() -> None:
+    for name in MODULES:
+        module = importlib.import_module(name)
+        public = {
+            key
+            for key, value in vars(module).items()
+            if not key.startswith("_") and (inspect.isfunction(value) or inspect.isclass(value))
+        }
+        assert public <= set(module.__all__), name
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_name_is_documented_and_typed(name: str) -> None:
+    module = importlib.import_module(name)
+    for public in module.__all__:
+        value = getattr(module, public)
+        assert inspect.getdoc(value), public
+        if inspect.isfunction(value):
+            signature = inspect.signature(value)
+            assert signature.return_annotation is not inspect.Signature.empty, public
+            for parameter in signature.parameters.values():
+                assert parameter.annotation is not inspect.Parameter.empty, f"{public}({parameter.name})"
+
+
+def test_names_of_the_contract() -> None:
+    wanted = {
+        "CompoundLoss",
+        "ContourLoss",
+        "DiceCELoss",
+        "GradientRatioMonitor",
+        "HausdorffDTLoss",
+        "LogHausdorffDTLoss",
+        "available_backends",
+        "distance_transform_edt",
+        "functional",
+        "metrics",
+        "ndimage",
+        "schedules",
+        "signed_distance",
+        "two_sided_edt",
+        "use_backend",
+    }
+    assert wanted <= set(surfloss.__all__)
+    assert surfloss.schedules.LinearWarmup is importlib.import_module("surfloss.losses.schedule").LinearWarmup
+
+
+def test_positional_arguments_are_monais() -> None:
+    """What stands before the keyword-only arguments, in MONAI's order."""
+    wanted = [
+        "alpha",
+        "include_background",
+        "to_onehot_y",
+        "sigmoid",
+        "softmax",
+        "other_act",
+        "reduction",
+        "batch",
+    ]
+    for loss in (surfloss.HausdorffDTLoss, surfloss.LogHausdorffDTLoss):
+        parameters = inspect.signature(loss).parameters.values()
+        assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == wanted
