@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help demo test test-slow test-cpp test-threads fuzz lint format bench docs wheel clean
+
+# Of `make fuzz`.
 CASES ?= 20000
 SEED ?= $(shell date +%s)
 
@@ -60,7 +62,7 @@ docs: $(INSTALLED)  ## the site, into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/mkdocs build --strict
 
-wheel: $(INSTALLED)  ## a wheel of this platform, tried in an environment of its own
+wheel: $(INSTALLED)  ## source distribution and wheel, into dist/; the wheel tried in an environment of its own
 	$(BIN)/python -m build
 	rm -rf build/wheel-env
 	$(PYTHON) -m venv build/wheel-env
@@ -70,7 +72,7 @@ wheel: $(INSTALLED)  ## a wheel of this platform, tried in an environment of its
 clean:
 	rm -rf $(VENV) $(DEMO) build dist site
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON): got an older Python, wanted 3.11 or later")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"

@@ -8,8 +8,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 namespace surfloss {
@@ -66,8 +66,8 @@ void run_phases(int threads, int64_t phases, const Tasks& tasks, const Work& wor
   for (int thread = 1; thread < threads; ++thread) {
     try {
       others[thread] = std::thread(loop, thread);
-    } catch (const std::system_error&) {
-      barrier.leave();  // the others do its share
+    } catch (const std::exception&) {  // no thread, or no memory for one
+      barrier.leave();                 // the others do its share
     }
   }
   loop(0);

@@ -24,10 +24,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("installation")
 def test_without_a_library_the_reference_answers() -> None:
-    assert surfloss.available_backends() == {
-        "cpu": "this installation has no compiled library",
-        "reference": None,
-    }
+    assert surfloss.available_backends()["cpu"] == "this installation has no compiled library"
     mask = torch.tensor([[[True, False, False]]])
     assert surfloss.two_sided_edt(mask).tolist() == [[[1.0, 1.0, 2.0]]]
 

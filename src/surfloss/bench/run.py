@@ -50,7 +50,7 @@ def compare(
         torch.set_num_threads(threads_before)
     return {
         "format": FORMAT,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": machine.commit(),
         "machine": machine.facts(),
         "load_before": load,
