@@ -152,23 +152,25 @@ def signed_distance(
     if convention == "voxel":
         distance = squared_edt(voxels, steps, item_steps, True, backend)
     elif convention == "boundary":
-        distance = _squared_to_boundary(voxels, steps, item_steps, backend)
+        distance = _squared_to_boundary(voxels.bool(), steps, item_steps, backend)
     else:
         _check.fail("convention", repr(convention), "'voxel' or 'boundary'")
     distance = distance if squared else distance.sqrt_()
-    return torch.where(voxels, -distance, distance).reshape(mask.shape)
+    return torch.where(voxels.bool(), -distance, distance).reshape(mask.shape)
 
 
 def _prepare(
     mask: Tensor, spatial_dims: int, spacing: SpacingLike
 ) -> tuple[Tensor, list[float], Tensor | None]:
-    """The arguments in the operators' form: one batch axis, bool and contiguous; checked spacing."""
+    """The arguments in the operators' form: one batch axis, bool or uint8, contiguous; checked spacing."""
     _check.mask("mask", mask)
     _check.spatial_dims("mask", spatial_dims, mask)
     batch, spatial = mask.shape[:-spatial_dims], mask.shape[-spatial_dims:]
     steps, item_steps = _check.spacing(spacing, spatial_dims, batch, mask.device)
-    # A bool carries no gradient. The items are counted, since -1 is ambiguous beside an axis of size 0.
-    voxels = mask.bool().reshape(math.prod(batch), *spatial).contiguous()
+    # Bytes go as they are; what else there is becomes bool, which carries no gradient either.
+    voxels = mask if mask.dtype == torch.uint8 else mask.bool()
+    # The items are counted, since -1 is ambiguous beside an axis of size 0.
+    voxels = voxels.reshape(math.prod(batch), *spatial).contiguous()
     return voxels, steps, item_steps
 
 

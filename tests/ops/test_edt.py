@@ -71,6 +71,7 @@ def test_scipy_agrees_with_every_pair_of_voxels() -> None:
 SAMPLES = {
     "3-D": (cases.noise(2, 3, 4, 5), [5.0, 0.42, 0.42], None),
     "2-D": (cases.noise(2, 4, 5), [1.0, 2.0], None),
+    "bytes": (cases.noise(2, 3, 4, 5).byte() * 255, [1.0] * 3, None),
     "1-D": (cases.noise(2, 5), [1.0], None),
     "item spacing": (cases.noise(2, 3, 4, 5), [1.0] * 3, ITEM_SPACING),
     "batch 0": (cases.noise(0, 3, 4, 5), [1.0] * 3, None),
@@ -83,6 +84,16 @@ SAMPLES = {
 @pytest.fixture(params=SAMPLES.values(), ids=SAMPLES.keys())
 def sample(request: pytest.FixtureRequest) -> tuple:
     return request.param
+
+
+@pytest.mark.parametrize("value", [1, 2, 128, 255])
+def test_every_nonzero_byte_is_foreground(value: int, backend: str) -> None:
+    mask = cases.noise(2, 5, 6, 70)
+    for two_sided in (False, True):
+        wanted = squared_edt(mask, [1.0] * 3, None, two_sided, backend)
+        assert_equal(squared_edt(mask.byte() * value, [1.0] * 3, None, two_sided, backend), wanted)
+    wanted = nearest_background(mask, [1.0] * 3, None, backend)
+    assert_equal(nearest_background(mask.byte() * value, [1.0] * 3, None, backend), wanted)
 
 
 @pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])

@@ -29,7 +29,7 @@ def squared_edt(
     """Squared distance to the nearest zero voxel (one-sided) or to the opposite label (two-sided).
 
     Args:
-        mask: bool, `(batch, *spatial)`, contiguous.
+        mask: bool, or uint8 (nonzero is foreground), `(batch, *spatial)`, contiguous.
 
     Returns:
         float32, the mask's shape; inf where the item has no such voxel.
@@ -55,7 +55,7 @@ def nearest_background(
     """Index of the zero voxel nearest to every voxel.
 
     Args:
-        mask: bool, `(batch, *spatial)`, contiguous.
+        mask: bool, or uint8 (nonzero is foreground), `(batch, *spatial)`, contiguous.
 
     Returns:
         int32, `(batch, dims, *spatial)`; -1 where the item has no zero voxel.
