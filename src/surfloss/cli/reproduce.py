@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import TaskID
-from rich.table import Table
+from rich.table import Column, Table
 
 from surfloss.cli._terminal import exit_on_bad_input, progress_bars, stop
 
@@ -81,7 +81,12 @@ def _print_tables(run: Run, as_json: bool) -> None:
     console = Console()
     for title, rows in tables(run).items():
         headings = (metric.heading for metric in METRICS)
-        table = Table("model", *headings, "null cases", title=f"{title} (paper above, ours below)")
+        table = Table(
+            Column("model", overflow="fold"),
+            *headings,
+            "null cases",
+            title=f"{title} (paper above, ours below)",
+        )
         for row in rows:
             cells = (f"{paper}\n{ours}" for paper, ours in row.pairs)
             table.add_row(row.title, *cells, f"{row.null}/{row.cases}")

@@ -6,7 +6,9 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from surfloss.nnunet.convert import HU_WINDOW
 from surfloss.nnunet.run import Run, read_json
@@ -16,6 +18,7 @@ _COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 _TRUTH = "#ffffff"
 
 
+@style.context("default")  # nnU-Net sets fonts for pictures of its own
 def training_curves(run: Run) -> bytes:
     """Loss, pseudo Dice, surface weight and gradient ratio by epoch: a line a model, thin ones its folds."""
     panels = (
@@ -35,6 +38,7 @@ def training_curves(run: Run) -> bytes:
             axes.plot(epochs, curves.T, color=color, alpha=0.35, linewidth=0.9)
             axes.plot(epochs, curves.mean(0), color=color, linewidth=2, label=model.title)
         axes.set(xlabel="epoch", title=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if key == "gradient_ratios" and axes.lines:
             axes.set_yscale("log")
@@ -54,6 +58,7 @@ def case_pictures(run: Run, most: int = 8) -> list[bytes]:
     return [_case_picture(run, path.name.removesuffix(".nii.gz"), titles) for path in labels]
 
 
+@style.context("default")
 def _case_picture(run: Run, case: str, titles: dict[str, str]) -> bytes:
     image = _load(run.raw / "imagesTs" / f"{case}_0000.nii.gz")
     truth = _load(run.raw / "labelsTs" / f"{case}.nii.gz")
@@ -82,9 +87,9 @@ def _contour(axes: Any, mask: np.ndarray[Any, Any], color: str) -> None:
 
 
 def _load(path: Any) -> np.ndarray[Any, Any]:
-    """A volume as (z, y, x)."""
-    volume: Any = nibabel.load(path)
-    return np.asarray(volume.dataobj).T
+    """A volume as (z, y, x) for `origin="lower"`: the front up, the patient's right at the left."""
+    volume: Any = nibabel.as_closest_canonical(nibabel.load(path))
+    return np.asarray(volume.dataobj).T[:, :, ::-1]
 
 
 def _png(figure: Figure) -> bytes:
