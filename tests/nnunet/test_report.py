@@ -1,6 +1,7 @@
 """The report from a run folder written by hand: tables, null cases, CSV, pictures, one page."""
 
 import csv
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -10,22 +11,16 @@ import numpy as np
 import pytest
 
 from surfloss.metrics.evaluate import evaluate_folders
-from surfloss.nnunet.presets import CONTOUR_3D, DICE_CE_2D, DICE_CE_3D, Phantom, Preset
+from surfloss.nnunet.presets import CONTOUR_3D, DICE_CE_2D, DICE_CE_3D
 from surfloss.nnunet.report import tables, write_report
 from surfloss.nnunet.run import Run
-from tests.nnunet.conftest import save
+from tests.nnunet.conftest import MINI, save
 
-PRESET = Preset(
+PRESET = dataclasses.replace(
+    MINI,
     name="hand-written",
     models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D),
     ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
-    folds=2,
-    epochs=3,
-    iterations=1,
-    validation_iterations=1,
-    validation_cases=2,
-    save_every=1,
-    phantom=Phantom(cases=4, size=(4, 12, 10), seed=0),
 )
 
 
