@@ -32,7 +32,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 def seen_masks(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """The masks as they reach the reference backend, which minds no strides where compiled code would."""
     seen = []
-    for name in ("squared_edt", "nearest_background"):
+    for name in ("edt", "nearest_background"):
         plain = getattr(reference, name)
         spy = lambda mask, *rest, _plain=plain: (seen.append(mask), _plain(mask, *rest))[1]  # noqa: E731
         monkeypatch.setattr(reference, name, spy)

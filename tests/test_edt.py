@@ -235,8 +235,8 @@ def test_boundary_scene_drawn_by_hand() -> None:
     # One foreground voxel, 2 mm high and 1 mm wide, at the bottom left.
     mask = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 0, 0]])
     wanted = torch.tensor([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0], [-0.5, 0.0, 0.0]])
-    wanted[0, 1:] = torch.tensor([9.25, 11.25]).sqrt()
-    wanted[1, 1:] = torch.tensor([1.25, 3.25]).sqrt()
+    wanted[0, 1:] = torch.tensor([9.25**0.5, 11.25**0.5])
+    wanted[1, 1:] = torch.tensor([1.25**0.5, 3.25**0.5])
     wanted[2, 1:] = torch.tensor([0.5, 1.5])
     assert_equal(boundary(mask, spatial_dims=2, spacing=(2.0, 1.0)), wanted)
 

@@ -20,11 +20,11 @@ int32_t guarded(const Work& work) {
   }
 }
 
-// What all three functions do first. `run(plan, job, kernels)` then does the work.
+// What all three functions do first. `run(plan, job, kernels)` then does the work; what a job looks for is
+// for it to say.
 template <class Run>
 int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shape, const double* spacing,
-                  bool item_spacing, bool two_sided, int32_t threads, int32_t isa, void* scratch,
-                  const Run& run) {
+                  bool item_spacing, int32_t threads, int32_t isa, void* scratch, const Run& run) {
   return guarded([&]() -> int32_t {
     const Kernels* kernels = find_kernels(isa);
     if (!kernels || dims < 1 || dims > 3 || batch < 0) return SURFLOSS_UNSUPPORTED;
@@ -34,7 +34,7 @@ int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shap
     Arena arena(scratch);
     Plan plan(function, batch, dims, shape, item_spacing, threads, arena);
     if (!fill_tables(plan, dims, shape, spacing, item_spacing)) return SURFLOSS_SPACING;
-    run(plan, Job{plan.axes.grid, two_sided, plan.tables, item_spacing}, *kernels);
+    run(plan, Job{plan.axes.grid, true, {}, 0.5f, plan.tables, item_spacing}, *kernels);
     return SURFLOSS_OK;
   });
 }
@@ -59,16 +59,16 @@ struct Slices {
   int64_t last(int64_t task) const { return (task + 1) * a_task < total ? (task + 1) * a_task : total; }
 };
 
-template <class Value>
-using SlicesKernel = void (*)(const Job&, const Workspace&, const Value*, float*, uint8_t*, int64_t, int64_t);
 using WeighKernel = double (*)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
 
 // Items [first, first + items): `weighing` and `job` begin at the first of them. Sums are kept by task and
 // added in order, so that the number of threads changes nothing.
-template <class Value>
 void weigh_round(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* error,
-                 SlicesKernel<Value> slices, WeighKernel weigh) {
+                 const Layout layouts[2], const Kernels& kernels, WeighKernel weigh) {
   const Slices parts = {items * job.grid.z, plan.slices_a_task};
+  // The target is thresholded as it is; the threshold of logits is their own.
+  Job target_job = job;
+  target_job.threshold = 0.5f;
   int scanned[2], fields = 0;  // the masks that need a transform
   for (int which = 0; which < 2; ++which) {
     if (!weighing.given[which]) scanned[fields++] = which;
@@ -81,8 +81,9 @@ void weigh_round(const Plan& plan, const Job& job, int64_t items, const Weighing
     if (phase == 0) {
       const int which = scanned[task / parts.tasks()];
       const int64_t part = task % parts.tasks();
-      slices(job, workspace, (const Value*)weighing.values[which], weighing.fields[which], plan.states[which],
-             parts.first(part), parts.last(part));
+      kernels.slices[layouts[which]](which ? target_job : job, workspace, weighing.values[which],
+                                     weighing.fields[which], plan.states[which], parts.first(part),
+                                     parts.last(part));
     } else {
       const Part part(plan, task);
       plan.sums[task] = weigh(job, workspace, part.item, weighing, part.first, part.last);
@@ -94,18 +95,21 @@ void weigh_round(const Plan& plan, const Job& job, int64_t items, const Weighing
   }
 }
 
-template <class Value>
-void weigh_rounds(const Plan& plan, Job job, Weighing weighing, double* error, SlicesKernel<Value> slices,
-                  WeighKernel weigh) {
+void weigh_rounds(const Plan& plan, Job job, Weighing weighing, double* error, bool is_double,
+                  const Kernels& kernels) {
+  const Layout values = is_double ? kDoubleValues : kFloatValues;
+  const Layout layouts[2] = {values, weighing.byte_target ? kByteMask : values};
+  const WeighKernel weigh = is_double ? kernels.double_weigh : kernels.float_weigh;
   for (int64_t first = 0; first < plan.batch; first += plan.round) {
     const int64_t items = first + plan.round < plan.batch ? plan.round : plan.batch - first;
-    weigh_round(plan, job, items, weighing, error + first, slices, weigh);
+    weigh_round(plan, job, items, weighing, error + first, layouts, kernels, weigh);
     const int64_t voxels = items * job.grid.voxels();
     if (job.item_tables) job.tables += items;
     weighing.fields[0] += voxels;
+    weighing.gradient = (char*)weighing.gradient + voxels * bytes_a_voxel(values);
     if (weighing.ignore) weighing.ignore += voxels;
     for (int which = 0; which < 2; ++which) {
-      weighing.values[which] = (const Value*)weighing.values[which] + voxels;
+      weighing.values[which] = (const char*)weighing.values[which] + voxels * bytes_a_voxel(layouts[which]);
       if (weighing.given[which]) weighing.given[which] += voxels;
     }
   }
@@ -132,32 +136,34 @@ int64_t surfloss_scratch_bytes(int32_t function, int64_t batch, int32_t dims, co
   return arena.used();
 }
 
-int32_t surfloss_squared_edt(const uint8_t* mask, float* squared, int64_t batch, int32_t dims,
-                             const int64_t* shape, const double* spacing, int32_t item_spacing,
-                             int32_t two_sided, int32_t threads, int32_t isa, void* scratch) {
-  const auto run = [&](const Plan& plan, const Job& job, const Kernels& kernels) {
-    prefer_huge_pages(squared, batch * job.grid.voxels() * sizeof(float));
+int32_t surfloss_edt(const void* mask, int32_t is_float, float* distance, int64_t batch, int32_t dims,
+                     const int64_t* shape, const double* spacing, int32_t item_spacing, int32_t form,
+                     int32_t squared, int32_t threads, int32_t isa, void* scratch) {
+  const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
+    job.two_sided = form != SURFLOSS_ONE_SIDED;
+    job.outcome = {!squared, {0, form == SURFLOSS_SIGNED ? INT32_MIN : 0}};
+    prefer_huge_pages(distance, batch * job.grid.voxels() * sizeof(float));
+    const auto scan = kernels.slices[is_float ? kFloatMask : kByteMask];
     const Slices slices = {batch * job.grid.z, plan.slices_a_task};
     const auto tasks = [&](int64_t phase) { return phase ? batch * plan.tasks_an_item : slices.tasks(); };
     run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
       const Workspace& workspace = plan.workspaces[thread];
       if (phase == 0) {
-        kernels.mask_slices(job, workspace, mask, squared, plan.states[0], slices.first(task),
-                            slices.last(task));
+        scan(job, workspace, mask, distance, plan.states[0], slices.first(task), slices.last(task));
       } else {
         const Part part(plan, task);
-        kernels.columns(job, workspace, part.item, squared, plan.states[0], part.first, part.last);
+        kernels.columns(job, workspace, part.item, distance, plan.states[0], part.first, part.last);
       }
     });
   };
-  return with_plan(SURFLOSS_SQUARED_EDT, batch, dims, shape, spacing, item_spacing, two_sided, threads, isa,
-                   scratch, run);
+  return with_plan(SURFLOSS_EDT, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
 }
 
 int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64_t batch, int32_t dims,
                                     const int64_t* shape, const double* spacing, int32_t item_spacing,
                                     int32_t threads, int32_t isa, void* scratch) {
-  const auto run = [&](const Plan& plan, const Job& job, const Kernels& kernels) {
+  const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
+    job.two_sided = false;
     const int64_t voxels = job.grid.voxels(), depth = job.grid.z;
     prefer_huge_pages(nearest, batch * dims * voxels * sizeof(int32_t));
     const auto channel = [&](int64_t item, int axis) { return nearest + (item * dims + axis) * voxels; };
@@ -189,22 +195,26 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64
       }
     });
   };
-  return with_plan(SURFLOSS_NEAREST, batch, dims, shape, spacing, item_spacing, false, threads, isa, scratch,
-                   run);
+  return with_plan(SURFLOSS_NEAREST, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
 }
 
-int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_double,
+int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_double, int32_t byte_target,
                            const float* input_squared, const float* target_squared, const uint8_t* ignore,
-                           float* weight, double* error, int64_t batch, int32_t dims, const int64_t* shape,
-                           const double* spacing, int32_t item_spacing, double alpha, int32_t empty,
-                           int32_t threads, int32_t isa, void* scratch) {
-  const auto run = [&](const Plan& plan, const Job& job, const Kernels& kernels) {
+                           float* field, void* gradient, double* error, int64_t batch, int32_t dims,
+                           const int64_t* shape, const double* spacing, int32_t item_spacing,
+                           int32_t sigmoid, double alpha, int32_t empty, int32_t threads, int32_t isa,
+                           void* scratch) {
+  const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
+    job.threshold = sigmoid ? 0.0f : 0.5f;
     const int64_t voxels = job.grid.voxels();
-    prefer_huge_pages(weight, batch * voxels * sizeof(float));
+    prefer_huge_pages(field, batch * voxels * sizeof(float));
     prefer_huge_pages(plan.target_field, plan.round * voxels * sizeof(float));
     const Weighing weighing = {
         {input, target},
-        {weight, plan.target_field},
+        byte_target != 0,
+        gradient,
+        sigmoid != 0,
+        {field, plan.target_field},
         {plan.states[0], plan.states[1]},
         {input_squared, target_squared},
         ignore,
@@ -213,14 +223,9 @@ int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_dou
         plan.axes.from[0] == 0,
         plan.axes.from[2] == 0,
     };
-    if (is_double) {
-      weigh_rounds(plan, job, weighing, error, kernels.double_slices, kernels.double_weigh);
-    } else {
-      weigh_rounds(plan, job, weighing, error, kernels.float_slices, kernels.float_weigh);
-    }
+    weigh_rounds(plan, job, weighing, error, is_double, kernels);
   };
-  return with_plan(SURFLOSS_HAUSDORFF, batch, dims, shape, spacing, item_spacing, true, threads, isa, scratch,
-                   run);
+  return with_plan(SURFLOSS_HAUSDORFF, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
 }
 
 }  // extern "C"

@@ -32,12 +32,26 @@ struct Range {
   }
 };
 
-// A block of kBlock columns of `size` rows. `Signed` results feed the next pass, magnitudes are the answer.
-template <bool Signed>
+// What feeds the next pass, and what the Hausdorff error takes.
+constexpr Outcome kSignedField = {false, {kSign, 0}};
+constexpr Outcome kMagnitude = {false, {0, 0}};
+
+inline Floats finish(Floats squared, Ints sign, const Outcome& outcome) {
+  return flip(outcome.root ? root(squared) : squared, sign);
+}
+
+// A block of kBlock columns of `size` rows.
 class Columns {
  public:
-  Columns(const float* field, int64_t size, const uint8_t* states, const float* table, int32_t* nearest)
-      : field_(field), size_(size), states_(states), table_(table), step_sq_(table[1]), nearest_(nearest) {
+  Columns(const float* field, int64_t size, const uint8_t* states, const float* table, int32_t* nearest,
+          const Outcome& outcome)
+      : field_(field),
+        size_(size),
+        states_(states),
+        table_(table),
+        step_sq_(table[1]),
+        nearest_(nearest),
+        outcome_(outcome) {
     for (int side = 0; side < 2; ++side) {
       // Rows without the other label cannot be nearest to this one.
       Range& range = candidates_[side];
@@ -94,6 +108,11 @@ class Columns {
     divide(middle, below);
   }
 
+  // The sign of the outcome for lanes whose own sign says background.
+  Ints sign_of(Ints background) const {
+    return background < 0 ? all(outcome_.signs[0]) : all(outcome_.signs[1]);
+  }
+
   // One coarse row: the minimum of every lane over `range`, and which row gave it.
   void solve_row(int64_t coarse, Range range) {
     const int64_t y = row(coarse);
@@ -115,8 +134,8 @@ class Columns {
     }
     store(nearest_ + coarse * kBlock, row0);
     store(nearest_ + coarse * kBlock + kLanes, row1);
-    store(out_ + y * stride_, Signed ? flip(best0, sign0) : best0);
-    store(out_ + y * stride_ + kLanes, Signed ? flip(best1, sign1) : best1);
+    store(out_ + y * stride_, finish(best0, sign_of(sign0), outcome_));
+    store(out_ + y * stride_ + kLanes, finish(best1, sign_of(sign1), outcome_));
   }
 
   void solve_between(int64_t above, int64_t below) {
@@ -199,8 +218,7 @@ class Columns {
 #pragma GCC unroll 2
       for (int u = 0; u < 2; ++u) {
         float* to = out_ + (first + r) * stride_ + u * kLanes;
-        Floats v = best[r][u];
-        if (Signed && side == 0) v = -v;
+        const Floats v = finish(best[r][u], all(outcome_.signs[side]), outcome_);
         store(to, add ? load(to) + v : v);
       }
     }
@@ -213,6 +231,7 @@ class Columns {
   const float* table_;
   const float step_sq_;
   int32_t* nearest_;
+  const Outcome outcome_;
   Range candidates_[2];
   float* out_;
   int64_t stride_;

@@ -37,9 +37,17 @@ struct Grid {
   int64_t voxels() const { return z * y * x; }
 };
 
+// What a squared distance becomes at the end of a pass: its root, and a sign for each label.
+struct Outcome {
+  bool root;
+  int32_t signs[2];  // sign bit or 0, of background and of foreground
+};
+
 struct Job {
   Grid grid;
   bool two_sided;
+  Outcome outcome;  // of the last pass
+  float threshold;  // of values that are no masks: foreground is what lies above
   const Tables* tables;
   bool item_tables;  // a table for each item, or one for all
   const Tables& of(int64_t item) const { return tables[item_tables ? item : 0]; }
@@ -55,8 +63,11 @@ struct Workspace {
 };
 
 struct Weighing {
-  const void* values[2];     // input and target, float or double
-  float* fields[2];          // signed, after the passes in the slices; the weight replaces the first
+  const void* values[2];     // input and target
+  bool byte_target;          // what is not 0 is 1; else both are the input's type
+  void* gradient;            // of the input's type; where that is float it may be the first field
+  bool sigmoid;              // of the input, whose gradient goes through it
+  float* fields[2];          // signed, after the passes in the slices
   const uint8_t* states[2];  // of the slices
   const float* given[2];     // or null: squared distances that the caller knows, inf where there are none
   const uint8_t* ignore;     // or null: voxels of weight 0
@@ -70,14 +81,18 @@ struct Indices {
   int32_t *z, *y, *x;
 };
 
+// How labels are stored.
+enum Layout { kByteMask, kFloatMask, kFloatValues, kDoubleValues, kLayouts };
+
+inline int64_t bytes_a_voxel(Layout layout) { return layout == kByteMask ? 1 : layout == kDoubleValues ? 8 : 4; }
+
 struct Kernels {
   // Passes along x and y: slices [first, last) of all items' slices, to a signed field and a state for each.
-  void (*mask_slices)(const Job&, const Workspace&, const uint8_t*, float*, uint8_t*, int64_t, int64_t);
-  void (*float_slices)(const Job&, const Workspace&, const float*, float*, uint8_t*, int64_t, int64_t);
-  void (*double_slices)(const Job&, const Workspace&, const double*, float*, uint8_t*, int64_t, int64_t);
-  // Pass along z over columns [first, last) of one item's plane, in place, to squared distances.
+  // Foreground is what is not 0 in masks, and what lies above the threshold in values.
+  void (*slices[kLayouts])(const Job&, const Workspace&, const void*, float*, uint8_t*, int64_t, int64_t);
+  // Pass along z over columns [first, last) of one item's plane, in place, to the job's outcome.
   void (*columns)(const Job&, const Workspace&, int64_t, float*, const uint8_t*, int64_t, int64_t);
-  // The same for two fields, to the weight and the sum of the weighted squared error.
+  // The same for two fields, to the gradient and the sum of the weighted squared error.
   double (*float_weigh)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
   double (*double_weigh)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
   // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last).

@@ -2,6 +2,7 @@
 
 #include "columns.h"
 #include "job.h"
+#include "logistic.h"
 #include "nearest.h"
 #include "rows.h"
 #include "simd.h"
@@ -12,9 +13,9 @@ namespace SURFLOSS_ISA {
 namespace {
 
 // Columns [first, last) of one slab of rows, `stride` apart, in place.
-template <bool Signed>
 void solve_columns(const Job& job, const Workspace& workspace, float* field, int64_t size, int64_t stride,
-                   const uint8_t* states, const float* table, int64_t first, int64_t last) {
+                   const uint8_t* states, const float* table, const Outcome& outcome, int64_t first,
+                   int64_t last) {
   const float uniform[2] = {uniform_value(kBackground, job.two_sided),
                             uniform_value(kForeground, job.two_sided)};
   const int64_t tile = tile_columns(size), block = size * kBlock;
@@ -29,7 +30,7 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
     }
     for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
       float *to = field + at + i, *spare = workspace.result[0];
-      Columns<Signed> columns(workspace.column + b * block, size, states, table, workspace.nearest);
+      Columns columns(workspace.column + b * block, size, states, table, workspace.nearest, outcome);
       if (width - i >= kBlock) {
         columns.solve(to, stride);
         continue;
@@ -48,22 +49,36 @@ State common_state(const uint8_t* states, int64_t count) {
   return (State)states[0];
 }
 
-template <class Value>
-void slices(const Job& job, const Workspace& workspace, const Value* values, float* field, uint8_t* states,
-            int64_t first, int64_t last) {
+template <class Value, class Foreground>
+void scan_slices(const Job& job, const Workspace& workspace, const Value* values, Foreground foreground,
+                 float* field, uint8_t* states, int64_t first, int64_t last) {
   const auto [depth, rows, size] = job.grid;
   for (int64_t slice = first; slice < last; ++slice) {
     const Tables& tables = job.of(slice / depth);
     const int64_t start = slice * rows * size;
     for (int64_t y = 0; y < rows; ++y) {
       const int64_t at = start + y * size;
-      workspace.rows[y] = scan_row(values + at, field + at, size, job.two_sided, tables, workspace.words + 1);
+      workspace.rows[y] =
+          scan_row(values + at, foreground, field + at, size, job.two_sided, tables, workspace.words + 1);
     }
     states[slice] = common_state(workspace.rows, rows);
     if (rows > 1 && states[slice] == kMixed) {
-      solve_columns<true>(job, workspace, field + start, rows, size, workspace.rows, tables.y, 0, size);
+      solve_columns(job, workspace, field + start, rows, size, workspace.rows, tables.y, kSignedField, 0,
+                    size);
     }
   }
+}
+
+template <class Value>
+void mask_slices(const Job& job, const Workspace& workspace, const void* mask, float* field, uint8_t* states,
+                 int64_t first, int64_t last) {
+  scan_slices(job, workspace, (const Value*)mask, NotZero{}, field, states, first, last);
+}
+
+template <class Value>
+void value_slices(const Job& job, const Workspace& workspace, const void* values, float* field,
+                  uint8_t* states, int64_t first, int64_t last) {
+  scan_slices(job, workspace, (const Value*)values, Above{job.threshold}, field, states, first, last);
 }
 
 void columns(const Job& job, const Workspace& workspace, int64_t item, float* field, const uint8_t* states,
@@ -73,14 +88,20 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
   states += item * depth;
   const State state = common_state(states, depth);
   if (state == kMixed && depth > 1) {
-    solve_columns<false>(job, workspace, start, depth, plane, states, job.of(item).z, first, last);
+    solve_columns(job, workspace, start, depth, plane, states, job.of(item).z, job.outcome, first, last);
     return;
   }
-  const float value = __builtin_fabsf(uniform_value(state, job.two_sided));
+  // Nothing nearer along z: the field, or one value where there is a single label.
+  const Floats value = all(uniform_value(state, job.two_sided));
   for (int64_t k = 0; k < depth; ++k) {
-    for (int64_t i = first; i < last; ++i) {
-      float& voxel = start[k * plane + i];
-      voxel = state == kMixed ? __builtin_fabsf(voxel) : value;
+    float* row = start + k * plane;
+    for (int64_t i = first; i < last; i += kLanes) {
+      const int64_t width = lesser(kLanes, last - i);
+      Floats own = value;
+      if (state == kMixed) memcpy(&own, row + i, width * sizeof(float));
+      const Ints sign = (Ints)own < 0 ? all(job.outcome.signs[0]) : all(job.outcome.signs[1]);
+      const Floats v = finish(magnitude(own), sign, job.outcome);
+      memcpy(row + i, &v, width * sizeof(float));
     }
   }
 }
@@ -109,7 +130,7 @@ void solve_block(const Job& job, const Workspace& workspace, int64_t item, const
       prefetch_block(row + kBlock);
       gather(workspace.column + k * kBlock, row, width, states[k], uniform);
     }
-    Columns<false>(workspace.column, depth, states, tables.z, workspace.nearest).solve(out, kBlock);
+    Columns(workspace.column, depth, states, tables.z, workspace.nearest, kMagnitude).solve(out, kBlock);
     return;
   }
   const float instead = weighing.empty == SURFLOSS_EMPTY_DIAGONAL ? (float)tables.diagonal_sq : 0.0f;
@@ -137,28 +158,43 @@ struct Power {
   float operator()(float squared) const { return __builtin_powf(squared, exponent); }
 };
 
-// One row of a block: the weight, and the weighted squared error added to a sum for each column.
-template <class Value, class Raise>
-inline void weigh_row(const Value* __restrict input, const Value* __restrict target,
+// A byte of a target that is not 0 is 1.
+inline float as_number(uint8_t value) { return value != 0; }
+inline float as_number(float value) { return value; }
+inline double as_number(double value) { return value; }
+
+// One row of a block: the gradient, and the weighted squared error added to a sum for each column.
+template <class Value, class Target, class Raise>
+inline void weigh_row(const Value* __restrict input, const Target* __restrict target,
                       const float* __restrict mine, const float* __restrict theirs,
-                      const uint8_t* __restrict ignore, float* __restrict weight, double* __restrict sums,
-                      int64_t width, const Raise& raise) {
+                      const uint8_t* __restrict ignore, Value* __restrict gradient, double* __restrict sums,
+                      int64_t width, Value scale, bool sigmoid, const Raise& raise) {
+  float weight[kBlock];
+  Value prediction[kBlock], slope[kBlock];
   prefetch_block(input + kBlock);
   prefetch_block(target + kBlock);
   for (int64_t i = 0; i < width; ++i) weight[i] = raise(mine[i]) + raise(theirs[i]);
   if (ignore) {
     for (int64_t i = 0; i < width; ++i) weight[i] = ignore[i] ? 0.0f : weight[i];
   }
+  if (sigmoid) {
+    for (int64_t i = 0; i < width; ++i) logistic(input[i], prediction[i], slope[i]);
+  } else {
+    for (int64_t i = 0; i < width; ++i) prediction[i] = input[i], slope[i] = 1;
+  }
   for (int64_t i = 0; i < width; ++i) {
-    const Value difference = input[i] - target[i];
-    sums[i] += (double)(difference * difference * (Value)weight[i]);
+    const Value difference = prediction[i] - (Value)as_number(target[i]);
+    const Value weighted = difference * (Value)weight[i];
+    sums[i] += (double)(weighted * difference);
+    gradient[i] = weighted * scale * slope[i];
   }
 }
 
-template <class Value, class Raise>
+template <class Value, class Target, class Raise>
 double weigh_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
                   int64_t first, int64_t last, const Raise& raise) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels();
+  const Value scale = (Value)(2.0 / (double)job.grid.voxels());
   double sums[kBlock] = {};
   for (int64_t at = first; at < last; at += kBlock) {
     const int64_t width = lesser(kBlock, last - at);
@@ -166,10 +202,10 @@ double weigh_with(const Job& job, const Workspace& workspace, int64_t item, cons
     for (int64_t k = 0; k < depth; ++k) {
       const int64_t place = start + k * plane + at;
       const auto row = [&](int64_t count) {
-        weigh_row((const Value*)weighing.values[0] + place, (const Value*)weighing.values[1] + place,
+        weigh_row((const Value*)weighing.values[0] + place, (const Target*)weighing.values[1] + place,
                   workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
-                  weighing.ignore ? weighing.ignore + place : nullptr, weighing.fields[0] + place, sums,
-                  count, raise);
+                  weighing.ignore ? weighing.ignore + place : nullptr, (Value*)weighing.gradient + place,
+                  sums, count, scale, weighing.sigmoid, raise);
       };
       if (width == kBlock) {
         row(kBlock);  // a constant, so that the loops become vectors
@@ -183,20 +219,33 @@ double weigh_with(const Job& job, const Workspace& workspace, int64_t item, cons
   return sum;
 }
 
+template <class Value, class Target>
+double weigh_by_power(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+                      int64_t first, int64_t last) {
+  const auto weigh = [&](const auto& raise) {
+    return weigh_with<Value, Target>(job, workspace, item, weighing, first, last, raise);
+  };
+  if (weighing.alpha == 2) return weigh(Square{});
+  if (weighing.alpha == 1) return weigh(Root{});
+  return weigh(Power{(float)(weighing.alpha / 2)});
+}
+
 template <class Value>
 double weigh(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
              int64_t first, int64_t last) {
-  if (weighing.alpha == 2) return weigh_with<Value>(job, workspace, item, weighing, first, last, Square{});
-  if (weighing.alpha == 1) return weigh_with<Value>(job, workspace, item, weighing, first, last, Root{});
-  const Power power = {(float)(weighing.alpha / 2)};
-  return weigh_with<Value>(job, workspace, item, weighing, first, last, power);
+  const auto by_power = weighing.byte_target ? weigh_by_power<Value, uint8_t> : weigh_by_power<Value, Value>;
+  return by_power(job, workspace, item, weighing, first, last);
 }
 
 }  // namespace
 
 extern const Kernels kernels = {
-    slices<uint8_t>, slices<float>, slices<double>, columns,
-    weigh<float>,    weigh<double>, nearest_slice,  nearest_columns,
+    {mask_slices<uint8_t>, mask_slices<float>, value_slices<float>, value_slices<double>},
+    columns,
+    weigh<float>,
+    weigh<double>,
+    nearest_slice,
+    nearest_columns,
 };
 
 }  // namespace SURFLOSS_ISA

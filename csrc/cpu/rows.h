@@ -109,18 +109,17 @@ inline void fill_dense(const uint64_t* words, float* row, int64_t size, bool two
 }
 
 // Writes the row only if it is mixed. `words` has room for the row's bits and a word on either side.
-template <class Value>
-State scan_row(const Value* values, float* row, int64_t size, bool two_sided, const Tables& tables,
-               uint64_t* words) {
+template <class Value, class Foreground>
+State scan_row(const Value* values, Foreground foreground, float* row, int64_t size, bool two_sided,
+               const Tables& tables, uint64_t* words) {
   const int64_t count = (size + 63) / 64;
-  for (int64_t i = 0; i < size / 64; ++i) words[i] = bits(values + 64 * i);
+  for (int64_t i = 0; i < size / 64; ++i) words[i] = bits(values + 64 * i, foreground);
   if (size % 64) {
     Value tail[64] = {};
     memcpy(tail, values + size / 64 * 64, size % 64 * sizeof(Value));
-    words[count - 1] = bits(tail);
     // The border of the row is no boundary: beyond it the last label goes on.
-    const uint64_t beyond = ~(uint64_t)0 << size % 64;
-    if (words[count - 1] >> (size % 64 - 1) & 1) words[count - 1] |= beyond;
+    const uint64_t word = bits(tail, foreground), beyond = ~(uint64_t)0 << size % 64;
+    words[count - 1] = word >> (size % 64 - 1) & 1 ? word | beyond : word & ~beyond;
   }
   words[-1] = words[0] & 1 ? ~(uint64_t)0 : 0;
   words[count] = words[count - 1] >> 63 ? ~(uint64_t)0 : 0;

@@ -99,6 +99,21 @@ inline Floats select(uint32_t lanes, Floats set, Floats clear) {
 #endif
 }
 
+inline Floats root(Floats v) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX2__)
+  return (Floats)_mm256_sqrt_ps((__m256)v);
+#elif defined(__SSE2__)
+  return (Floats)_mm_sqrt_ps((__m128)v);
+#elif defined(__aarch64__)
+  return (Floats)vsqrtq_f32((float32x4_t)v);
+#else
+  for (int i = 0; i < kLanes; ++i) v[i] = __builtin_sqrtf(v[i]);
+  return v;
+#endif
+}
+
 inline float largest(Floats v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_max_ps((__m512)v);
@@ -131,8 +146,12 @@ inline int32_t largest(Ints v) {
 }
 inline int32_t smallest(Ints v) { return ~largest(~v); }
 
-// 64 values as bits, the first one lowest: nonzero for masks, above 0.5 for probabilities (so NaN is 0).
-inline uint64_t bits(const uint8_t* from) {
+// 64 labels as bits, the first one lowest: of a mask what is not 0, of values what lies above the threshold.
+struct NotZero {};
+struct Above {
+  float threshold;  // NaN lies nowhere
+};
+inline uint64_t bits(const uint8_t* from, NotZero) {
 #if defined(__AVX512BW__)
   const __m512i v = _mm512_loadu_si512(from);
   return _mm512_test_epi8_mask(v, v);
@@ -165,32 +184,48 @@ inline uint64_t bits(const uint8_t* from) {
   return word;
 #endif
 }
-inline uint64_t bits(const float* from) {
-  uint64_t word = 0;
 #if defined(__AVX512F__)
-  for (int i = 0; i < 4; ++i) {
-    const __mmask16 part =
-        _mm512_cmp_ps_mask(_mm512_loadu_ps(from + 16 * i), _mm512_set1_ps(0.5f), _CMP_GT_OQ);
-    word |= (uint64_t)part << (16 * i);
-  }
+inline uint64_t lanes(Floats v, NotZero) {
+  return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+}
+inline uint64_t lanes(Floats v, Above above) {
+  return _mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(above.threshold), _CMP_GT_OQ);
+}
 #elif defined(__AVX2__)
-  for (int i = 0; i < 8; ++i) {
-    const __m256 above = _mm256_cmp_ps(_mm256_loadu_ps(from + 8 * i), _mm256_set1_ps(0.5f), _CMP_GT_OQ);
-    word |= (uint64_t)_mm256_movemask_ps(above) << (8 * i);
-  }
+inline uint64_t lanes(Floats v, NotZero) {
+  return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+}
+inline uint64_t lanes(Floats v, Above above) {
+  return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_set1_ps(above.threshold), _CMP_GT_OQ));
+}
 #elif defined(__SSE2__)
-  for (int i = 0; i < 16; ++i) {
-    const __m128 above = _mm_cmpgt_ps(_mm_loadu_ps(from + 4 * i), _mm_set1_ps(0.5f));
-    word |= (uint64_t)_mm_movemask_ps(above) << (4 * i);
-  }
+inline uint64_t lanes(Floats v, NotZero) {
+  return (uint32_t)_mm_movemask_ps(_mm_cmpneq_ps((__m128)v, _mm_setzero_ps()));
+}
+inline uint64_t lanes(Floats v, Above above) {
+  return (uint32_t)_mm_movemask_ps(_mm_cmpgt_ps((__m128)v, _mm_set1_ps(above.threshold)));
+}
 #else
-  for (int i = 0; i < 64; ++i) word |= (uint64_t)(from[i] > 0.5f) << i;
-#endif
+inline uint64_t lanes(Floats v, NotZero) {
+  uint64_t word = 0;
+  for (int i = 0; i < kLanes; ++i) word |= (uint64_t)(v[i] != 0) << i;
   return word;
 }
-inline uint64_t bits(const double* from) {
+inline uint64_t lanes(Floats v, Above above) {
   uint64_t word = 0;
-  for (int i = 0; i < 64; ++i) word |= (uint64_t)(from[i] > 0.5) << i;
+  for (int i = 0; i < kLanes; ++i) word |= (uint64_t)(v[i] > above.threshold) << i;
+  return word;
+}
+#endif
+template <class Foreground>
+inline uint64_t bits(const float* from, Foreground foreground) {
+  uint64_t word = 0;
+  for (int i = 0; i < 64; i += kLanes) word |= lanes(load(from + i), foreground) << i;
+  return word;
+}
+inline uint64_t bits(const double* from, Above above) {
+  uint64_t word = 0;
+  for (int i = 0; i < 64; ++i) word |= (uint64_t)(from[i] > (double)above.threshold) << i;
   return word;
 }
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import SpacingLike
-from surfloss.ops.edt import nearest_background, squared_edt
+from surfloss.ops.edt import edt, nearest_background
 
 
 @overload
@@ -81,8 +81,7 @@ def distance_transform_edt(
         RuntimeError: if the backend cannot run on the mask's device.
     """
     voxels, steps, item_steps = _prepare(mask, spatial_dims, spacing)
-    distance: Tensor = squared_edt(voxels, steps, item_steps, False, backend)
-    distance = (distance if squared else distance.sqrt_()).reshape(mask.shape)
+    distance: Tensor = edt(voxels, steps, item_steps, "one_sided", squared, backend).reshape(mask.shape)
     if not return_indices:
         return distance
     batch, spatial = mask.shape[:-spatial_dims], mask.shape[-spatial_dims:]
@@ -113,8 +112,8 @@ def two_sided_edt(
         TypeError, ValueError, RuntimeError: as `distance_transform_edt`.
     """
     voxels, steps, item_steps = _prepare(mask, spatial_dims, spacing)
-    distance: Tensor = squared_edt(voxels, steps, item_steps, True, backend)
-    return (distance if squared else distance.sqrt_()).reshape(mask.shape)
+    distance: Tensor = edt(voxels, steps, item_steps, "two_sided", squared, backend)
+    return distance.reshape(mask.shape)
 
 
 def signed_distance(
@@ -150,34 +149,34 @@ def signed_distance(
     """
     voxels, steps, item_steps = _prepare(mask, spatial_dims, spacing)
     if convention == "voxel":
-        distance = squared_edt(voxels, steps, item_steps, True, backend)
-    elif convention == "boundary":
-        distance = _squared_to_boundary(voxels.bool(), steps, item_steps, backend)
-    else:
+        distance: Tensor = edt(voxels, steps, item_steps, "signed", squared, backend)
+        return distance.reshape(mask.shape)
+    if convention != "boundary":
         _check.fail("convention", repr(convention), "'voxel' or 'boundary'")
-    distance = distance if squared else distance.sqrt_()
-    return torch.where(voxels.bool(), -distance, distance).reshape(mask.shape)
+    foreground = voxels.bool()
+    distance = _to_boundary(foreground, steps, item_steps, squared, backend)
+    return torch.where(foreground, -distance, distance).reshape(mask.shape)
 
 
 def _prepare(
     mask: Tensor, spatial_dims: int, spacing: SpacingLike
 ) -> tuple[Tensor, list[float], Tensor | None]:
-    """The arguments in the operators' form: one batch axis, bool or uint8, contiguous; checked spacing."""
+    """The arguments in the operators' form: one batch axis, contiguous, detached; checked spacing."""
     _check.mask("mask", mask)
     _check.spatial_dims("mask", spatial_dims, mask)
     batch, spatial = mask.shape[:-spatial_dims], mask.shape[-spatial_dims:]
     steps, item_steps = _check.spacing(spacing, spatial_dims, batch, mask.device)
-    # Bytes go as they are; what else there is becomes bool, which carries no gradient either.
-    voxels = mask if mask.dtype == torch.uint8 else mask.bool()
+    # Bytes and floats go as they are; integers become bool.
+    voxels = mask.detach() if mask.dtype == torch.uint8 or mask.is_floating_point() else mask.bool()
     # The items are counted, since -1 is ambiguous beside an axis of size 0.
     voxels = voxels.reshape(math.prod(batch), *spatial).contiguous()
     return voxels, steps, item_steps
 
 
-def _squared_to_boundary(
-    voxels: Tensor, steps: list[float], item_steps: Tensor | None, backend: str | None
+def _to_boundary(
+    voxels: Tensor, steps: list[float], item_steps: Tensor | None, squared: bool, backend: str | None
 ) -> Tensor:
-    """Squared distance from every voxel's centre to the nearest point shared by boxes of both labels.
+    """Distance from every voxel's centre to the nearest point shared by boxes of both labels.
 
     The nearest point of a box lies, along each axis, at the centre's own position or at an end of the box.
     All of these are whole or half positions, so the nearest boundary point is one of the half-voxel grid.
@@ -192,7 +191,8 @@ def _squared_to_boundary(
         only_foreground = before & after
     off_boundary = ~touches_foreground | only_foreground
     half_item_steps = None if item_steps is None else item_steps / 2
-    fine: Tensor = squared_edt(off_boundary, [step / 2 for step in steps], half_item_steps, False, backend)
+    half_steps = [step / 2 for step in steps]
+    fine: Tensor = edt(off_boundary, half_steps, half_item_steps, "one_sided", squared, backend)
     return fine[(slice(None), *(slice(None, None, 2),) * (voxels.ndim - 1))]
 
 

@@ -21,10 +21,11 @@ from torch import Tensor
 
 import surfloss
 from surfloss.backends import cpu
-from surfloss.ops.edt import nearest_background, squared_edt
+from surfloss.ops.edt import nearest_background
 from surfloss.ops.hausdorff import hausdorff_error
 from tests.support import cases, volumes
 from tests.support.compare import assert_equal, assert_within_ulp
+from tests.support.operators import squared_edt
 
 REASON = surfloss.available_backends()["cpu"]
 pytestmark = [
@@ -137,7 +138,7 @@ def test_number_of_threads_changes_nothing(count: int, threads) -> None:
             (
                 squared_edt(mask, SLICES, None, True, "cpu"),
                 nearest_background(mask, SLICES, None, "cpu"),
-                *hausdorff_error(input, target, None, None, 2.0, SLICES, None, "zero", "cpu"),
+                *hausdorff_error(input, target, None, None, False, 2.0, SLICES, None, "zero", "cpu"),
             )
         )
     for alone, together in zip(*answers, strict=True):
@@ -153,9 +154,9 @@ def test_hausdorff_in_rounds(isa: str) -> None:
     ignore = cases.noise(*shape, share=0.01, seed=3)
     few = slice(36, 40)
     for marked, known in itertools.product((None, ignore), (None, torch.rand(shape))):
-        got = hausdorff_error(input, target, known, marked, 2.0, UNIT, item_spacing, "diagonal", "cpu")
+        got = hausdorff_error(input, target, known, marked, False, 2.0, UNIT, item_spacing, "diagonal", "cpu")
         last = [None if value is None else value[few] for value in (input, target, known, marked)]
-        right = hausdorff_error(*last, 2.0, UNIT, item_spacing[few], "diagonal", "reference")
+        right = hausdorff_error(*last, False, 2.0, UNIT, item_spacing[few], "diagonal", "reference")
         for ours, theirs in zip(got, right, strict=True):
             torch.testing.assert_close(ours[few], theirs, rtol=2e-6, atol=0)
 
@@ -170,7 +171,7 @@ def test_index_decides_ties_of_floats() -> None:
 def test_too_many_voxels() -> None:
     """Asked of the call itself, before anything of 10 GB is allocated."""
     with pytest.raises(ValueError, match=r"mask: got items of shape .*, wanted at most 2147483647 voxels"):
-        cpu._call("squared_edt", torch.Size([1, 2**11, 2**11, 2**9]), UNIT, None, [0, 0], [1])
+        cpu._call("edt", torch.Size([1, 2**11, 2**11, 2**9]), UNIT, None, [0, 0, 0], [1, 1])
 
 
 @pytest.mark.parametrize("step", [1e-30, 1e25])

@@ -1,16 +1,20 @@
 """The operators of the distance transform: every backend on every nasty mask, and PyTorch's own op checks."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
-from surfloss.ops.edt import nearest_background, squared_edt
+from surfloss.ops.edt import edt, nearest_background
 from tests.support import cases, oracles
 from tests.support.cases import CASES, IDS, Case
 from tests.support.compare import assert_equal, assert_within_ulp
+from tests.support.operators import squared_edt
 
 pytestmark = pytest.mark.usefixtures("poisoned_scratch")
 
+FORMS = ("one_sided", "two_sided", "signed")
 ITEM_SPACING = torch.tensor([[1.0, 1.0, 1.0], [5.0, 0.42, 0.42]], dtype=torch.float64)
 
 
@@ -68,9 +72,39 @@ def test_scipy_agrees_with_every_pair_of_voxels() -> None:
         np.testing.assert_allclose(oracles.scipy_two_sided(mask, spacing), pairs, rtol=1e-15)
 
 
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_root_and_sign(case: Case, backend: str) -> None:
+    arguments = (case.mask, list(case.spacing), None)
+    squared = edt(*arguments, "two_sided", True, backend)
+    for form, square in itertools.product(FORMS, (False, True)):
+        # PyTorch's root is not always the nearest float.
+        wanted = squared if square else torch.from_numpy(np.sqrt(squared.numpy()))
+        if form == "one_sided":
+            wanted = torch.where(case.mask, wanted, 0)
+        elif form == "signed":
+            wanted = torch.where(case.mask, -wanted, wanted)
+        got = edt(*arguments, form, square, backend)
+        # The reference takes the root before it rounds.
+        assert_within_ulp(got, wanted, 1 if backend == "reference" else 0, f"{case.name}, {form}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_number_but_zero_is_foreground(dtype: torch.dtype, backend: str) -> None:
+    mask = cases.noise(2, 5, 6, 70)
+    values = torch.where(mask, torch.randn(mask.shape).sign() * 1e-3, torch.tensor([0.0, -0.0]).repeat(35))
+    values[0, 0, 0, 0] = torch.inf
+    mask[0, 0, 0, 0] = True
+    for form in FORMS:
+        wanted = edt(mask, [1.0] * 3, None, form, True, backend)
+        assert_equal(edt(values.to(dtype), [1.0] * 3, None, form, True, backend), wanted)
+    wanted = nearest_background(mask, [1.0] * 3, None, backend)
+    assert_equal(nearest_background(values.to(dtype), [1.0] * 3, None, backend), wanted)
+
+
 SAMPLES = {
     "3-D": (cases.noise(2, 3, 4, 5), [5.0, 0.42, 0.42], None),
     "2-D": (cases.noise(2, 4, 5), [1.0, 2.0], None),
+    "floats": (cases.noise(2, 3, 4, 5).float(), [1.0] * 3, None),
     "bytes": (cases.noise(2, 3, 4, 5).byte() * 255, [1.0] * 3, None),
     "1-D": (cases.noise(2, 5), [1.0], None),
     "item spacing": (cases.noise(2, 3, 4, 5), [1.0] * 3, ITEM_SPACING),
@@ -96,9 +130,10 @@ def test_every_nonzero_byte_is_foreground(value: int, backend: str) -> None:
     assert_equal(nearest_background(mask.byte() * value, [1.0] * 3, None, backend), wanted)
 
 
-@pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
-def test_opcheck_squared_edt(sample: tuple, two_sided: bool, backend: str) -> None:
-    torch.library.opcheck(squared_edt, (*sample, two_sided, backend))
+@pytest.mark.parametrize("squared", [True, False], ids=["squared", "root"])
+@pytest.mark.parametrize("form", FORMS)
+def test_opcheck_edt(sample: tuple, form: str, squared: bool, backend: str) -> None:
+    torch.library.opcheck(edt, (*sample, form, squared, backend))
 
 
 def test_opcheck_nearest_background(sample: tuple, backend: str) -> None:

@@ -1,4 +1,7 @@
-"""The Hausdorff error operator: value by SciPy and by pairs of voxels, gradient, and PyTorch's op checks."""
+"""The Hausdorff error operator: value by SciPy and by pairs of voxels, gradient, and PyTorch's op checks.
+
+A gradient is looked at as the weight it holds: gradient = 2 weight (p - g) dp / voxels.
+"""
 
 import numpy as np
 import pytest
@@ -16,9 +19,9 @@ SHAPE = (2, 4, 5, 6)
 
 
 def probabilities(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Values in [0, 1] that keep away from the threshold, where the error jumps."""
+    """Values between 0 and 1 that keep away from both and from the threshold, where the error jumps."""
     values = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    return (values + 0.02 * (values - 0.5).sign()).clamp(0, 1).to(dtype)
+    return (0.02 + 0.94 * values + 0.02 * (values > 0.5)).to(dtype)
 
 
 def call(
@@ -31,10 +34,20 @@ def call(
     item_spacing: Tensor | None = None,
     empty: str = "zero",
     backend: str | None = None,
+    sigmoid: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    return hausdorff_error(
-        input, target, target_distance, ignore, alpha, spacing, item_spacing, empty, backend
+    """The errors, and the weights that the gradient holds."""
+    error, gradient = hausdorff_error(
+        input, target, target_distance, ignore, sigmoid, alpha, spacing, item_spacing, empty, backend
     )
+    assert (gradient.shape, gradient.dtype) == (input.shape, input.dtype)
+    prediction = input.detach().double()
+    slope = torch.ones_like(prediction)
+    if sigmoid:
+        prediction = prediction.sigmoid()
+        slope = prediction * (1 - prediction)
+    per_weight = 2 * (prediction - target.detach().double()) * slope / max(1, input[:1].numel())
+    return error, gradient.double() / per_weight
 
 
 def distances(values: Tensor, steps: list[list[float]]) -> Tensor:
@@ -52,8 +65,8 @@ def test_value_and_weight_are_the_formula_on_scipy_distances(
     error, weight = call(input, target, alpha=alpha, item_spacing=item_spacing, backend=backend)
     steps = [SPACING] * 2 if item_spacing is None else item_spacing.tolist()
     right = distances(input, steps) ** alpha + distances(target, steps) ** alpha
-    assert (error.dtype, weight.dtype) == (dtype, torch.float32)
-    torch.testing.assert_close(weight.double(), right, rtol=1e-6, atol=0)
+    assert error.dtype == dtype
+    torch.testing.assert_close(weight, right, rtol=1e-6, atol=0)
     wanted = ((input.double() - target.double()) ** 2 * right).flatten(1).mean(1)
     torch.testing.assert_close(error.double(), wanted, rtol=2e-6, atol=0)
 
@@ -65,6 +78,44 @@ def test_given_target_distance_is_what_would_be_computed(backend: str) -> None:
         got = call(input, target, given, alpha=alpha, backend=backend)
         # The target's values still count in the square, its mask no longer in the distance.
         torch.testing.assert_close(got, call(input, target, alpha=alpha, backend=backend), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0, 2.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sigmoid_is_that_of_the_probabilities(dtype: torch.dtype, alpha: float, backend: str) -> None:
+    logits = (torch.randn(SHAPE, dtype=torch.float64) * 4).to(dtype).requires_grad_()
+    logits.data[0, 0, 0, :4] = torch.tensor([0.0, 1e-3, -80.0, 80.0])
+    target = probabilities(*SHAPE, seed=1, dtype=dtype)
+    error, _ = call(logits, target, alpha=alpha, backend=backend, sigmoid=True)
+    error.sum().backward()
+    got = logits.grad
+    logits.grad = None
+    plain, _ = call(logits.sigmoid(), target, alpha=alpha, backend=backend)
+    plain.sum().backward()
+    torch.testing.assert_close(error, plain, rtol=2e-6, atol=0)
+    torch.testing.assert_close(got, logits.grad, rtol=4e-6, atol=5e-7 * float(logits.grad.abs().max()))
+
+
+def test_logits_far_from_zero_stay_finite(backend: str) -> None:
+    logits = torch.tensor([[-1e30, -1e3, -88.0, 0.0, 88.0, 1e3, 1e30]], requires_grad=True)
+    target = torch.tensor([[0.0, 1, 1, 1, 0, 0, 1]])
+    error, _ = call(logits, target, spacing=[1.0], backend=backend, sigmoid=True)
+    error.sum().backward()
+    assert logits.grad.isfinite().all()
+    # p is 0 0 0 .5 1 1 1; squared distances of its mask 16 9 4 1 1 4 9, of the target's 1 1 4 1 1 1 1.
+    torch.testing.assert_close(error.detach(), torch.tensor([(10 + 8 + 0.25 * 2 + 2 + 5) / 7]))
+
+
+def test_bool_target_is_its_numbers(backend: str) -> None:
+    input, mask = probabilities(*SHAPE, dtype=torch.float32), cases.noise(*SHAPE, seed=4)
+    for sigmoid in (False, True):
+        for got, wanted in zip(
+            *(call(input, target, backend=backend, sigmoid=sigmoid) for target in (mask, mask.float())),
+            strict=True,
+        ):
+            assert torch.equal(got, wanted)
+    odd = (mask.byte() * 254).view(torch.bool)
+    assert torch.equal(call(input, odd, backend=backend)[0], call(input, mask, backend=backend)[0])
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["computed", "given target distance"])
@@ -93,10 +144,9 @@ def test_policies_for_one_label_only(
 
 def test_both_empty_is_no_error_and_no_gradient(backend: str) -> None:
     input = torch.full(SHAPE, 0.2, requires_grad=True)
-    error, weight = call(input, torch.zeros(SHAPE), alpha=1.0, backend=backend)
+    error, _ = call(input, torch.zeros(SHAPE), alpha=1.0, backend=backend)
     error.sum().backward()
     assert not error.any()
-    assert not weight.any()
     assert not input.grad.any()
 
 
@@ -137,14 +187,14 @@ def test_nothing_to_compare_is_zero(shape: tuple[int, ...], empty: str, backend:
 def test_exponent_zero_counts_every_voxel_twice(backend: str) -> None:
     input, target = probabilities(*SHAPE), torch.zeros(SHAPE, dtype=torch.float64)
     error, weight = call(input, target, alpha=0.0, backend=backend)
-    assert weight.eq(2).all()
+    torch.testing.assert_close(weight, torch.full_like(weight, 2))
     torch.testing.assert_close(error, 2 * (input**2).flatten(1).mean(1))
 
 
 def test_half_is_background(backend: str) -> None:
     input = torch.tensor([[0.5, 0.5001, 0.1]])
     _, weight = call(input, torch.zeros(1, 3), spacing=[2.0], backend=backend)
-    assert weight.tolist() == [[4.0, 4.0, 4.0]]
+    torch.testing.assert_close(weight.float(), torch.full((1, 3), 4.0))
 
 
 @pytest.mark.parametrize("with_ignore", [False, True], ids=["all voxels", "some ignored"])
@@ -158,7 +208,26 @@ def test_gradcheck(alpha: float, with_ignore: bool, backend: str) -> None:
         return call(input, target, None, ignore, alpha, item_spacing=ITEM_SPACING, backend=backend)[0]
 
     assert torch.autograd.gradcheck(error, (input, target))
-    assert torch.autograd.gradgradcheck(error, (input, target))
+
+
+def test_gradcheck_through_the_sigmoid(backend: str) -> None:
+    logits = probabilities(2, 2, 3, 4).logit(1e-3).requires_grad_()
+    target = probabilities(2, 2, 3, 4, seed=1)
+    assert torch.autograd.gradcheck(lambda x: call(x, target, backend=backend, sigmoid=True)[0], (logits,))
+
+
+def test_second_derivatives_are_refused(backend: str) -> None:
+    input = probabilities(*SHAPE).requires_grad_()
+    error, _ = call(input, probabilities(*SHAPE, seed=1), backend=backend)
+    with pytest.raises(RuntimeError, match="create_graph: got True, wanted False"):
+        torch.autograd.grad(error.sum(), input, create_graph=True)
+
+
+def test_target_with_a_gradient_beside_the_fused_sigmoid_is_refused(backend: str) -> None:
+    target = probabilities(*SHAPE).requires_grad_()
+    error, _ = call(probabilities(*SHAPE), target, backend=backend, sigmoid=True)
+    with pytest.raises(RuntimeError, match="target: got one that requires a gradient"):
+        error.sum().backward()
 
 
 def test_gradient_goes_only_where_it_is_asked_for(backend: str) -> None:
@@ -202,6 +271,8 @@ SAMPLES = {
     "no voxels": _sample(2, 3, 0, 5),
     "ignore": _sample(*SHAPE, ignore=cases.noise(*SHAPE, share=0.2)),
     "target distance, alpha 1": _sample(*SHAPE, target_distance=torch.rand(SHAPE) * 9, alpha=1.0),
+    "sigmoid": _sample(*SHAPE, sigmoid=True),
+    "bool target": ((probabilities(*SHAPE).requires_grad_(), cases.noise(*SHAPE, seed=3)), {}),
     "alpha 2.5, diagonal": _sample(*SHAPE, alpha=2.5, empty="diagonal"),
     "reference policy, item spacing": _sample(*SHAPE, item_spacing=ITEM_SPACING, empty="reference"),
     "target only": ((probabilities(*SHAPE), probabilities(*SHAPE, seed=1).requires_grad_()), {}),
@@ -214,6 +285,7 @@ def test_opcheck(sample: tuple[tuple, dict], backend: str) -> None:
     defaults = {
         "target_distance": None,
         "ignore": None,
+        "sigmoid": False,
         "alpha": 2.0,
         "spacing": SPACING,
         "item_spacing": None,

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-_ABI = 1
+_ABI = 2
 _NAMES = {"win32": "surfloss_cpu.dll", "darwin": "libsurfloss_cpu.dylib"}
 _REMEDY = (
     "install a wheel for this platform, or a C++17 compiler and reinstall surfloss from source "
@@ -24,9 +24,20 @@ _ITEMS = (*_SHAPE, _pointer, _int)  # and spacing, item_spacing
 _CALL = (_int, _int, _pointer)  # threads, isa, scratch
 _ARGUMENTS = {
     "surfloss_scratch_bytes": (_int, *_SHAPE, _int, _int),
-    "surfloss_squared_edt": (_pointer, _pointer, *_ITEMS, _int, *_CALL),
+    "surfloss_edt": (_pointer, _int, _pointer, *_ITEMS, _int, _int, *_CALL),
     "surfloss_nearest_background": (_pointer, _pointer, *_ITEMS, *_CALL),
-    "surfloss_hausdorff": (_pointer, _pointer, _int, *(_pointer,) * 5, *_ITEMS, _double, _int, *_CALL),
+    "surfloss_hausdorff": (
+        _pointer,
+        _pointer,
+        _int,
+        _int,
+        *(_pointer,) * 6,
+        *_ITEMS,
+        _int,
+        _double,
+        _int,
+        *_CALL,
+    ),
 }
 
 

@@ -10,59 +10,58 @@ from surfloss import _env
 from surfloss._check import fail
 from surfloss.backends import _load
 
-_FUNCTIONS = {"squared_edt": 0, "nearest_background": 1, "hausdorff": 2}
+_FUNCTIONS = {"edt": 0, "nearest_background": 1, "hausdorff": 2}
+_FORMS = {"one_sided": 0, "two_sided": 1, "signed": 2}
 _EMPTY = {"zero": 0, "diagonal": 1, "reference": 2}
 _ISA = {"baseline": 1, "avx2": 2, "avx512": 3}
 _OK, _TOO_LARGE, _SPACING, _NO_MEMORY = range(4)
 
 
-def squared_edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, two_sided: bool) -> Tensor:
-    """Squared distance to the nearest zero voxel, or to the other label with `two_sided`."""
-    squared = torch.empty(mask.shape, dtype=torch.float32)
-    _call("squared_edt", mask.shape, spacing, item_spacing, (mask, squared), (two_sided,))
-    return squared
+def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+    """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
+    is_float = mask.dtype == torch.float32
+    labels = mask if is_float else _as_bytes(mask)
+    distance = torch.empty(mask.shape, dtype=torch.float32)
+    arrays = (labels, is_float, distance)
+    _call("edt", mask.shape, spacing, item_spacing, arrays, (_FORMS[form], squared))
+    return distance
 
 
 def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
     """Index of the nearest zero voxel along each axis; -1 in an item without one."""
     batch, *spatial = mask.shape
     nearest = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32)
-    _call("nearest_background", mask.shape, spacing, item_spacing, (mask, nearest), ())
+    _call("nearest_background", mask.shape, spacing, item_spacing, (_as_bytes(mask), nearest), ())
     return nearest
 
 
 def hausdorff_error(
     input: Tensor,
     target: Tensor,
-    target_distance: Tensor | None,
+    input_squared: Tensor | None,
+    target_squared: Tensor | None,
     ignore: Tensor | None,
+    sigmoid: bool,
     alpha: float,
     spacing: list[float],
     item_spacing: Tensor | None,
     empty: str,
 ) -> tuple[Tensor, Tensor]:
-    """Mean of `weight * (input - target)^2` an item, and `weight = d_input^alpha + d_target^alpha`."""
-    # Ignored voxels have neither label, which one transform of two labels cannot say: each side goes alone.
-    input_sq, target_sq = None, None if target_distance is None else target_distance.square()
-    if ignore is not None:
-        input_sq = _squared_without(ignore, input > 0.5, spacing, item_spacing)
-        if target_sq is None:
-            target_sq = _squared_without(ignore, target > 0.5, spacing, item_spacing)
-    weight = torch.empty(input.shape, dtype=torch.float32)
+    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
+    is_double, byte_target = input.dtype == torch.float64, target.dtype == torch.bool
+    gradient = torch.empty_like(input)
+    field = torch.empty(input.shape, dtype=torch.float32) if is_double else gradient
     error = torch.zeros(len(input), dtype=torch.float64)
-    is_double = input.dtype == torch.float64
-    arrays = (input, target, is_double, input_sq, target_sq, ignore, weight, error)
-    _call("hausdorff", input.shape, spacing, item_spacing, arrays, (alpha, _EMPTY[empty]))
-    return (error / max(1, math.prod(input.shape[1:]))).to(input.dtype), weight
+    arrays = (
+        input, target, is_double, byte_target, input_squared, target_squared, ignore, field, gradient, error
+    )  # fmt: skip
+    options = (sigmoid, alpha, _EMPTY[empty])
+    _call("hausdorff", input.shape, spacing, item_spacing, arrays, options)
+    return (error / max(1, math.prod(input.shape[1:]))).to(input.dtype), gradient
 
 
-def _squared_without(
-    ignore: Tensor, mask: Tensor, spacing: list[float], item_spacing: Tensor | None
-) -> Tensor:
-    """Two-sided squared distance in which ignored voxels are neither foreground nor background."""
-    to_background = squared_edt(mask | ignore, spacing, item_spacing, two_sided=False)
-    to_foreground = squared_edt(~mask | ignore, spacing, item_spacing, two_sided=False)
-    return torch.where(mask, to_background, to_foreground)
+def _as_bytes(mask: Tensor) -> Tensor:
+    return mask if mask.dtype in (torch.bool, torch.uint8) else mask.bool()
 
 
 def _call(

@@ -12,15 +12,17 @@ from scipy import ndimage
 from torch import Tensor
 
 
-def squared_edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, two_sided: bool) -> Tensor:
-    """Squared distance to the nearest zero voxel, or to the other label with `two_sided`."""
+def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+    """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
     distances = np.empty(mask.shape, np.float32)
     for item, (voxels, steps) in enumerate(_items(mask, spacing, item_spacing)):
-        squared = _squared_distance(voxels, steps)
-        if two_sided:
+        distance = _squared_distance(voxels, steps)
+        if form != "one_sided":
             # A foreground voxel looks for background and the other way round: one of the two is 0.
-            squared = np.where(voxels, squared, _squared_distance(~voxels, steps))
-        distances[item] = squared
+            distance = np.where(voxels, distance, _squared_distance(~voxels, steps))
+        if not squared:
+            distance = np.sqrt(distance)
+        distances[item] = np.where(voxels, -distance, distance) if form == "signed" else distance
     return torch.from_numpy(distances).to(mask.device)
 
 
@@ -37,40 +39,40 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
 def hausdorff_error(
     input: Tensor,
     target: Tensor,
-    target_distance: Tensor | None,
+    input_squared: Tensor | None,
+    target_squared: Tensor | None,
     ignore: Tensor | None,
+    sigmoid: bool,
     alpha: float,
     spacing: list[float],
     item_spacing: Tensor | None,
     empty: str,
 ) -> tuple[Tensor, Tensor]:
-    """Mean of `weight * (input - target)^2` an item, and `weight = d_input^alpha + d_target^alpha`."""
+    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient.
+
+    p is the input, or its sigmoid. `input_squared` and `target_squared` are None, or squared distances to
+    take instead of those of the masks `p > 0.5` and `target > 0.5`, inf where there is none. `ignore` is None
+    or marks voxels of weight 0. The gradient is with respect to the input.
+    """
+    if input_squared is None:
+        input_squared = edt(input > (0 if sigmoid else 0.5), spacing, item_spacing, "two_sided", True)
+    if target_squared is None:
+        target_squared = edt(target > 0.5, spacing, item_spacing, "two_sided", True)
     empty_sq = _empty_squared(input, spacing, item_spacing, empty)
-
-    def powered_distance(mask: Tensor) -> Tensor:
-        squared = _two_sided_without(ignore, mask, spacing, item_spacing)
-        return torch.where(squared.isinf(), empty_sq, squared) ** (alpha / 2)
-
-    weight = powered_distance(input > 0.5)
-    if target_distance is None:
-        weight += powered_distance(target > 0.5)
-    else:
-        weight += torch.where(target_distance.isinf(), empty_sq.sqrt(), target_distance) ** alpha
+    mine, theirs = (
+        torch.where(squared.isinf(), empty_sq, squared) ** (alpha / 2)
+        for squared in (input_squared, target_squared)
+    )
+    weight = mine + theirs
     if ignore is not None:
         weight.masked_fill_(ignore, 0)
+    prediction = input.sigmoid() if sigmoid else input
     voxels = max(1, math.prod(input.shape[1:]))
-    return ((input - target) ** 2 * weight).flatten(1).sum(1) / voxels, weight
-
-
-def _two_sided_without(
-    ignore: Tensor | None, mask: Tensor, spacing: list[float], item_spacing: Tensor | None
-) -> Tensor:
-    """Two-sided squared distance in which ignored voxels are neither foreground nor background."""
-    if ignore is None:
-        return squared_edt(mask, spacing, item_spacing, two_sided=True)
-    to_background = squared_edt(mask | ignore, spacing, item_spacing, two_sided=False)
-    to_foreground = squared_edt(~mask | ignore, spacing, item_spacing, two_sided=False)
-    return torch.where(mask, to_background, to_foreground)
+    difference = prediction - target.to(input.dtype)
+    gradient = difference * weight * (2 / voxels)
+    if sigmoid:
+        gradient = gradient * prediction * (1 - prediction)
+    return (difference**2 * weight).flatten(1).sum(1) / voxels, gradient
 
 
 def _empty_squared(input: Tensor, spacing: list[float], item_spacing: Tensor | None, empty: str) -> Tensor:

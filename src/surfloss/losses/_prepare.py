@@ -29,7 +29,7 @@ class Prepared(NamedTuple):
     """Prediction and target, channel by channel."""
 
     prediction: Tensor  # (batch, channels, *spatial), float32 or float64
-    target: Tensor  # the same shape and dtype
+    target: Tensor  # the same shape and dtype, or bool
     ignore: Tensor | None  # (batch, 1, *spatial), bool: voxels that count for nothing
 
 
@@ -71,8 +71,11 @@ def prepare(
     other_act: Activation | None,
     ignore_index: int | None,
     validate: bool | None,
+    bool_target: bool = False,
 ) -> Prepared:
     """Apply the activation, turn labels into channels, drop the background.
+
+    With `bool_target` a target that is bool by then stays so; otherwise it has the prediction's dtype.
 
     Half precision is computed in float32, also under autocast: squared distances overflow float16.
 
@@ -106,7 +109,9 @@ def prepare(
                 fail("other_act", f"a result of shape {tuple(prediction.shape)}", f"{tuple(input.shape)}")
     first = 0 if include_background else 1
     target = onehot(target, channels, first) if to_onehot_y else target[:, first:]
-    return Prepared(prediction[:, first:], target.to(prediction.dtype), ignore)
+    if not (bool_target and target.dtype == torch.bool):
+        target = target.to(prediction.dtype)
+    return Prepared(prediction[:, first:], target, ignore)
 
 
 def without_ignored(

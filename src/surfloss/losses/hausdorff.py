@@ -43,7 +43,8 @@ def hausdorff_dt_loss(
     """Hausdorff distance-transform loss (Karimi & Salcudean 2020, eq. 8).
 
     Its default is MONAI's `HausdorffDTLoss` in value and gradient. Distances are constants of the gradient:
-    d HD / d p = 2 (p - g) (d_p^alpha + d_g^alpha) / voxels.
+    d HD / d p = 2 (p - g) (d_p^alpha + d_g^alpha) / voxels. The forward pass computes it already and keeps
+    nothing else, so there is no second derivative. With `sigmoid` the mask p > 0.5 is that of logits above 0.
 
     Args:
         input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
@@ -76,16 +77,19 @@ def hausdorff_dt_loss(
     """
     check_options(sigmoid, softmax, other_act, reduction)
     _check_hausdorff_options(alpha, normalize, empty)
+    # The operator has a sigmoid of its own, which saves the probabilities, but no gradient for the target.
+    fused_sigmoid = sigmoid and not target.requires_grad
     prediction, target, ignore = prepare(
         input,
         target,
         include_background=include_background,
         to_onehot_y=to_onehot_y,
-        sigmoid=sigmoid,
+        sigmoid=sigmoid and not fused_sigmoid,
         softmax=softmax,
         other_act=other_act,
         ignore_index=ignore_index,
         validate=validate,
+        bool_target=True,
     )
     lead, spatial = prediction.shape[:2], prediction.shape[2:]
     steps, item_steps = _check.spacing(spacing, len(spatial), lead, prediction.device)
@@ -98,13 +102,14 @@ def hausdorff_dt_loss(
     if empty == "raise":
         if torch.compiler.is_compiling():
             fail("empty", "'raise' in a compiled graph", "an option that reads no values", RuntimeError)
-        _refuse_empty(prediction, target, ignore)
+        _refuse_empty(prediction > (0 if fused_sigmoid else 0.5), target > 0.5, ignore)
         empty = "zero"
     error, _ = hausdorff_error(
         _as_items(prediction),
         _as_items(target),
         target_distance,
         ignore,
+        fused_sigmoid,
         alpha,
         steps,
         item_steps,
@@ -240,7 +245,7 @@ def _by_diagonal(
 
 
 def _refuse_empty(prediction: Tensor, target: Tensor, ignore: Tensor | None) -> None:
-    for name, mask in (("input", prediction > 0.5), ("target", target > 0.5)):
+    for name, mask in (("input", prediction), ("target", target)):
         items = mask.flatten(0, 1).flatten(1)
         counted = torch.ones_like(items) if ignore is None else ~ignore.flatten(1)
         inside = (items & counted).sum(1)

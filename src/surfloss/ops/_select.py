@@ -23,8 +23,8 @@ from surfloss.backends import _load
 class Implementation(Protocol):
     """What a backend module provides; `backends/reference.py` documents and defines the meaning."""
 
-    def squared_edt(
-        self, mask: Tensor, spacing: list[float], item_spacing: Tensor | None, two_sided: bool
+    def edt(
+        self, mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool
     ) -> Tensor: ...
 
     def nearest_background(
@@ -35,8 +35,10 @@ class Implementation(Protocol):
         self,
         input: Tensor,
         target: Tensor,
-        target_distance: Tensor | None,
+        input_squared: Tensor | None,
+        target_squared: Tensor | None,
         ignore: Tensor | None,
+        sigmoid: bool,
         alpha: float,
         spacing: list[float],
         item_spacing: Tensor | None,

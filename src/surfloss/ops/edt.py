@@ -18,31 +18,36 @@ from torch import Tensor
 from surfloss.ops._select import select
 
 
-@torch.library.custom_op("surfloss::squared_edt", mutates_args=())
-def squared_edt(
+@torch.library.custom_op("surfloss::edt", mutates_args=())
+def edt(
     mask: Tensor,
     spacing: Sequence[float],
     item_spacing: Tensor | None,
-    two_sided: bool,
+    form: str,
+    squared: bool,
     backend: str | None,
 ) -> Tensor:
-    """Squared distance to the nearest zero voxel (one-sided) or to the opposite label (two-sided).
+    """Distance to the nearest voxel of another label.
 
     Args:
-        mask: bool, or uint8 (nonzero is foreground), `(batch, *spatial)`, contiguous.
+        mask: bool, uint8 or floating, `(batch, *spatial)`, contiguous; nonzero is foreground.
+        form: "one_sided", from the foreground to the nearest zero voxel, 0 elsewhere; "two_sided", from every
+            voxel to the opposite label; "signed", the same, negative in the foreground.
+        squared: no root; "signed" keeps the sign.
 
     Returns:
         float32, the mask's shape; inf where the item has no such voxel.
     """
-    return select(backend, mask.device).squared_edt(mask, list(spacing), item_spacing, two_sided)
+    return select(backend, mask.device).edt(mask, list(spacing), item_spacing, form, squared)
 
 
-@squared_edt.register_fake
+@edt.register_fake
 def _(
     mask: Tensor,
     spacing: Sequence[float],
     item_spacing: Tensor | None,
-    two_sided: bool,
+    form: str,
+    squared: bool,
     backend: str | None,
 ) -> Tensor:
     return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
@@ -55,7 +60,7 @@ def nearest_background(
     """Index of the zero voxel nearest to every voxel.
 
     Args:
-        mask: bool, or uint8 (nonzero is foreground), `(batch, *spatial)`, contiguous.
+        mask: bool, uint8 or floating, `(batch, *spatial)`, contiguous; nonzero is foreground.
 
     Returns:
         int32, `(batch, dims, *spatial)`; -1 where the item has no zero voxel.

@@ -1,13 +1,13 @@
-"""The operator of the Hausdorff distance-transform loss: error and weight in one go, and its gradient."""
+"""The operator of the Hausdorff distance-transform loss: error and gradient in one go."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from surfloss.ops._select import select
+from surfloss._check import fail
+from surfloss.ops._select import Implementation, select
 
 
 @torch.library.custom_op("surfloss::hausdorff_error", mutates_args=())
@@ -16,58 +16,86 @@ def hausdorff_error(
     target: Tensor,
     target_distance: Tensor | None,
     ignore: Tensor | None,
+    sigmoid: bool,
     alpha: float,
     spacing: Sequence[float],
     item_spacing: Tensor | None,
     empty: str,
     backend: str | None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean over an item's voxels of `weight * (input - target)^2`, `weight = d_input^alpha + d_target^alpha`.
+    """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 
-    `d_x` is the two-sided distance of the mask `x > 0.5` (Karimi & Salcudean 2020, eq. 8).
+    `d_x` is the two-sided distance of the mask `x > 0.5` (Karimi & Salcudean 2020, eq. 8), a constant of the
+    gradient (section II-B there). So the forward pass knows all of the gradient but its scale, and keeps that
+    alone: nothing else is saved.
 
     Args:
-        input, target: both float32 or both float64, `(batch, *spatial)`, contiguous.
+        input: float32 or float64, `(batch, *spatial)`, contiguous: p, or with `sigmoid` its logits.
+        target: g, contiguous, of the same shape: bool, or of the input's dtype.
         target_distance: None, or float32 of the same shape, in mm: the two-sided distance of the target, inf
             where it has one label only.
         ignore: None, or bool of the same shape: voxels without error, gradient or label; the
             values there are finite.
+        sigmoid: `p = sigmoid(input)`, and `p > 0.5` is taken as `input > 0`; the target then has no gradient.
         alpha: the exponent; 0^0 is 1.
         empty: "zero", "diagonal" or "reference", the distance in an item that has one label only (0, the
             physical diagonal of the item, or what SciPy computes for a volume without background).
 
     Returns:
-        The errors `(batch,)` in the input's dtype, 0 for an item without voxels, and the weight (float32, the
-        input's shape), which is what the backward pass needs.
+        The errors `(batch,)` in the input's dtype, 0 for an item without voxels, and their gradient with
+        respect to the input, in its shape and dtype.
     """
-    return select(backend, input.device).hausdorff_error(
-        input, target, target_distance, ignore, alpha, list(spacing), item_spacing, empty
+    implementation = select(backend, input.device)
+    input_squared, target_squared = None, None if target_distance is None else target_distance.square()
+    steps = list(spacing)
+    if ignore is not None:
+        # Ignored voxels have neither label, which one transform of two labels cannot say.
+        prediction = input > (0 if sigmoid else 0.5)
+        input_squared = _squared_without(ignore, prediction, steps, item_spacing, implementation)
+        if target_squared is None:
+            target_squared = _squared_without(ignore, target > 0.5, steps, item_spacing, implementation)
+    return implementation.hausdorff_error(
+        input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, item_spacing, empty
     )
 
 
 @hausdorff_error.register_fake
 def _(input: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    return input.new_empty(input.shape[:1]), torch.empty(
-        input.shape, dtype=torch.float32, device=input.device
-    )
+    return input.new_empty(input.shape[:1]), torch.empty_like(input)
+
+
+def _squared_without(
+    ignore: Tensor,
+    mask: Tensor,
+    spacing: list[float],
+    item_spacing: Tensor | None,
+    implementation: Implementation,
+) -> Tensor:
+    """Two-sided squared distance in which ignored voxels are neither foreground nor background."""
+    to_background = implementation.edt(mask | ignore, spacing, item_spacing, "one_sided", True)
+    to_foreground = implementation.edt(~mask | ignore, spacing, item_spacing, "one_sided", True)
+    return torch.where(mask, to_background, to_foreground)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    input, target = inputs[:2]
-    ctx.save_for_backward(input, target, output[1])
+    ctx.sigmoid = inputs[4]
+    ctx.save_for_backward(output[1])
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
 
 
 def _backward(ctx: Any, grad_error: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    # Distances are constants of the gradient (Karimi & Salcudean 2020, section II-B), so only the square is
-    # differentiated; the target's gradient is the input's with the opposite sign.
-    nothing = (None,) * 7
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        # The saved gradient would pass for a constant.
+        fail("create_graph", "True", "False: the Hausdorff error has no second derivative", RuntimeError)
+    if ctx.sigmoid and ctx.needs_input_grad[1]:
+        fail("target", "one that requires a gradient", "one without, beside the fused sigmoid", RuntimeError)
+    nothing = (None,) * 8
     if grad_error is None:
         return (None, None, *nothing)
-    input, target, weight = ctx.saved_tensors
-    scale = (grad_error * (2 / max(1, math.prod(input.shape[1:])))).view(-1, *(1,) * (input.ndim - 1))
-    grad = (input - target) * weight * scale
+    (gradient,) = ctx.saved_tensors
+    grad = gradient * grad_error.view(-1, *(1,) * (gradient.ndim - 1))
+    # The error is a function of the difference of the two.
     return (grad, -grad if ctx.needs_input_grad[1] else None, *nothing)
 
 
