@@ -38,14 +38,25 @@ def compare(
         threads: for all that can be told.
         seconds: of timing a cell, shared by its contestants; slow ones may need more.
         notice: is told what happens now; a cell's label when it begins.
+
+    Returns:
+        What `surfloss bench --json` writes. Interrupted (Ctrl-C) after its first row it ends there, and says so
+        under "interrupted".
     """
     absent = {c.name: reason for c in contestants if (reason := c.absent())}
     present = [c for c in contestants if c.name not in absent]
     load = machine.load()
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    rows: list[dict[str, Any]] = []
+    interrupted = False
     try:
-        rows = [_row(cell, present, threads, seconds, notice) for cell in plan]
+        for cell in plan:
+            rows.append(_row(cell, present, threads, seconds, notice))
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        interrupted = True
     finally:
         torch.set_num_threads(threads_before)
     return {
@@ -54,6 +65,7 @@ def compare(
         "commit": machine.commit(),
         "machine": machine.facts(),
         "load_before": load,
+        "interrupted": interrupted,
         "threads": threads,
         "versions": machine.versions(c.package for c in present),
         "baseline": contestants[0].name,

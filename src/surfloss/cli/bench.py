@@ -87,7 +87,8 @@ def bench(
 
     Runs are interleaved. A contestant is timed on an input only after it gave the reference's answer on it.
 
-    A row has the median, its spread, and how many times as long as surfloss the others took.
+    A row has the median, its spread, and how many times as long as surfloss the others took. Ctrl-C ends the
+    run and keeps the rows that are done.
     """
     if plot_out is not None and importlib.util.find_spec("matplotlib") is None:
         stop("plot: got no matplotlib, wanted it installed: pip install 'surfloss[bench]'")
@@ -109,6 +110,9 @@ def bench(
         _print(result)
         for path in _write(result, json_out, plot_out):
             typer.echo(f"Written to {path}", err=True)
+    if result.get("interrupted"):
+        typer.echo(f"Interrupted after {len(result['cells'])} rows", err=True)
+        raise typer.Exit(130)
 
 
 def _plan(
@@ -198,8 +202,11 @@ def _write(result: dict[str, Any], json_out: Path | None, plot_out: Path | None)
     from surfloss._files import write_text
     from surfloss.bench.machine import slug
 
+    # A folder has whole runs: an interrupted one stands beside them.
+    part = "-interrupted" if result.get("interrupted") else ""
+
     def inside(out: Path, ending: str) -> Path:
-        return out / f"cpu-{slug(result['machine'])}{ending}" if out.is_dir() else out
+        return out / f"cpu-{slug(result['machine'])}{part}{ending}" if out.is_dir() else out
 
     if json_out is not None:
         path = inside(json_out, ".json")
