@@ -31,9 +31,11 @@ def load() -> float | None:
 
 
 def slug(machine: dict[str, Any]) -> str:
-    """The machine as part of a file's name, as `amd-epyc-2-cores`."""
+    """The machine as a file's name, as `cpu-amd-epyc-2-cores`, or by its GPU, as `gpu-nvidia-h100-pcie`."""
+    if "gpu" in machine:
+        return "-".join(["gpu", *re.findall(r"[a-z0-9]+", machine["gpu"]["name"].lower())])
     words = re.sub(r"\((r|tm)\)|\bcpu\b|\bprocessor\b|@.*", " ", machine["cpu"].lower())
-    return "-".join([*re.findall(r"[a-z0-9]+", words), str(machine["cores"]), "cores"])
+    return "-".join(["cpu", *re.findall(r"[a-z0-9]+", words), str(machine["cores"]), "cores"])
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

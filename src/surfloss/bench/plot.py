@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from surfloss._files import written_whole
-from surfloss.bench.report import Result, ratio_text, size_text, threads_text, time_text
+from surfloss.bench.report import Result, gpu_text, ratio_text, size_text, threads_text, time_text
 
 # Paul Tol's bright scheme, told apart by color-blind readers too; the baseline is the first.
 _COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
@@ -31,8 +31,8 @@ def draw(result: Result, path: Path) -> None:
         axes.tick_params(labelsize=11, colors=_INK, which="both")
     machine = result["machine"]
     figure.supxlabel(
-        f"{machine['cpu']}, {machine['cores']} cores, {threads_text(result)}. Medians of interleaved runs; "
-        "every answer was checked against the reference before it was timed.",
+        f"{gpu_text(machine)}{machine['cpu']}, {machine['cores']} cores, {threads_text(result)}. "
+        "Medians of interleaved runs; every answer was checked against the reference before it was timed.",
         fontsize=10,
         color="#777777",
     )
@@ -43,6 +43,7 @@ def draw(result: Result, path: Path) -> None:
 def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     """Medians over the cubes of the mask that has most of them, in a band from 20th to 80th percentile."""
     cells = [c for c in result["cells"] if c["task"] == "edt" and len(set(c["size"])) == 1]
+    cells = [c for c in cells if c.get("items", 1) == 1]
     masks = [c["mask"] for c in cells]
     if len(set(masks)) == 0 or max(map(masks.count, masks)) < 2:
         cells, what, line = [c for c in result["cells"] if c["task"] == "edt"], "all masks", "o"
@@ -106,7 +107,7 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     """Bars for each task and size: the geometric mean over its masks, and a whisker from least to most."""
     groups: dict[str, dict[str, list[float]]] = {}
     for cell in sorted(result["cells"], key=lambda cell: cell["task"]):
-        lines = ["loss" if cell["task"] == "loss" else "EDT", *_power(size_text(cell)).split(" @ ")]
+        lines = ["EDT" if cell["task"] == "edt" else cell["task"], *_power(size_text(cell)).split(" @ ")]
         group = groups.setdefault("\n".join(lines), {})
         for name, outcome in cell["results"].items():
             if name != result["baseline"] and "ratio" in outcome:

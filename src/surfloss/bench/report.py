@@ -14,8 +14,10 @@ Table: TypeAlias = tuple[Row, list[Row]]  # head and body
 
 
 def size_text(cell: dict[str, Any]) -> str:
-    """`64x512x512 @ 5/0.42/0.42`; the spacing only where it is not 1 voxel."""
+    """`64x512x512 x 8 @ 5/0.42/0.42`; a batch of 8, and the spacing only where it is not 1 voxel."""
     text = "x".join(map(str, cell["size"]))
+    if cell.get("items", 1) > 1:
+        text += f" x {cell['items']}"
     if any(mm != 1 for mm in cell["spacing"]):
         text += f" @ {'/'.join(f'{mm:.3g}' for mm in cell['spacing'])}"
     return text
@@ -50,6 +52,16 @@ def outcome_text(outcome: dict[str, Any] | None, is_baseline: bool) -> str:
     return text if is_baseline or "ratio" not in outcome else f"{text}, {ratio_text(outcome['ratio'])}"
 
 
+def gpu_text(machine: dict[str, Any]) -> str:
+    """The GPU, where the result is one's, for the front of what else the machine is."""
+    if not (gpu := machine.get("gpu")):
+        return ""
+    found = [f"driver {gpu['driver']}"] if gpu.get("driver") else []
+    found += [f"CUDA {gpu['cuda']}"] if gpu.get("cuda") else []
+    found.append(f"copies at {gpu['copy_bytes_per_s'] / 1e9:.0f} GB/s")
+    return f"{gpu['name']} ({', '.join(found)}) beside "
+
+
 def threads_text(result: Result) -> str:
     return f"{result['threads']} thread{'s' if result['threads'] > 1 else ''}"
 
@@ -79,8 +91,9 @@ def notes(result: Result) -> list[str]:
     packages = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "surfloss")
     commit = f" at {result['commit'][:10]}" if result["commit"] else ""
     lines = [
-        f"{result['date'][:10]}, {machine['cpu']}, {machine['cores']} cores ({machine['architecture']}, "
-        f"{widest}), {threads_text(result)}; surfloss {versions['surfloss']}{commit}, {packages}.",
+        f"{result['date'][:10]}, {gpu_text(machine)}{machine['cpu']}, {machine['cores']} cores "
+        f"({machine['architecture']}, {widest}), {threads_text(result)}; "
+        f"surfloss {versions['surfloss']}{commit}, {packages}.",
     ]
     if (result["load_before"] or 0) > machine["cores"] / 2:
         lines.append(
@@ -158,7 +171,7 @@ def _memory(result: Result) -> Table:
     for cell in result["cells"]:
         peaks = {name: o.get("peak_extra_bytes") for name, o in cell["results"].items()}
         if any(peaks.values()):
-            volume = 4 * cell["voxels"] * (2 if cell["task"] == "loss" else 1)
+            volume = 4 * cell["voxels"] * (cell.get("items", 1) if cell["task"] == "edt" else 2)
             numbers = [f"{peak / volume:.1f}" if (peak := peaks.get(name)) else "-" for name in names]
             body.append([cell["task"], size_text(cell), *numbers])
     return ["task", "size", *names], body
@@ -178,14 +191,37 @@ def _accuracy(result: Result) -> Table:
     return ["task", "rows", *names], body
 
 
+def _floor(result: Result) -> Table:
+    """This library's time as a multiple of one read of the mask and one write of float32."""
+    names = [name for name in timed_contestants(result, "edt") if name.startswith("surfloss/")]
+    body = []
+    for cell in result["cells"]:
+        multiples = [floor_multiple(result, cell, name) for name in names]
+        if any(multiples):
+            texts = [ratio_text(multiple) if multiple else "-" for multiple in multiples]
+            body.append([size_text(cell), cell["mask"], *texts])
+    return ["size", "mask", *names], body
+
+
+def floor_multiple(result: Result, cell: dict[str, Any], name: str) -> float | None:
+    """Time of a distance transform over that of moving 5 bytes a voxel at a copy's bandwidth on the GPU."""
+    outcome = cell["results"].get(name, {})
+    if cell["task"] != "edt" or "gpu" not in result["machine"] or "median_s" not in outcome:
+        return None
+    moved = 5 * cell["voxels"] * cell.get("items", 1)
+    return float(outcome["median_s"] * result["machine"]["gpu"]["copy_bytes_per_s"] / moved)
+
+
 TABLES: dict[str, Callable[[Result], Table]] = {
     "edt": lambda result: _cells(result, "edt"),
     "loss": lambda result: _cells(result, "loss"),
+    "contour": lambda result: _cells(result, "contour"),
     "summary": _summary,
     "shape": _shape,
     "scaling": _scaling,
     "memory": _memory,
     "accuracy": _accuracy,
+    "floor": _floor,
 }
 
 
