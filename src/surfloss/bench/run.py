@@ -60,7 +60,9 @@ def compare(
         "load_before": machine.load(),
         "interrupted": False,
         "threads": threads,
-        "versions": machine.versions(c.package for c in present),
+        "versions": machine.versions(
+            [*(c.package for c in present), *([] if device is None else ["triton"])]
+        ),
         "baseline": contestants[0].name,
         "contestants": {c.name: {"tasks": list(c.tasks), "computes": c.computes} for c in contestants},
         "absent": absent,
