@@ -120,7 +120,7 @@ def _run(part: Part, limit_s: float, folder: Path) -> tuple[Found, Found]:
                 start_new_session=True,
             )
         except OSError as error:
-            return {"state": "failed", "reason": str(error), "seconds": 0.0}, {}
+            return {"state": "failed", "reason": str(error), "seconds": 0.0, "output": []}, {}
         try:
             code = process.wait(limit_s)
             if code:
@@ -184,7 +184,7 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
         yield tests("exact", 100, backend)
     # One that brought its process down would do so to everybody's measurements.
     records = result["parts"]
-    sound = [b for b in backends if b and not records[f"tests exact {b}"].get(UNFINISHED)]
+    sound = [b for b in backends if b and not records.get(f"tests exact {b}", {}).get(UNFINISHED)]
     named = ("--backends", ",".join(sound)) if sound else ()
     measure = (python, str(HERE / "measure.py"), "compare", *options, *named)
     yield Part("compare", measure, 180, at_top=True, skip=no_device)

@@ -45,7 +45,7 @@ class Stage(nn.Sequential):
 
 
 class PlainUNet(nn.Module):
-    """The U-Net of nnU-Net v2's plans (Isensee et al. 2021); logits of every resolution, the full one first."""
+    """The U-Net that nnU-Net v2 plans (Isensee et al. 2021); logits at every resolution, full one first."""
 
     def __init__(self, features: tuple[int, ...] = FEATURES) -> None:
         super().__init__()
