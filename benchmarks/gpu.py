@@ -245,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a trial without a GPU"
     )
-    parser.add_argument("--out", type=Path, help="the JSON file; otherwise results/gpu-DEVICE.json")
+    parser.add_argument("--out", type=Path, help="otherwise results/gpu-DEVICE.json, or build/gpu")
     parser.add_argument("--minutes", type=float, default=8.75, help="for all together")
     parser.add_argument("--wheels", type=Path, help="folder of wheels to install into build/gpu/wheels")
     parser.add_argument("--tiny", action="store_true", help="small volumes and few tests")
@@ -259,8 +259,9 @@ def main(arguments: list[str] | None = None) -> int:
     result: Found = {"format": 1, "tiny": options.tiny, "parts": {}}
 
     def out() -> Path:
-        chosen: Path = options.out or HERE / "results" / f"{result.get('slug', 'gpu-unknown')}.json"
-        return chosen
+        published = not options.tiny and options.only == [""]
+        folder = HERE / "results" if published else BUILD
+        return options.out or folder / f"{result.get('slug', 'gpu-unknown')}.json"
 
     def write(result: Found) -> None:
         if "no_device" not in result or options.out is not None:

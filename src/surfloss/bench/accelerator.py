@@ -8,8 +8,6 @@ import torch
 
 from surfloss.bench.race import timed
 
-_COPIED_BYTES = 2**28
-
 
 def synchronized(call: Callable[[], Any], device: str) -> Callable[[], Any]:
     """The call as one that returns when its work on the device is done."""
@@ -60,13 +58,13 @@ def facts(device: str) -> dict[str, Any]:
     }
 
 
-def copy_bandwidth(device: str, size: int = _COPIED_BYTES) -> float:
-    """Bytes read and written a second by PyTorch's copy of `size` bytes within the device, the best of ten.
+def copy_bandwidth(device: str) -> float:
+    """Bytes read and written a second by PyTorch's copy within the device, the best of ten.
 
     Copies are long, so that what a launch and the waiting cost does not count.
     """
+    size, copies = (2**28, 20) if torch.device(device).type == "cuda" else (2**24, 1)
     source = torch.ones(size, dtype=torch.uint8, device=device)
-    copies = 20 if torch.device(device).type == "cuda" else 1
     target = torch.empty_like(source)
 
     def copy() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from surfloss._check import fail
+from surfloss.bench.budgets import BUDGETS, LESS, floor_multiple
 
 Result: TypeAlias = dict[str, Any]
 Row: TypeAlias = list[str]
@@ -203,14 +204,50 @@ def _floor(result: Result) -> Table:
     return ["size", "mask", *names], body
 
 
-def floor_multiple(result: Result, cell: dict[str, Any], name: str) -> float | None:
-    """Time of a distance transform over that of moving 5 bytes a voxel at a copy's bandwidth on the GPU."""
-    outcome = cell["results"].get(name, {})
-    if cell["task"] != "edt" or "gpu" not in result["machine"] or "median_s" not in outcome:
-        return None
-    moved = 5 * cell["voxels"] * cell.get("items", 1)
-    return float(outcome["median_s"] * result["machine"]["gpu"]["copy_bytes_per_s"] / moved)
+_UNITS: dict[str, Callable[[float], str]] = {
+    "times": ratio_text,
+    "time": time_text,
+    "floor": ratio_text,
+    "percent": lambda share: f"{100 * share:+.1f}%",
+    "tensors": lambda tensors: f"{tensors:.1f}",
+    "slope": lambda slope: f"{slope:.2f}",
+}
 
+
+def _budgets(result: Result) -> Table:
+    """The goals, and beside them what this library's contestants reached, each at its worst."""
+    names = [n for n in result["contestants"] if n.startswith("surfloss/") and n not in result["absent"]]
+    head, body = ["goal", "must", "should", *(names or ["measured"])], []
+    for budget in BUDGETS:
+        text, limit = _UNITS[budget.unit], "at most" if budget.unit in LESS else "at least"
+        row = [budget.what, f"{limit} {text(budget.must)}", "-" if budget.aim is None else text(budget.aim)]
+        values = [budget.worst(result, name) for name in names]
+        row += ["not measured" if v is None else f"{text(v)}, {budget.verdict(v)}" for v in values]
+        body.append(row if names else [*row, "not measured yet"])
+    return head, body
+
+
+def _parts(result: Result) -> Table:
+    """What came of every part of `make gpu`; of its tests how many passed."""
+    body = []
+    for name, part in result.get("parts", {}).items():
+        state = part["state"] if part["state"] == "done" else f"{part['state']}: {part['reason']}"
+        numbers = [str(part["passed"]), str(len(part["failed"]))] if "passed" in part else ["-", "-"]
+        body.append([name, state, *numbers, f"{part['seconds']:.0f} s" if "seconds" in part else "-"])
+    return ["part", "state", "passed", "failed", "time"], body
+
+
+def _training(result: Result) -> Table:
+    """A training step with each loss, its time over that of Dice + CE alone, and PyTorch's peak memory."""
+    body = []
+    for name, step in result.get("training_step", {"steps": {}})["steps"].items():
+        peak = f"{step['peak_bytes'] / 2**30:.2f} GiB" if step["peak_bytes"] else "-"
+        time = f"{time_text(step['median_s'])} {spread_text(step)}"
+        body.append([name, time, f"{100 * (step['ratio'] - 1):+.1f}%", peak])
+    return ["loss", "step", "added", "peak memory"], body
+
+
+_UNMEASURED: Result = {"contestants": {}, "absent": {}}
 
 TABLES: dict[str, Callable[[Result], Table]] = {
     "edt": lambda result: _cells(result, "edt"),
@@ -222,6 +259,9 @@ TABLES: dict[str, Callable[[Result], Table]] = {
     "memory": _memory,
     "accuracy": _accuracy,
     "floor": _floor,
+    "budgets": _budgets,
+    "parts": _parts,
+    "training": _training,
 }
 
 
@@ -240,19 +280,27 @@ def filled(document: str, results: Path) -> str:
     """The document with every block `<!-- benchmark: TABLE of FILE --> ... <!-- end -->` made anew.
 
     `FILE` is a JSON file in the folder `results`, without its ending; where it is missing the block is empty.
+    With `*` in it, it is every file of such a name, the table of each under its title; where there is none,
+    the block says that nothing was measured, and of goals which there are.
 
     Raises:
         ValueError: if a block asks for a table that there is not.
     """
 
     def block(found: re.Match[str]) -> str:
-        name, file = found["name"], results / f"{found['source']}.json"
+        name, several = found["name"], "*" in found["source"]
         if name not in (*TABLES, "machine"):
             fail("block", repr(name), f"machine, {' or '.join(TABLES)}")
-        if not file.exists():
-            return found["begin"] + found["end"]
-        result = json.loads(file.read_text(encoding="utf-8"))
-        text = "\n".join(notes(result)) if name == "machine" else markdown(*TABLES[name](result))
-        return f"{found['begin']}\n{text}\n\n{found['end']}"
+        files = sorted(results.glob(f"{found['source']}.json"))
+        texts = [(f"**{file.stem}**\n\n" if several else "") + _content(name, file) for file in files]
+        if several and not files:
+            texts = [markdown(*_budgets(_UNMEASURED)) if name == "budgets" else "Not measured yet."]
+        body = "".join(f"\n{text}\n" for text in texts) + ("\n" if texts else "")
+        return found["begin"] + body + found["end"]
 
     return _BLOCK.sub(block, document)
+
+
+def _content(name: str, file: Path) -> str:
+    result = json.loads(file.read_text(encoding="utf-8"))
+    return "\n".join(notes(result)) if name == "machine" else markdown(*TABLES[name](result))
