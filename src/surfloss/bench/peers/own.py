@@ -8,6 +8,7 @@ from surfloss.bench.peers._losses import forward_and_backward
 from surfloss.edt import two_sided_edt
 from surfloss.losses.contour import ContourLoss
 from surfloss.losses.hausdorff import HausdorffDTLoss
+from surfloss.ops._select import use_backend
 
 
 def edt(case: Case, threads: int, backend: str, device: str = "cpu") -> Call:
@@ -22,5 +23,10 @@ def loss(case: Case, threads: int, backend: str, device: str = "cpu") -> Call:
 
 
 def contour(case: Case, threads: int, backend: str, device: str = "cpu") -> Call:
-    """PyTorch's own pooling: no backend has a part in it."""
-    return forward_and_backward(ContourLoss(sigmoid=True, include_background=True), case, device)
+    call = forward_and_backward(ContourLoss(sigmoid=True, include_background=True), case, device)
+
+    def by_backend() -> object:
+        with use_backend(backend):
+            return call()
+
+    return by_backend
