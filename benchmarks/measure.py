@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from surfloss import available_backends
+import surfloss
 from surfloss._files import write_text
 from surfloss.bench import machine as facts
 from surfloss.bench import peers, plan
@@ -45,6 +45,9 @@ def main() -> None:
 
 def _machine(device: str) -> dict[str, Any]:
     """An empty comparison, which says where and with what; and which backends can be tested."""
+    source = Path(__file__).parents[1] / "src"
+    if not Path(surfloss.__file__).is_relative_to(source):
+        raise RuntimeError(f"surfloss: got the one in {surfloss.__file__}, wanted that of {source}")
     if device == "cuda" and not torch.cuda.is_available():
         return {"no_device": f"PyTorch {torch.__version__} sees no GPU"}
     on_device = {
@@ -52,7 +55,7 @@ def _machine(device: str) -> dict[str, Any]:
         for row in TABLE
         if row.name != "reference" and (row.named_on is None or device in row.named_on)
     }
-    result = {"backends": available_backends(), "gpu_backends": on_device}
+    result = {"backends": surfloss.available_backends(), "gpu_backends": on_device}
     _keep(result)  # what follows fails where no backend runs on the device
     result |= compare([], _contestants(device, None), threads=torch.get_num_threads(), seconds=1)
     return result | {"slug": facts.slug(result["machine"])}
