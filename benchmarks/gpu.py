@@ -152,7 +152,8 @@ def _line(name: str, record: Found) -> str:
         line += f", {sum(record['skipped'].values())} skipped"
         line += "".join(f"\n  failed: {test}: {why}" for test, why in record["failed"].items())
         line += "".join(f"\n  did not end: {test}" for test in record[UNFINISHED])
-    elif record["state"] in ("failed", "stopped"):
+    told = record.get("failed") or record.get(UNFINISHED)
+    if record["state"] in ("failed", "stopped") and not told:
         line += "".join(f"\n  | {text}" for text in record["output"][-5:])
     return line
 
@@ -176,6 +177,8 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
             filter(None, (Path(prefix[0]).name if prefix else "tests", *prefix[2:3], stem, backend))
         )
         environment = {"GPU_TEST_DEVICE": device} | ({"GPU_TEST_BACKEND": backend} if backend else {})
+        if prefix:  # every tensor an allocation of its own, whose ends are watched
+            environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
         return Part(
             name, (*prefix, *command), limit_s, read_tests, False, no_device, tuple(environment.items())
         )
@@ -203,7 +206,15 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
             why = "no GPU is tested" if device == "cpu" else "compute-sanitizer is not installed"
             yield Part(f"compute-sanitizer {tool}", (), 0, skip=no_device or why)
             continue
-        checked = (sanitizer, "--tool", tool, "--error-exitcode", "9")
+        checked = (
+            sanitizer,
+            "--tool",
+            tool,
+            "--error-exitcode",
+            "9",
+            "--target-processes",
+            "application-only",
+        )
         for backend in backends:
             yield tests("short", 60, backend, checked)
 
