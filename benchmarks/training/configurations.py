@@ -59,8 +59,8 @@ def _hausdorff(name: str, weight: float, schedule: str = "constant", **options: 
 
 DICE_CE = Configuration("Dice + CE")
 
-# The weight of 1e-2 gives, on patches of this size, the gradient ratio at the first step that the paper's 1e-3 has
-# on its own: squared distances grow with the patch.
+# Squared distances grow with the patch: on these, 1e-2 gives the gradient ratio at the first step that 1e-3
+# gives on the paper's.
 EXPLORATION = (
     DICE_CE,
     _hausdorff("1e-3", 1e-3),

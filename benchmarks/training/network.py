@@ -1,4 +1,4 @@
-"""A narrow U-Net with nnU-Net's habits for thick slices: no pooling and no convolution across them at first."""
+"""A narrow U-Net with nnU-Net's habits for thick slices: at first nothing is pooled across them."""
 
 import torch
 import torch.nn.functional as F

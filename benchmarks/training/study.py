@@ -1,4 +1,4 @@
-"""`python -m benchmarks.training.study run`: the study, resumable, from runs to tables.
+"""`python -m benchmarks.training.study run` and `report`: the study, resumable, from runs to tables.
 
 `run` trains what is missing, one file a run. Configurations are compared on the validation part; `--test`
 looks at the test part too, for the runs that are named, once the choice is made. `report` makes tables and
@@ -14,7 +14,7 @@ import torch
 import typer
 from rich.progress import Progress
 
-from benchmarks.training import data
+from benchmarks.training import data, summary
 from benchmarks.training.configurations import COLLAPSE, EXPLORATION, Configuration
 from benchmarks.training.train import look, train
 from surfloss._files import write_text
@@ -63,6 +63,19 @@ def run(
                 facts["test"] = look(network, parts["test"])
             facts["seconds"] = round(time.perf_counter() - start, 1)
             write_text(path_of(configuration, seed, out), json.dumps(facts) + "\n")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of the runs' files.")] = RESULTS,
+    part: Annotated[str, typer.Option(help="validation or test")] = "validation",
+    plot: Annotated[Path | None, typer.Option(help="Draw the validation curves there.")] = None,
+) -> None:
+    """Print the table of the runs that are there."""
+    runs = summary.read(folder)
+    typer.echo(summary.table(runs, part), nl=False)
+    if plot is not None:
+        summary.draw(runs, plot)
 
 
 def done(path: Path, test: bool) -> bool:

@@ -40,8 +40,8 @@ def compare(
         notice: is told what happens now; a cell's label when it begins.
 
     Returns:
-        What `surfloss bench --json` writes. Interrupted (Ctrl-C) after its first row it ends there, and says so
-        under "interrupted".
+        What `surfloss bench --json` writes. Interrupted (Ctrl-C) after its first row it ends there, and
+        "interrupted" says so.
     """
     absent = {c.name: reason for c in contestants if (reason := c.absent())}
     present = [c for c in contestants if c.name not in absent]
