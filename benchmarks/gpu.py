@@ -173,6 +173,8 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
         # The suite's own conftest.py needs more packages than these tests.
         command += ("--import-mode=importlib", "--confcutdir=tests/gpu", "-p", "no:cacheprovider")
         command += ("-k", "few") if tiny else ()
+        # Most of the time goes into compiling kernels for so many shapes, which processes can share.
+        command += ("-n", "4") if stem == "exact" and importlib.util.find_spec("xdist") else ()
         name = " ".join(
             filter(None, (Path(prefix[0]).name if prefix else "tests", *prefix[2:3], stem, backend))
         )
@@ -184,7 +186,7 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
         )
 
     for backend in backends:
-        yield tests("exact", 100, backend)
+        yield tests("exact", 120, backend)
     # One that brought its process down would do so to everybody's measurements.
     records = result["parts"]
     sound = [b for b in backends if b and not records.get(f"tests exact {b}", {}).get(UNFINISHED)]

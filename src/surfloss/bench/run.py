@@ -46,8 +46,8 @@ def compare(
         keep: is given the result as far as it is after every row.
 
     Returns:
-        What `surfloss bench --json` writes. Interrupted (Ctrl-C) after its first row it ends there, and says
-        so under "interrupted".
+        What `surfloss bench --json` writes. Interrupted (Ctrl-C) after its first row it ends there, and
+        "interrupted" says so.
     """
     absent = {c.name: reason for c in contestants if (reason := c.absent())}
     present = [c for c in contestants if c.name not in absent]
