@@ -125,7 +125,7 @@ BUDGETS = (
     Budget("512^3: time over 5 bytes a voxel", "floor", 12, 4, _floor(_LARGE, 1)),
     Budget("8 masks of 64x512x512: the same", "floor", 12, 4, _floor(SCAN, 8)),
     Budget("Hausdorff loss of 2x1x16x320x320: time", "time", 0.4e-3, 0.2e-3, _time("loss", PATCH, 1)),
-    Budget("the same: MONAI takes", "times", 50, None, _times("loss", PATCH, 1, "monai")),
+    Budget("the same: MONAI (cuCIM, else SciPy) takes", "times", 50, None, _times("loss", PATCH, 1, "monai")),
     Budget("the same: PyTorch on cupyx takes", "times", 50, None, _times("loss", PATCH, 1, "cupyx")),
     Budget("the same: peak memory, float32 inputs", "tensors", 2, 1, _memory),
     Budget("nnU-Net's 3-D training step: added", "percent", 0.03, 0.01, _training_step),
