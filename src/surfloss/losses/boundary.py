@@ -136,7 +136,7 @@ def generalized_surface_loss(
 
         1 - sum_k w_k sum (D_k (1 - g_k - p_k))^2 / sum_k w_k sum D_k^2 ,
 
-    computed as sum_k w_k sum D_k^2 (g_k + p_k)(2 - g_k - p_k) over the same, which is equal and loses no
+    computed as sum_k w_k sum D_k^2 e_k (2 - e_k) over the same, with e = |g - p|, which is equal and loses no
     digits near 0. D is the distance to the other label; its sign is squared away, and its unit cancels.
 
     Args:
@@ -194,9 +194,9 @@ def generalized_surface_loss(
     squared = torch.where(squared.isinf(), without**2, squared)
     if ignore is not None:
         squared = squared.masked_fill(ignore, 0)
-    both = target + prediction
-    wrong = (squared * both * (2 - both)).flatten(2).sum(2)
-    most = squared.to(both.dtype).flatten(2).sum(2)
+    error = torch.where(mask, 1 - prediction, prediction)
+    wrong = (squared * error * (2 - error)).flatten(2).sum(2)
+    most = squared.to(error.dtype).flatten(2).sum(2)
     if class_weights is not None:
         if len(class_weights) != most.shape[1]:
             fail(
@@ -208,7 +208,7 @@ def generalized_surface_loss(
             torch.stack([weight * x[:, k] for k, weight in enumerate(class_weights)], 1).sum(1, keepdim=True)
             for x in (wrong, most)
         )
-    values = wrong / most.clamp_min(torch.finfo(most.dtype).tiny)
+    values = wrong / most.masked_fill(most == 0, 1)
     return reduced(values, reduction, batch, prediction.ndim - 2)
 
 

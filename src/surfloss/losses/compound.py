@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from surfloss._check import fail, is_real, not_negative, whole
-from surfloss.losses._prepare import full_precision
+from surfloss.losses._prepare import full_precision, warn_at_call
 from surfloss.losses.schedule import Constant, Schedule
 
 NONFINITE = ("keep", "raise", "skip")
@@ -174,16 +173,11 @@ class CompoundLoss(nn.Module):
 
     def _drop_nonfinite(self, terms: dict[str, Tensor]) -> None:
         if torch.compiler.is_compiling():
-            fail(
-                "nonfinite",
-                f"{self.nonfinite!r} in a compiled graph",
-                "'keep', which reads no values",
-                RuntimeError,
-            )
+            fail("nonfinite", f"{self.nonfinite!r} in a compiled graph", "'keep'", RuntimeError)
         for name in _nonfinite(self.last_terms):
             if self.nonfinite == "raise":
                 fail(f"terms[{name!r}]", float(self.last_terms[name]), "a finite loss (nonfinite='raise')")
-            warnings.warn(f"the term {name!r} is not finite and is left out of this call's sum", stacklevel=3)
+            warn_at_call(f"the term {name!r} is not finite and is left out of this call's sum")
             del terms[name]
 
     def _fill_weights(self) -> None:
@@ -290,18 +284,14 @@ class GradientRatioMonitor:
         above = self.last > self.limit
         if nonfinite:
             message = f"the gradient of {' or '.join(map(repr, nonfinite))} is not finite"
-            warnings.warn(f"{message}: look at its loss and at the logits", stacklevel=3)
+            warn_at_call(f"{message}: look at its loss and at the logits")
         elif above and not self._above:
-            held = (
-                f", and is held there at {self.compound.factors[self.term]:.3g} of its weight"
-                if self.cap
-                else ""
-            )
-            warnings.warn(
+            factor = self.compound.factors[self.term]
+            held = f", held there by a factor of {factor:.3g}" if self.cap else ""
+            warn_at_call(
                 f"the gradient of {self.term!r} is {self.last:.3g} times that of the other terms (limit "
                 f"{self.limit:g}{held}): lower its weight, warm it up (LinearWarmup, CosineRamp), or "
-                "normalize its distances",
-                stacklevel=3,
+                "normalize its distances"
             )
         self._above = above
 

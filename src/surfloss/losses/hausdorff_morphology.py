@@ -313,6 +313,8 @@ def _conv_error(maps: Tensor, alpha: float, radii: Sequence[float], steps: Seque
 
 def _means_over_ball(x: Tensor, radius: float, steps: Sequence[float]) -> Tensor:
     """Mean over the ball around every voxel of `(..., *spatial)`, surrounded by zeros."""
+    if not x.numel():
+        return x  # of which there is no Fourier transform
     dims = len(steps)
     spatial = x.shape[-dims:]
     # An offset that leads out of the volume from everywhere adds nothing; without these, `size + most` is

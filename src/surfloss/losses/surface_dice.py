@@ -114,7 +114,7 @@ def surface_dice_loss(
     near_predicted, near_true = (squared <= tolerance**2 * (1 + _ROUNDING)).unbind(2)
     close = (soft * near_true + true * near_predicted).flatten(2).sum(2)
     both = (soft + true).flatten(2).sum(2)
-    values = 1 - close / both.clamp_min(torch.finfo(both.dtype).tiny)
+    values = 1 - close / both.masked_fill(both == 0, 1)
     without = both == 0 if empty == "one" else true.flatten(2).sum(2) == 0
     return reduced(values.masked_fill(without, 0), reduction, batch, dims)
 
