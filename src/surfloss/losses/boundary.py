@@ -137,7 +137,8 @@ def generalized_surface_loss(
         1 - sum_k w_k sum (D_k (1 - g_k - p_k))^2 / sum_k w_k sum D_k^2 ,
 
     computed as sum_k w_k sum D_k^2 e_k (2 - e_k) over the same, with e = |g - p|, which is equal and loses no
-    digits near 0. D is the distance to the other label; its sign is squared away, and its unit cancels.
+    digits near 0. D is the distance to the other label; its sign is squared away, and its unit cancels. The
+    gradient vanishes where the prediction is wholly wrong: use a region loss first (`schedules.Rebalance`).
 
     Args:
         input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
