@@ -157,18 +157,20 @@ def hausdorff_conv_loss(
     )
     lead, dims = prediction.shape[:2], prediction.ndim - 2
     shared, per_item = _check.spacing(spacing, dims, lead, prediction.device)
-    ignored = torch.zeros_like(target) if ignore is None else ignore.to(target.dtype).expand_as(target)
-    maps = torch.stack([prediction, target, ignored]).flatten(1, 2)
+    p, g = prediction.flatten(0, 1), target.detach().flatten(0, 1)
+    ignored = None if ignore is None else ignore.expand_as(target).flatten(0, 1)
     if per_item is None:
-        values = _conv_error(maps, alpha, radii, shared)
+        values = _conv_error(p, g, ignored, alpha, radii, shared)
     elif torch.compiler.is_compiling():
         fail("spacing", "a tensor in a compiled graph", "numbers: they decide the balls' sizes", RuntimeError)
     else:
         rows = [tuple(row) for row in per_item.tolist()]
-        values = maps.new_zeros(len(rows))
+        values = p.new_zeros(len(rows))
         for steps in dict.fromkeys(rows):
-            alike = torch.tensor([i for i, row in enumerate(rows) if row == steps], device=maps.device)
-            values = values.index_add(0, alike, _conv_error(maps[:, alike], alpha, radii, steps))
+            alike = torch.tensor([i for i, row in enumerate(rows) if row == steps], device=p.device)
+            ignored_here = None if ignored is None else ignored[alike]
+            part = _conv_error(p[alike], g[alike], ignored_here, alpha, radii, steps)
+            values = values.index_add(0, alike, part)
     return reduced(values.view(lead), reduction, batch, dims)
 
 
@@ -292,35 +294,35 @@ def _mean_over_cross(x: Tensor) -> Tensor:
     return total / (2 * (x.ndim - 2) + 1)
 
 
-def _conv_error(maps: Tensor, alpha: float, radii: Sequence[float], steps: Sequence[float]) -> Tensor:
-    """The loss of each item.
-
-    Args:
-        maps: `(3, items, *spatial)`: prediction, target, and 1 at the voxels that do not count.
-    """
-    ignore = maps[2]
-    p, g = (maps[:2] * (1 - ignore)).unbind()
+def _conv_error(
+    p: Tensor, g: Tensor, ignore: Tensor | None, alpha: float, radii: Sequence[float], steps: Sequence[float]
+) -> Tensor:
+    """The loss of each of `(items, *spatial)`."""
+    if ignore is not None:
+        p, g = p.masked_fill(ignore, 0), g.masked_fill(ignore, 0)
     weight = torch.zeros_like(p)
     for radius in radii:
-        mean_p, mean_g, ignored = _means_over_ball(torch.stack([p, g, ignore]), radius, steps).unbind()
-        counted = (1 - ignored).clamp_min(torch.finfo(p.dtype).eps)
-        inside_p, inside_g = (2 * mean / counted - 1 for mean in (mean_p, mean_g))
-        weight = weight + float(radius**alpha) * (
-            p * (F.relu(-inside_g) + F.relu(inside_p)) + g * (F.relu(inside_g) + F.relu(-inside_p))
-        )
+        mean_p, mean_g = (_mean_over_ball(x, radius, steps) for x in (p, g))
+        if ignore is not None:
+            counted = 1 - _mean_over_ball(ignore.to(p.dtype), radius, steps)
+            counted = counted.clamp_min(torch.finfo(p.dtype).eps)
+            mean_p, mean_g = mean_p / counted, mean_g / counted
+        near_p, far_p = _soft_threshold(mean_p), _soft_threshold(1 - mean_p)
+        near_g, far_g = _soft_threshold(mean_g), _soft_threshold(1 - mean_g)
+        weight = weight + float(radius**alpha) * (p * (far_g + near_p) + g * (near_g + far_p))
     return (weight * (p - g).square()).flatten(1).mean(1)
 
 
-def _means_over_ball(x: Tensor, radius: float, steps: Sequence[float]) -> Tensor:
+def _mean_over_ball(x: Tensor, radius: float, steps: Sequence[float]) -> Tensor:
     """Mean over the ball around every voxel of `(..., *spatial)`, surrounded by zeros."""
     if not x.numel():
         return x  # of which there is no Fourier transform
     dims = len(steps)
     spatial = x.shape[-dims:]
-    # An offset that leads out of the volume from everywhere adds nothing; without these, `size + most` is
+    # An offset that leads out of the volume from everywhere adds nothing; without these, `size + far` is
     # room enough for no sum to come around the end.
     most = [min(int(radius / step * _SLACK), size - 1) for step, size in zip(steps, spatial, strict=True)]
-    room = [size + far for size, far in zip(spatial, most, strict=True)]
+    room = [_fast_length(size + far) for size, far in zip(spatial, most, strict=True)]
     positions = [torch.arange(n, device=x.device) for n in room]
     offsets = [torch.minimum(at, n - at) for at, n in zip(positions, room, strict=True)]
     ball = (_squared_length(offsets, steps) <= radius**2 * _SLACK).to(x.dtype)
@@ -330,6 +332,13 @@ def _means_over_ball(x: Tensor, radius: float, steps: Sequence[float]) -> Tensor
         sums = sums.narrow(axis, 0, size)
     mean: Tensor = sums / _voxels_in_ball(radius, steps, x.device)
     return mean
+
+
+def _fast_length(n: int) -> int:
+    """The next length that is a product of 2, 3, 5 and 7, for which Fourier transforms are fast."""
+    while 210 ** n.bit_length() % n:
+        n += 1
+    return n
 
 
 def _voxels_in_ball(radius: float, steps: Sequence[float], device: torch.device) -> Tensor:
