@@ -198,7 +198,7 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
     drawn = "matplotlib is not installed" if importlib.util.find_spec("matplotlib") is None else None
     picture = (python, str(HERE / "measure.py"), "plot", "--result", str(out()))
     yield Part("plot", picture, 30, skip=no_device or drawn)
-    for stem, limit_s in (("hausdorff", 60), ("torch", 90)):
+    for stem, limit_s in (("hausdorff", 60), ("losses", 60), ("torch", 90)):
         for backend in backends:
             yield tests(stem, limit_s, backend)
     yield tests("errors", 40, None)
