@@ -9,21 +9,20 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
 from surfloss.metrics._masks import BoolArray, FloatArray, Mask
+from surfloss.metrics._nearest import to_nearest
 from surfloss.metrics.surface_elements import element_sizes, neighborhood_codes
-from surfloss.ops.edt import nearest_background
 
 
 @dataclass(frozen=True)
 class SurfaceDistances:
     """Every surface element of two masks: its distance to the other surface in mm and its size.
 
-    Sizes are areas in mm^2 (3-D) or lengths in mm (2-D). Elements are sorted by distance, then by size. An
-    empty mask has no elements, and distances to it are inf.
+    Sizes are areas in mm^2 (3-D) or lengths in mm (2-D). Elements are sorted by distance. An empty mask
+    has no elements, and distances to it are inf.
     """
 
     prediction_to_target: FloatArray
@@ -33,8 +32,7 @@ class SurfaceDistances:
 
     def hausdorff(self, percentile: float = 100) -> float:
         """The larger of the two directed percentiles; see `hausdorff_distance`."""
-        if not 0 <= percentile <= 100:
-            fail("percentile", percentile, "a number from 0 to 100")
+        check_percentile(percentile)
         return max(
             _percentile(self.prediction_to_target, self.prediction_sizes, percentile),
             _percentile(self.target_to_prediction, self.target_sizes, percentile),
@@ -61,6 +59,11 @@ class SurfaceDistances:
         return _ratio(close, self.prediction_sizes.sum() + self.target_sizes.sum())
 
 
+def check_percentile(percentile: float) -> None:
+    if not 0 <= percentile <= 100:
+        fail("percentile", percentile, "a number from 0 to 100")
+
+
 def surface_distances(prediction: Mask, target: Mask, *, spacing: SpacingLike = None) -> SurfaceDistances:
     """Measure the surfaces of two masks once, for any number of metrics.
 
@@ -72,35 +75,21 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing: SpacingLike = 
         TypeError, ValueError: on masks or spacing of another form.
     """
     masks = _masks.pair(prediction, target)
-    steps = _masks.steps(spacing, masks[0].ndim)
-    box = _masks.bounding_box(masks[0] | masks[1])
-    codes = np.stack([neighborhood_codes(mask[box]) for mask in masks])
-    borders = (codes != 0) & (codes != (1 << 2 ** len(box)) - 1)
+    return between(*masks, _masks.steps(spacing, masks[0].ndim))
+
+
+def between(prediction: BoolArray, target: BoolArray, steps: FloatArray) -> SurfaceDistances:
+    """`surface_distances` of masks and steps in the form of `_masks`."""
+    codes = [neighborhood_codes(mask) for mask in (prediction, target)]
+    borders = [(code != 0) & (code != (1 << 2**code.ndim) - 1) for code in codes]
     sizes = element_sizes(steps)
     sides = []
-    for distances, code, border in zip(_distances(borders, steps), codes, borders, strict=True):
-        size = sizes[code[border]]
-        order = np.lexsort((size, distances))
-        sides += [distances[order], size[order]]
+    for here, there, code in zip(borders, reversed(borders), codes, strict=True):
+        places = np.flatnonzero(here)
+        distances = to_nearest(places, there, steps)
+        order = np.argsort(distances)
+        sides += [distances[order], sizes[code.reshape(-1)[places[order]]]]
     return SurfaceDistances(*sides)
-
-
-def _distances(borders: BoolArray, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """From every point of each border to the nearest of the other one.
-
-    In double from the indices, since the operators' float32 distances would move elements across a tolerance
-    that is a multiple of the spacing.
-    """
-    nearest = nearest_background(torch.from_numpy(~borders), steps.tolist(), None, None).numpy()
-    found = []
-    for here, there in ((0, 1), (1, 0)):
-        points = np.stack(np.nonzero(borders[here]))
-        if not borders[there].any():
-            found.append(np.full(points.shape[1], np.inf))
-            continue
-        offsets = (nearest[there][:, borders[here]] - points) * steps[:, None]
-        found.append(np.sqrt((offsets**2).sum(0)))
-    return found[0], found[1]
 
 
 def _percentile(distances: FloatArray, sizes: FloatArray, percentile: float) -> float:

@@ -8,7 +8,7 @@ surface crosses each edge between an inside and an outside corner at the middle 
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,12 @@ def neighborhood_codes(mask: BoolArray) -> npt.NDArray[np.uint8]:
     Returns:
         uint8, one longer than the mask along each axis.
     """
-    padded = np.pad(mask, 1)
-    codes = np.zeros([size + 1 for size in mask.shape], np.uint8)
-    for corner in product((0, 1), repeat=mask.ndim):
-        codes <<= 1
-        codes |= padded[tuple(slice(c, c + size) for c, size in zip(corner, codes.shape, strict=True))]
+    codes: npt.NDArray[Any] = np.pad(mask, 1).view(np.uint8)
+    for axis in reversed(range(mask.ndim)):
+        inner = (slice(None),) * axis
+        joined = codes[(*inner, slice(None, -1))] << (1 << (mask.ndim - 1 - axis))
+        joined |= codes[(*inner, slice(1, None))]
+        codes = joined
     return codes
 
 
