@@ -104,6 +104,8 @@ def test_surfaces_of_a_lesion_are_those_of_its_own_masks():
         assert lesion.surface_dice == metrics.surface_dice(**both, tolerance=0.5)
         distance = metrics.hausdorff_distance(**both, percentile=95)
         assert lesion.hausdorff_distance_95 == (distance if lesion.detected else None)
+    with pytest.raises(ValueError, match="tolerance: got -1"):
+        metrics.per_lesion(PREDICTION, TARGET, tolerance=-1)
     assert not report.lesions[2].detected
     assert report.lesions[2].surface_dice == 0
 

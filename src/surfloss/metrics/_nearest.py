@@ -49,9 +49,9 @@ def to_nearest(places: Places, there: BoolArray, steps: FloatArray) -> FloatArra
 
 def _axis_across(steps: FloatArray) -> int | None:
     """The axis with another step than the others; None where all are equal."""
-    for axis in range(len(steps)):
-        others = np.delete(steps, axis)
-        if (others == others[0]).all() and steps[axis] != others[0]:
+    for axis, step in enumerate(steps):
+        others = {*steps[:axis], *steps[axis + 1 :]}
+        if len(others) == 1 and step not in others:
             return axis
     return None
 

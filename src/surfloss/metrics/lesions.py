@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
 from surfloss.metrics._components import Labels, boxes, components
@@ -87,6 +88,8 @@ def per_lesion(
     if reach is None:
         choices = ", ".join(str(neighbors) for axes, neighbors in _REACH if axes == dims)
         fail("connectivity", connectivity, f"one of {choices} in {dims}-D")
+    if tolerance is not None:
+        _check.not_negative("tolerance", tolerance)
     p, t = (components(mask, reach) for mask in masks)
     return match(p, t, steps, tolerance)
 
@@ -124,18 +127,16 @@ def _with_surfaces(
     p_boxes, t_boxes = boxes(prediction), boxes(target)
     measured = []
     for lesion in lesions:
+        if not lesion.detected:
+            measured.append(replace(lesion, surface_dice=0.0))
+            continue
         around = [t_boxes[lesion.label - 1], *(p_boxes[label - 1] for label in lesion.matched)]
         box = tuple(
             slice(min(side.start for side in sides), max(side.stop for side in sides))
             for sides in zip(*around, strict=True)
         )
-        surfaces = between(np.isin(prediction[box], lesion.matched), target[box] == lesion.label, steps)
-        distance = surfaces.hausdorff(95)
-        measured.append(
-            replace(
-                lesion,
-                surface_dice=surfaces.dice(tolerance),
-                hausdorff_distance_95=distance if lesion.detected else None,
-            )
-        )
+        found = np.isin(prediction[box], lesion.matched)
+        surfaces = between(found, target[box] == lesion.label, steps)
+        values = {"surface_dice": surfaces.dice(tolerance), "hausdorff_distance_95": surfaces.hausdorff(95)}
+        measured.append(replace(lesion, **values))
     return measured

@@ -5,6 +5,7 @@ surface crosses each edge between an inside and an outside corner at the middle 
 "Marching Cubes"). `docs/metrics.md` says how the sizes relate to the published table.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
@@ -27,13 +28,16 @@ def neighborhood_codes(mask: BoolArray) -> npt.NDArray[np.uint8]:
     Returns:
         uint8, one longer than the mask along each axis.
     """
-    codes: npt.NDArray[Any] = np.pad(mask, 1).view(np.uint8)
+    padded = np.pad(mask, 1)
+    # A flat array is joined with its own shifted copy; what wraps around an end falls into the last places.
+    codes: npt.NDArray[Any] = padded.view(np.uint8).reshape(-1)
     for axis in reversed(range(mask.ndim)):
-        inner = (slice(None),) * axis
-        joined = codes[(*inner, slice(None, -1))] << (1 << (mask.ndim - 1 - axis))
-        joined |= codes[(*inner, slice(1, None))]
+        next_one = math.prod(padded.shape[axis + 1 :])
+        joined = codes * np.uint8(2**2 ** (mask.ndim - 1 - axis))  # NumPy's shift of bytes is slow
+        joined[:-next_one] |= codes[next_one:]
         codes = joined
-    return codes
+    inner = (slice(None, -1),) * mask.ndim
+    return np.ascontiguousarray(codes.reshape(padded.shape)[inner])
 
 
 def element_sizes(spacing: FloatArray) -> FloatArray:
