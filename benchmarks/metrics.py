@@ -6,7 +6,6 @@ measures and writes it to `benchmarks/results/metrics-MACHINE.json`.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,17 @@ SHAPE = (30, 512, 512)
 SPACING = (5.0, 0.42, 0.42)
 TOLERANCE = 0.42
 RESULTS = Path(__file__).parent / "results"
+
+# The command, and at its end the most resident KiB of its own process or of a worker. The kernel's other
+# counter of the own process would hold what its parent had when it started it.
+EVALUATE = """
+import atexit, re, resource
+from surfloss.cli import app
+workers = lambda: resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+own = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+atexit.register(lambda: print(max(own(), workers())))
+app()
+"""
 
 Mask = npt.NDArray[np.bool_]
 Pair = tuple[Mask, Mask]
@@ -128,12 +138,12 @@ def folders(cases: int, workers: int) -> dict[str, Any]:
                 else:
                     mask = predicted(target) if folder == "predictions" else target
                     nibabel.save(nibabel.Nifti1Image(mask.T.astype(np.uint8), affine), path)
-        command = [sys.executable, "-c", "from surfloss.cli import app; app()", "evaluate"]
-        command += [str(root / "predictions"), str(root / "targets"), "--workers", str(workers)]
+        command = [sys.executable, "-c", EVALUATE, "evaluate", str(root / "predictions")]
+        command += [str(root / "targets"), "--workers", str(workers)]
         start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    peak = int(output.rsplit(maxsplit=1)[-1]) / 2**20
     print(f"{cases} cases, {workers} workers: {seconds:.1f} s, largest process {peak:.2f} GiB")
     return {"cases": cases, "workers": workers, "seconds": seconds, "largest_process_gib": peak}
 

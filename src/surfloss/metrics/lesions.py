@@ -137,6 +137,6 @@ def _with_surfaces(
         )
         found = np.isin(prediction[box], lesion.matched)
         surfaces = between(found, target[box] == lesion.label, steps)
-        values = {"surface_dice": surfaces.dice(tolerance), "hausdorff_distance_95": surfaces.hausdorff(95)}
-        measured.append(replace(lesion, **values))
+        dice, distance = surfaces.dice(tolerance), surfaces.hausdorff(95)
+        measured.append(replace(lesion, surface_dice=dice, hausdorff_distance_95=distance))
     return measured
