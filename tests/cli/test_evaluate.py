@@ -40,6 +40,14 @@ def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
     assert [cell.strip() for cell in rows["dice"].split("│")[5:-1]] == ["2", "0"]
 
 
+def test_a_narrow_terminal_shows_whole_names_and_no_intervals(folders):
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["evaluate", *folders])
+    cells = "".join(line.split("│")[1].strip() for line in result.stdout.splitlines() if "│" in line)
+    assert "average_symmetric_surface_distance" in cells
+    assert "95 %" not in result.stdout
+    assert "95 %" in run(*folders).stdout
+
+
 def test_tolerance_is_the_challenge_s_unless_given(folders):
     assert run(*folders).stdout == run(*folders, "--tolerance", "0.42").stdout
     assert run(*folders).stdout != run(*folders, "--tolerance", "0.1").stdout
@@ -61,9 +69,10 @@ def test_predictions_without_target_are_noted(folders):
         (lambda p, t: (p, t, "--json", t), "targets: got a folder, wanted a file to write"),
         (lambda p, t: (p, t, "--labels", "1,x"), "labels: got '1,x', wanted whole numbers"),
         (lambda p, t: (p, t, "--fail-under", "dice"), "--fail-under: got 'dice', wanted METRIC=NUMBER"),
+        (lambda p, t: (p, t, "--fail-under", "dice=nan"), "--fail-under: got 'dice=nan', wanted METRIC="),
         (lambda p, t: (p, t, "--fail-over", "dize=1"), "limit: got 'dize', wanted one of dice, "),
     ],
-    ids=["no folder", "bad tolerance", "json is a folder", "bad labels", "no limit", "unknown metric"],
+    ids=["no folder", "bad tolerance", "json is a folder", "bad labels", "no limit", "NaN", "unknown metric"],
 )
 def test_bad_input_ends_with_one_line_and_code_2(folders, change, message):
     result = run(*change(*folders))

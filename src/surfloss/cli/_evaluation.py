@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from surfloss._render import csv_table, number, render
 
 Result = dict[str, Any]
+
+_WIDE = 110
 
 
 def summaries(result: Result) -> dict[str, Any]:
@@ -31,19 +33,21 @@ def problems(result: Result) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys(found)) + extra
 
 
-def terminal_tables(result: Result) -> Iterator[Table]:
+def terminal_tables(result: Result, width: int) -> Iterator[Table]:
+    """The summaries; a narrow terminal has no room for the intervals."""
     for title, summary in summaries(result).items():
-        table = Table("metric", "mean ± std", "95 % of mean", "median", "cases", "null", title=title)
-        for column in table.columns[1:]:
-            column.justify = "right"
+        table = Table(Column("metric", overflow="fold"), title=title)
+        headings = ["mean ± std", "95 % of the mean", "median", "count", "null"]
+        for heading in headings if width >= _WIDE else (headings[0], *headings[2:]):
+            table.add_column(heading, justify="right")
         for metric, values in summary.items():
-            mean, interval, median = "-", "-", "-"
+            cells = ["-"] * 3 + [str(values["count"]), str(values["null"])]
             if values["count"]:
-                mean = f"{number(values['mean'])} ± {number(values['std'])}"
-                median = number(values["median"])
+                cells[0] = f"{number(values['mean'])} ± {number(values['std'])}"
+                cells[2] = number(values["median"])
             if values["ci95"]:
-                interval = " to ".join(map(number, values["ci95"]))
-            table.add_row(metric, mean, interval, median, str(values["count"]), str(values["null"]))
+                cells[1] = " to ".join(map(number, values["ci95"]))
+            table.add_row(metric, *(cells if width >= _WIDE else (cells[0], *cells[2:])))
         yield table
 
 

@@ -1,6 +1,7 @@
 """`surfloss evaluate`: a folder of predictions against a folder of targets."""
 
 import importlib.util
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,7 +114,7 @@ def evaluate(
             if name not in result["summary"]:
                 raise ValueError(f"limit: got {name!r}, wanted one of {', '.join(result['summary'])}")
     console = Console()
-    for table in _evaluation.terminal_tables(result):
+    for table in _evaluation.terminal_tables(result, console.width):
         console.print(table)
     for case, kind, message in _evaluation.problems(result):
         typer.echo(f"{case}: {kind}: {message}", err=True)
@@ -137,9 +138,11 @@ def _exit(result: dict[str, Any], limits: list[tuple[str, float]], ceilings: lis
 def _limit(option: str, text: str) -> tuple[str, float]:
     name, _, limit = text.partition("=")
     try:
-        return name, float(limit)
+        if math.isfinite(float(limit)):
+            return name, float(limit)
     except ValueError:
-        raise ValueError(f"{option}: got {text!r}, wanted METRIC=NUMBER") from None
+        pass
+    raise ValueError(f"{option}: got {text!r}, wanted METRIC=NUMBER")
 
 
 def _numbers(text: str) -> list[int]:
