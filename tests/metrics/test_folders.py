@@ -176,6 +176,25 @@ def test_a_broken_target_is_the_case_s_problem_too(folders):
     assert "targets/case_2.nii.gz" in result["cases"][1]["problem"]["message"]
 
 
+def test_a_case_that_cannot_be_measured_ends_no_run(folders):
+    """Steps that all differ, and of a size whose squares float32 does not hold."""
+    affine = np.diag([1e25, 2e25, 3e25, 1])
+    for folder in folders:
+        save(folder / "case_1.nii.gz", blob(), affine)
+    result = metrics.evaluate_folders(*folders)
+    assert result["problems"] == {"unmeasurable": 1}
+    assert "spacing: got" in result["cases"][0]["problem"]["message"]
+    assert result["cases"][1]["problem"] is None
+
+
+def test_a_folder_with_the_name_of_an_image_is_a_problem(folders, tmp_path):
+    (folders[0] / "case_2.nii.gz").unlink()
+    (folders[0] / "case_2.nii.gz").mkdir()
+    result = metrics.evaluate_folders(*folders, cache=tmp_path / "cache")
+    assert result["problems"] == {"unreadable": 1}
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case_1.json"]
+
+
 def without_target(predictions, targets):
     for path in targets.iterdir():
         path.unlink()

@@ -37,12 +37,15 @@ class _Case:
     labels: tuple[int, ...] | None
     settings: Settings
 
-    def key(self) -> str:
-        """A hash of all that its result depends on."""
+    def key(self) -> str | None:
+        """A hash of all that its result depends on; None where a file cannot be read now."""
         text = repr((version("surfloss"), self.labels, self.settings, self.prediction is None))
         digest = hashlib.sha256(text.encode())
-        for path in filter(None, (self.target, self.prediction)):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        try:
+            for path in filter(None, (self.target, self.prediction)):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError:
+            return None
         return digest.hexdigest()
 
 
@@ -109,7 +112,9 @@ def evaluate_folders(
     names = value_names(settings)
     unmatched = sorted(set(predictions) - set(targets))
     rows = [result["rows"] for result in results]
-    found = Counter(case[0]["problem"]["kind"] for case in rows if case[0]["problem"])
+    found = Counter(
+        kind for case in rows for kind in {row["problem"]["kind"] for row in case if row["problem"]}
+    )
     found["extra"] = len(unmatched)
     evaluation = {
         "cases": [row for case in rows for row in case],
@@ -161,19 +166,19 @@ def _results(cases: list[_Case], workers: int, cache: Path | None) -> Iterator[t
     new = {}
     for place, case in enumerate(cases):
         key = None if cache is None else case.key()
-        kept = None if cache is None else _kept(cache / f"{case.name}.json", key)
+        kept = None if cache is None or key is None else _kept(cache / f"{case.name}.json", key)
         if kept is None:
             new[place] = key
         else:
             yield place, kept
     for place, result in _measured_all({place: cases[place] for place in new}, workers):
-        if cache is not None:
+        if cache is not None and new[place] is not None:
             text = json.dumps({"key": new[place], **result}, allow_nan=False)
             write_text(cache / f"{cases[place].name}.json", text)
         yield place, result
 
 
-def _kept(path: Path, key: str | None) -> dict[str, Any] | None:
+def _kept(path: Path, key: str) -> dict[str, Any] | None:
     """The result in a cache's file, if it is there, of ours, and of the same files and settings."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -201,16 +206,21 @@ def _measured_all(cases: dict[int, _Case], workers: int) -> Iterator[tuple[int, 
 
 
 def _measured(case: _Case) -> dict[str, Any]:
-    problem, pairs, spacing = _read(case)
+    wrong, pairs, spacing = _read(case)
     result: dict[str, list[dict[str, Any]]] = {"rows": [], "lesions": [], "false_positives": []}
     for label in case.labels or (1,):
         name: dict[str, Any] = {"case": case.name, "label": label}
         values: Mapping[str, float | None] = dict.fromkeys(value_names(case.settings))
-        if not problem:
-            masks = _masks.pair(*pairs[label])
-            values, report = measure(*masks, _masks.steps(spacing, masks[0].ndim), case.settings)
-            if case.settings.per_lesion:
-                _add_lesions(result, name, report)
+        problem = wrong
+        if problem is None:
+            try:
+                masks = _masks.pair(*pairs[label])
+                values, report = measure(*masks, _masks.steps(spacing, masks[0].ndim), case.settings)
+            except ValueError as error:  # as of a spacing whose squares leave float32's range
+                problem = {"kind": "unmeasurable", "message": f"{case.target}: {error}"}
+            else:
+                if case.settings.per_lesion:
+                    _add_lesions(result, name, report)
         result["rows"].append({**name, **values, "problem": problem})
     return result
 
