@@ -109,31 +109,40 @@ def evaluate_folders(
         results[place] = result
         if progress:
             progress(cases[place].name, done, len(cases))
-    names = value_names(settings)
-    unmatched = sorted(set(predictions) - set(targets))
-    rows = [result["rows"] for result in results]
-    found = Counter(
-        kind for case in rows for kind in {row["problem"]["kind"] for row in case if row["problem"]}
-    )
-    found["extra"] = len(unmatched)
+    return _joined(results, settings, chosen, sorted(set(predictions) - set(targets)), bootstrap, seed)
+
+
+def _joined(
+    results: list[dict[str, Any]],
+    settings: Settings,
+    labels: tuple[int, ...] | None,
+    unmatched: list[str],
+    bootstrap: int,
+    seed: int,
+) -> dict[str, Any]:
+    names, cases = value_names(settings), [result["rows"] for result in results]
+    kinds = ({row["problem"]["kind"] for row in case if row["problem"]} for case in cases)
+    problems = Counter(kind for case in kinds for kind in case)
+    if unmatched:
+        problems["extra"] = len(unmatched)
     evaluation = {
-        "cases": [row for case in rows for row in case],
-        "summary": summarize(rows, names, bootstrap=bootstrap, seed=seed),
+        "cases": [row for case in cases for row in case],
+        "summary": summarize(cases, names, bootstrap=bootstrap, seed=seed),
         "summary_by_label": {
-            str(label): summarize([[case[i]] for case in rows], names, bootstrap=bootstrap, seed=seed)
-            for i, label in enumerate(chosen or ())
+            str(label): summarize([[case[i]] for case in cases], names, bootstrap=bootstrap, seed=seed)
+            for i, label in enumerate(labels or ())
         },
-        "problems": dict(sorted((kind, number) for kind, number in found.items() if number)),
+        "problems": dict(sorted(problems.items())),
         "unmatched": unmatched,
         "settings": {
-            "tolerances": list(settings.tolerances),
-            "percentiles": list(settings.percentiles),
-            "labels": None if chosen is None else list(chosen),
+            "tolerances": settings.tolerances,
+            "percentiles": settings.percentiles,
+            "labels": labels,
             "bootstrap": bootstrap,
             "seed": seed,
         },
     }
-    if per_lesion:
+    if settings.per_lesion:
         for part in ("lesions", "false_positives"):
             evaluation[part] = [row for result in results for row in result[part]]
     # As a file would give it back: lists for tuples.

@@ -149,7 +149,8 @@ def evaluate(run: Run, progress: Progress) -> None:
                 result = evaluate_folders(run.predictions(name), truth, tolerance=run.preset.tolerance)
                 for case in result["cases"]:
                     if case["problem"]:
-                        fail(f"case {case['case']}", case["problem"]["message"], "predictions of whole cases")
+                        got = f"a problem ({case['problem']['message']})"
+                        fail(f"case {case['case']} of {name}", got, "an evaluation of every case")
                 write_text(run.metrics(name), json.dumps(result, indent=2, allow_nan=False))
                 progress(job, 1, 1)
 
