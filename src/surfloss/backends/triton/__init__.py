@@ -1,0 +1,188 @@
+"""Triton kernels for GPU tensors: this file allocates, chooses grids and launches; the others hold the kernels.
+
+With `TRITON_INTERPRET=1`, set before Triton is imported, the same code runs on CPU tensors, slowly, for tests.
+Nothing here waits for the device, so every call can be captured in a CUDA graph.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from surfloss._check import fail
+from surfloss.backends.triton import edt as kernels
+from surfloss.backends.triton.hausdorff import hausdorff_pass
+
+BLOCK = 8  # rows of a tile, and of the blocks that have a summary
+LANES = 32  # columns of a tile: one warp, a column a thread
+CHUNK = 512  # voxels of a row that are scanned together
+TRACED = 256  # voxels of a program of the last step to the indices
+LONGEST = 4096  # beyond it the square of a distance need not be a float
+MOST_VOXELS = 2**31 - 1
+
+Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
+
+
+def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+    """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
+    volume = _Volume("mask", mask, spacing, item_spacing)
+    distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
+    if mask.numel():
+        with torch.cuda.device_of(mask):
+            field = volume.first_passes(volume.scan((_as_bytes(mask), None)), form == "one_sided")
+            volume.last_pass(field, distance, form, squared)
+    return distance
+
+
+def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
+    """Index of the nearest zero voxel along each axis; -1 in an item without one."""
+    volume = _Volume("mask", mask, spacing, item_spacing)
+    batch, *spatial = mask.shape
+    indices = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
+    if mask.numel():
+        with torch.cuda.device_of(mask):
+            rows = volume.scan((_as_bytes(mask), None))
+            nearest_y = nearest = torch.empty(mask.shape, dtype=torch.int32, device=mask.device)
+            field = volume.first_passes(rows, True, nearest_y)
+            if volume.is_deep:
+                nearest = torch.empty_like(nearest_y)
+            volume.last_pass(field, nearest, "one_sided", True, with_index=True)
+            kernels.trace_indices[(batch * _blocks(volume.voxels, TRACED),)](
+                rows[0], nearest_y, nearest, indices, volume.voxels, volume.y, volume.x,
+                DIMS=volume.dims, DEEP=volume.is_deep, TILE=TRACED,
+            )  # fmt: skip
+    return indices
+
+
+def hausdorff_error(
+    input: Tensor,
+    target: Tensor,
+    input_squared: Tensor | None,
+    target_squared: Tensor | None,
+    ignore: Tensor | None,
+    sigmoid: bool,
+    alpha: float,
+    spacing: list[float],
+    item_spacing: Tensor | None,
+    empty: str,
+) -> tuple[Tensor, Tensor]:
+    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
+    volume = _Volume("input", input, spacing, item_spacing)
+    for name, other in (("target", target), ("target_distance", target_squared), ("ignore", ignore)):
+        _check_device(name, other, input)
+    is_bool = target.dtype == torch.bool
+    target = _as_bytes(target)
+    gradient = torch.empty_like(input)
+    errors = torch.zeros((volume.items, volume.tiles), dtype=input.dtype, device=input.device)
+    if input.numel():
+        with torch.cuda.device_of(input):
+            sides: list[Field | None] = [None, None]
+            computed = [side for side, given in enumerate((input_squared, target_squared)) if given is None]
+            if computed:
+                values = ((input, 0.0 if sigmoid else 0.5), (target, None if is_bool else 0.5))
+                field = volume.first_passes(volume.scan(*(values[side] for side in computed)), False)
+                for part, side in enumerate(computed):
+                    items = slice(part * volume.items, (part + 1) * volume.items)
+                    sides[side] = (field[0][items], field[1][items])
+            prediction, reference = (
+                side or (given, None) for side, given in zip(sides, (input_squared, target_squared))
+            )
+            hausdorff_pass[(volume.items * volume.tiles,)](
+                input, target, *prediction, *reference, None if ignore is None else _as_bytes(ignore),
+                gradient, errors, item_spacing, volume.size, volume.stride, volume.x, *volume.squared_steps,
+                volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
+                BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES, num_warps=1,
+            )  # fmt: skip
+    return errors.sum(1), gradient
+
+
+class _Volume:
+    """The items of a call as (z, y, x), how they are divided, and the passes over them."""
+
+    def __init__(self, name: str, values: Tensor, spacing: list[float], item_spacing: Tensor | None) -> None:
+        self.items, *spatial = values.shape
+        self.dims, self.voxels = len(spatial), math.prod(spatial)
+        if self.voxels > MOST_VOXELS:
+            fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
+        _check_device("spacing", item_spacing, values)
+        self.z, self.y, self.x = (1,) * (3 - self.dims) + tuple(spatial)
+        self.device, self.item_spacing = values.device, item_spacing
+        self.squared_steps = _squared_steps(spacing, spatial) if item_spacing is None else [0.0] * 6
+        self.is_deep = self.z > 1
+        self.is_long = max(self.z, self.y) > LONGEST
+        # Of the last pass, which is along z or else along y.
+        self.axis = 0 if self.is_deep else 1
+        self.size, self.stride = (self.z, self.y * self.x) if self.is_deep else (self.y, self.x)
+        self.tiles = _blocks(self.size, BLOCK) * _blocks(self.stride, LANES)
+
+    def scan(self, *masks: tuple[Tensor, float | None]) -> Field:
+        """Row distances of every mask; each comes with the value above which it is foreground, None for 0."""
+        count = self.items * len(masks)
+        fits = self.x <= np.iinfo(np.int16).max
+        rows = self._empty(count, self.z, self.y, dtype=torch.int16 if fits else torch.int32)
+        summaries = self._empty(count, self.z, _blocks(self.y, BLOCK), dtype=rows.dtype)
+        (first, first_above), (second, second_above) = masks[0], masks[-1]
+        chunk = min(CHUNK, 2 ** (self.x - 1).bit_length())
+        kernels.scan_rows[(count * self.z * _blocks(self.y, BLOCK),)](
+            first, second, rows, summaries, self.items, self.z, self.y, self.x,
+            FIRST_ABOVE=first_above, SECOND_ABOVE=second_above, SEVERAL=self.x > chunk,
+            BLOCK=BLOCK, CHUNK=chunk, num_warps=max(1, min(8, BLOCK * chunk // 512)),
+        )  # fmt: skip
+        return rows, summaries
+
+    def first_passes(self, rows: Field, one_sided: bool, nearest_y: Tensor | None = None) -> Field:
+        """What the last pass takes: the rows, or where there is z, what the search along y makes of them."""
+        if not self.is_deep:
+            return rows
+        count = len(rows[0])
+        field = self._empty(count, self.z, self.y, dtype=torch.float32)
+        summaries = self._empty(count, _blocks(self.z, BLOCK), self.y, dtype=torch.float32)
+        tiles = _blocks(self.z, BLOCK) * _blocks(self.y, BLOCK) * _blocks(self.x, LANES)
+        kernels.middle_pass[(count * tiles,)](
+            *rows, field, summaries, nearest_y, self.item_spacing, self.items, self.z, self.y, self.x,
+            *self.squared_steps[2:], DIMS=self.dims, ONE_SIDED=one_sided, WITH_INDEX=nearest_y is not None,
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, num_warps=1,
+        )  # fmt: skip
+        return field, summaries
+
+    def last_pass(self, field: Field, out: Tensor, form: str, squared: bool, with_index: bool = False) -> None:
+        kernels.last_pass[(self.items * self.tiles,)](
+            *field, out, self.item_spacing, self.size, self.stride,
+            *self.squared_steps[2 * self.axis :][:2], *self.squared_steps[4:],
+            DIMS=self.dims, AXIS=self.axis, FORM=form, SQUARED=squared, WITH_INDEX=with_index,
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, num_warps=1,
+        )  # fmt: skip
+
+    def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
+        return torch.empty((*shape, self.x), dtype=dtype, device=self.device)
+
+
+def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
+    """The squared steps of (z, y, x), each as the nearest float32 and what is left.
+
+    Raises:
+        ValueError: where squared distances leave float32's range.
+    """
+    squares = [step * step for step in spacing]
+    extent = sum(square * max(1, size) ** 2 for square, size in zip(squares, spatial, strict=True))
+    limits = np.finfo(np.float32)
+    if min(squares) < limits.tiny or extent > limits.max:
+        wanted = "steps whose squares, and that of the whole extent, are within float32's range"
+        fail("spacing", spacing, wanted)
+    nearest = [float(np.float32(square)) for square in squares]
+    pairs = [part for near, square in zip(nearest, squares, strict=True) for part in (near, square - near)]
+    return [1.0, 0.0] * (3 - len(spacing)) + pairs
+
+
+def _as_bytes(values: Tensor) -> Tensor:
+    return values.view(torch.uint8) if values.dtype == torch.bool else values
+
+
+def _blocks(size: int, block: int) -> int:
+    return -(-size // block)
+
+
+def _check_device(name: str, value: Tensor | None, reference: Tensor) -> None:
+    if value is not None and value.device != reference.device:
+        fail(name, f"a tensor on {value.device}", f"one on {reference.device}, as the others")
