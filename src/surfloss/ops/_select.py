@@ -6,6 +6,7 @@ and it never takes a GPU tensor to the CPU.
 """
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -70,8 +71,24 @@ class Backend:
         return cast(Implementation, importlib.import_module(self.module))
 
 
+def _triton_problem() -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (on Linux and Windows it comes with PyTorch for GPUs)"
+    if not _env.triton_interprets() and not torch.cuda.is_available():
+        return "PyTorch finds no GPU here (TRITON_INTERPRET=1 at start runs it on CPU tensors, for tests)"
+    return None
+
+
 # Fastest first: the automatic choice takes the first row that can run.
 TABLE = (
+    # Interpreted, Triton would copy a GPU's tensors to the host and back: then it takes those of the CPU only.
+    Backend(
+        "triton",
+        "surfloss.backends.triton",
+        automatic_on=("cuda",),
+        named_on=("cpu",) if _env.triton_interprets() else ("cuda",),
+        problem=_triton_problem,
+    ),
     Backend(
         "cpu",
         "surfloss.backends.cpu",

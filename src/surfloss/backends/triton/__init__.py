@@ -20,6 +20,8 @@ CHUNK = 512  # voxels of a row that are scanned together
 TRACED = 256  # voxels of a program of the last step to the indices
 LONGEST = 4096  # beyond it the square of a distance need not be a float
 MOST_VOXELS = 2**31 - 1
+# Of a search: one warp, and on NVIDIA as few registers as it needs without spilling.
+SEARCH = {"num_warps": 1} | ({} if torch.version.hip else {"maxnreg": 96})
 
 Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
 
@@ -92,7 +94,7 @@ def hausdorff_error(
                 input, target, *prediction, *reference, None if ignore is None else _as_bytes(ignore),
                 gradient, errors, item_spacing, volume.size, volume.stride, volume.x, *volume.squared_steps,
                 volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
-                BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES, num_warps=1,
+                BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES, **SEARCH,
             )  # fmt: skip
     return errors.sum(1), gradient
 
@@ -142,7 +144,7 @@ class _Volume:
         kernels.middle_pass[(count * tiles,)](
             *rows, field, summaries, nearest_y, self.item_spacing, self.items, self.z, self.y, self.x,
             *self.squared_steps[2:], DIMS=self.dims, ONE_SIDED=one_sided, WITH_INDEX=nearest_y is not None,
-            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, num_warps=1,
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **SEARCH,
         )  # fmt: skip
         return field, summaries
 
@@ -151,7 +153,7 @@ class _Volume:
             *field, out, self.item_spacing, self.size, self.stride,
             *self.squared_steps[2 * self.axis :][:2], *self.squared_steps[4:],
             DIMS=self.dims, AXIS=self.axis, FORM=form, SQUARED=squared, WITH_INDEX=with_index,
-            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, num_warps=1,
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **SEARCH,
         )  # fmt: skip
 
     def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:

@@ -119,9 +119,9 @@ def middle_pass(
     inside = (y < Y)[:, None] & (x < X)[None, :]
     place = (tl.minimum(y, Y - 1) * X)[:, None] + column[None, :]
     mask = mask.to(tl.int64)
-    lowest = tl.full([BLOCK, LANES], float("inf"), tl.float32)
-    highest = -lowest
-    for z in range(z_block * BLOCK, tl.minimum(z_block * BLOCK + BLOCK, Z)):
+    first = z_block * BLOCK
+    summary = tl.zeros([BLOCK, LANES], tl.float32)
+    for z in range(first, tl.minimum(first + BLOCK, Z)):
         offset = mask * Z * Y * X + z * Y * X
         sign, squared, index = search(
             rows + offset, row_summaries + (mask * Z + z) * blocks * X, block, column, Y, X, y_step, y_rest,
@@ -131,9 +131,10 @@ def middle_pass(
         tl.store(field + offset + place, signed, mask=inside)
         if WITH_INDEX:
             tl.store(nearest + offset + place, index, mask=inside)
-        lowest, highest = tl.minimum(lowest, signed), tl.maximum(highest, signed)
+        both = tl.where(signed > 0, tl.maximum(tl.minimum(summary, signed), 0.0), tl.minimum(tl.maximum(summary, signed), 0.0))
+        summary = tl.where(z == first, signed, both)
     summaries += (mask * z_blocks + z_block) * Y * X
-    tl.store(summaries + place, _summary(lowest, highest), mask=inside)
+    tl.store(summaries + place, summary, mask=inside)
 
 
 @triton.jit
@@ -239,7 +240,7 @@ def search(
             values = _squared(tl.load(field + place), x_step, x_rest)
             along = times_squared(apart + ((block - other) * BLOCK).to(tl.float32), step, rest, LONG)[:, :, None]
             # max(sign * value, 0) + along, in two instructions.
-            offers = tl.maximum(sign[:, None, :] * values[None, :, :] + along, along)
+            offers = tl.maximum(tl.fma(sign[:, None, :], values[None, :, :], along), along)
             if WITH_INDEX:
                 offer, which = tl.min(offers, axis=1, return_indices=True)
                 index = tl.where(offer < best, tl.minimum(other * BLOCK + which, size - 1), index)
