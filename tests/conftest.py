@@ -14,6 +14,9 @@ if not torch.cuda.is_available():
 
 from surfloss import available_backends  # noqa: E402
 from surfloss.backends import reference  # noqa: E402
+from tests.support import interpreted  # noqa: E402
+
+interpreted.hasten()
 
 settings.register_profile("surfloss", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("surfloss")
@@ -30,6 +33,8 @@ def backend(request: pytest.FixtureRequest) -> str:
     """The name of every backend in turn; skipped, with its reason, where it cannot run here."""
     if reason := available_backends()[request.param]:
         pytest.skip(f"{request.param}: {reason}")
+    if request.param == "triton" and interpreted.too_slow(request):
+        pytest.skip("triton: interpreted it would take too long")
     return request.param
 
 

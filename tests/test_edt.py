@@ -302,6 +302,7 @@ def test_swapping_the_labels_swaps_the_sign(mask: np.ndarray, steps: list[float]
 # Real volumes
 
 
+@pytest.mark.large
 def test_distances_that_fsl_computed(backend: str) -> None:
     label, spacing = volumes.load("i132")
     right, _ = volumes.load("f132")
@@ -309,6 +310,7 @@ def test_distances_that_fsl_computed(backend: str) -> None:
     assert_close(distance_transform_edt(outside, spacing=spacing, backend=backend), right, 2e-5)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("name", volumes.LABELS)
 def test_real_volumes_as_scipy(name: str, backend: str) -> None:
     label, spacing = volumes.load(name)

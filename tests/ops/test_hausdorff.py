@@ -197,6 +197,7 @@ def test_half_is_background(backend: str) -> None:
     torch.testing.assert_close(weight.float(), torch.full((1, 3), 4.0))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("with_ignore", [False, True], ids=["all voxels", "some ignored"])
 @pytest.mark.parametrize("alpha", [1.0, 2.0])
 def test_gradcheck(alpha: float, with_ignore: bool, backend: str) -> None:
@@ -210,6 +211,7 @@ def test_gradcheck(alpha: float, with_ignore: bool, backend: str) -> None:
     assert torch.autograd.gradcheck(error, (input, target))
 
 
+@pytest.mark.large
 def test_gradcheck_through_the_sigmoid(backend: str) -> None:
     logits = probabilities(2, 2, 3, 4).logit(1e-3).requires_grad_()
     target = probabilities(2, 2, 3, 4, seed=1)

@@ -47,6 +47,16 @@ class Implementation(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
 
+class ContourImplementation(Protocol):
+    """What a backend module with `has_contour` provides beside; ops/contour.py defines the meaning."""
+
+    def contour_map(self, x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def contour_map_gradient(
+        self, grad: Tensor, highest: Tensor, lowest: Tensor, depth: int
+    ) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Backend:
     """One row of the table: the module that implements it and where it runs."""
@@ -58,6 +68,7 @@ class Backend:
     problem: Callable[[], str | None] = lambda: (
         None
     )  # what this installation or machine lacks for it, if anything
+    has_contour: bool = False  # whether it has the operators of ops/contour.py too
 
     def unavailable(self, device: str | None = None) -> str | None:
         """Why it cannot run (on tensors of this device type), or None where it can."""
@@ -88,6 +99,7 @@ TABLE = (
         automatic_on=("cuda",),
         named_on=("cpu",) if _env.triton_interprets() else ("cuda",),
         problem=_triton_problem,
+        has_contour=True,
     ),
     Backend(
         "cpu",
@@ -157,6 +169,16 @@ def select(requested: str | None, device: torch.device) -> Implementation:
         else:
             return backend.load()
     fail("backend", f"a tensor on {device}", f"a device with a backend ({'; '.join(reasons)})", RuntimeError)
+
+
+def select_contour(requested: str | None, device_type: str) -> Backend | None:
+    """The backend that has the operators of contours for such tensors: the one asked for, or the first; or None."""
+    name = requested or _override.get() or _env.requested_backend()
+    for backend in TABLE:
+        wanted = device_type in backend.automatic_on if name is None else backend.name == name
+        if wanted and backend.has_contour and backend.unavailable(device_type) is None:
+            return backend
+    return None
 
 
 def _by_name(source: str, name: str) -> Backend:

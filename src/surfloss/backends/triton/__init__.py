@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from surfloss._check import fail
+from surfloss.backends.triton import contour as contour_kernels
 from surfloss.backends.triton import edt as kernels
 from surfloss.backends.triton.hausdorff import hausdorff_pass
 
@@ -18,6 +19,7 @@ BLOCK = 8  # rows of a tile, and of the blocks that have a summary
 LANES = 32  # columns of a tile: one warp, a column a thread
 CHUNK = 512  # voxels of a row that are scanned together
 TRACED = 256  # voxels of a program of the last step to the indices
+WINDOWS = 256  # voxels of a program of the contour
 LONGEST = 4096  # beyond it the square of a distance need not be a float
 MOST_VOXELS = 2**31 - 1
 # Of a search: one warp, and on NVIDIA as few registers as it needs without spilling.
@@ -99,6 +101,34 @@ def hausdorff_error(
     return errors.sum(1), gradient
 
 
+def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    """relu(maxpool(minpool(x)) - minpool(x)), and the places in the windows that the gradient goes to."""
+    _check_device("ignore", ignore, x)
+    eroded, contour = torch.empty_like(x), torch.empty_like(x)
+    lowest, highest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
+    skipped = None if ignore is None else _as_bytes(ignore)
+    if x.numel():
+        with torch.cuda.device_of(x):
+            grid, sizes = _windows(x)
+            contour_kernels.erode[grid](x, skipped, eroded, lowest, *sizes, DEPTH=depth, TILE=WINDOWS)
+            contour_kernels.dilate_and_subtract[grid](
+                eroded, skipped, contour, highest, *sizes, DEPTH=depth, TILE=WINDOWS
+            )
+    return contour, highest, lowest
+
+
+def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor:
+    """Gradient with respect to the input of `contour_map`."""
+    grad_eroded, grad_input = torch.empty_like(grad), torch.empty_like(grad)
+    if grad.numel():
+        with torch.cuda.device_of(grad):
+            grid, sizes = _windows(grad)
+            options = {"DEPTH": depth, "TILE": WINDOWS}
+            contour_kernels.erosion_gradient[grid](grad, highest, grad_eroded, *sizes, **options)
+            contour_kernels.input_gradient[grid](grad_eroded, lowest, grad_input, *sizes, **options)
+    return grad_input
+
+
 class _Volume:
     """The items of a call as (z, y, x), how they are divided, and the passes over them."""
 
@@ -175,6 +205,13 @@ def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
     nearest = [float(np.float32(square)) for square in squares]
     pairs = [part for near, square in zip(nearest, squares, strict=True) for part in (near, square - near)]
     return [1.0, 0.0] * (3 - len(spacing)) + pairs
+
+
+def _windows(x: Tensor) -> tuple[tuple[int], tuple[int, ...]]:
+    """Grid of the passes of the contour, and the sizes that they take."""
+    items, *spatial = x.shape
+    voxels = math.prod(spatial)
+    return (items * _blocks(voxels, WINDOWS),), (voxels, *spatial)
 
 
 def _as_bytes(values: Tensor) -> Tensor:
