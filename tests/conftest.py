@@ -12,9 +12,9 @@ if not torch.cuda.is_available():
     # Read as Triton and the table of backends are imported: its kernels run in Python, on CPU tensors.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from surfloss import available_backends  # noqa: E402
-from surfloss.backends import reference  # noqa: E402
-from tests.support import interpreted  # noqa: E402
+from surfloss import available_backends
+from surfloss.backends import reference
+from tests.support import interpreted
 
 interpreted.hasten()
 

@@ -26,7 +26,7 @@ CASES = {
 
 
 def too_slow(request: pytest.FixtureRequest) -> bool:
-    """Whether a test is not for the interpreter: marked `large`, or of a case that is not among those above."""
+    """Whether a test is not for the interpreter: marked `large`, or of a case that is not above."""
     case = getattr(request.node, "callspec", None) and request.node.callspec.params.get("case")
     return bool(request.node.get_closest_marker("large")) or (case is not None and case.name not in CASES)
 

@@ -48,13 +48,11 @@ class Implementation(Protocol):
 
 
 class ContourImplementation(Protocol):
-    """What a backend module with `has_contour` provides beside; ops/contour.py defines the meaning."""
+    """What a backend module with `has_contour` provides beside; ops/contour.py gives the meaning."""
 
     def contour_map(self, x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]: ...
 
-    def contour_map_gradient(
-        self, grad: Tensor, highest: Tensor, lowest: Tensor, depth: int
-    ) -> Tensor: ...
+    def contour_map_gradient(self, grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def _triton_problem() -> str | None:
 
 # Fastest first: the automatic choice takes the first row that can run.
 TABLE = (
-    # Interpreted, Triton would copy a GPU's tensors to the host and back: then it takes those of the CPU only.
+    # Interpreted it would copy a GPU's tensors to the host and back: then it takes the CPU's only.
     Backend(
         "triton",
         "surfloss.backends.triton",
@@ -172,7 +170,7 @@ def select(requested: str | None, device: torch.device) -> Implementation:
 
 
 def select_contour(requested: str | None, device_type: str) -> Backend | None:
-    """The backend that has the operators of contours for such tensors: the one asked for, or the first; or None."""
+    """The backend for the operators of contours: the one asked for, or the first that has them; or None."""
     name = requested or _override.get() or _env.requested_backend()
     for backend in TABLE:
         wanted = device_type in backend.automatic_on if name is None else backend.name == name

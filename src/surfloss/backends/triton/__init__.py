@@ -1,6 +1,6 @@
-"""Triton kernels for GPU tensors: this file allocates, chooses grids and launches; the others hold the kernels.
+"""Triton kernels for GPU tensors: here are allocations, grids and launches, in the other files the kernels.
 
-With `TRITON_INTERPRET=1`, set before Triton is imported, the same code runs on CPU tensors, slowly, for tests.
+With `TRITON_INTERPRET=1`, set before import, the code runs on CPU tensors: for tests, slowly.
 Nothing here waits for the device, so every call can be captured in a CUDA graph.
 """
 
@@ -33,7 +33,7 @@ def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: s
     volume = _Volume("mask", mask, spacing, item_spacing)
     distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     if mask.numel():
-        with torch.cuda.device_of(mask):
+        with torch.cuda.device(mask.get_device()):
             field = volume.first_passes(volume.scan((_as_bytes(mask), None)), form == "one_sided")
             volume.last_pass(field, distance, form, squared)
     return distance
@@ -45,7 +45,7 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
     batch, *spatial = mask.shape
     indices = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
     if mask.numel():
-        with torch.cuda.device_of(mask):
+        with torch.cuda.device(mask.get_device()):
             rows = volume.scan((_as_bytes(mask), None))
             nearest_y = nearest = torch.empty(mask.shape, dtype=torch.int32, device=mask.device)
             field = volume.first_passes(rows, True, nearest_y)
@@ -80,7 +80,7 @@ def hausdorff_error(
     gradient = torch.empty_like(input)
     errors = torch.zeros((volume.items, volume.tiles), dtype=input.dtype, device=input.device)
     if input.numel():
-        with torch.cuda.device_of(input):
+        with torch.cuda.device(input.get_device()):
             sides: list[Field | None] = [None, None]
             computed = [side for side, given in enumerate((input_squared, target_squared)) if given is None]
             if computed:
@@ -90,7 +90,8 @@ def hausdorff_error(
                     items = slice(part * volume.items, (part + 1) * volume.items)
                     sides[side] = (field[0][items], field[1][items])
             prediction, reference = (
-                side or (given, None) for side, given in zip(sides, (input_squared, target_squared))
+                side or (given, None)
+                for side, given in zip(sides, (input_squared, target_squared), strict=True)
             )
             hausdorff_pass[(volume.items * volume.tiles,)](
                 input, target, *prediction, *reference, None if ignore is None else _as_bytes(ignore),
@@ -108,7 +109,7 @@ def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, T
     lowest, highest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
     skipped = None if ignore is None else _as_bytes(ignore)
     if x.numel():
-        with torch.cuda.device_of(x):
+        with torch.cuda.device(x.get_device()):
             grid, sizes = _windows(x)
             contour_kernels.erode[grid](x, skipped, eroded, lowest, *sizes, DEPTH=depth, TILE=WINDOWS)
             contour_kernels.dilate_and_subtract[grid](
@@ -121,7 +122,7 @@ def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: i
     """Gradient with respect to the input of `contour_map`."""
     grad_eroded, grad_input = torch.empty_like(grad), torch.empty_like(grad)
     if grad.numel():
-        with torch.cuda.device_of(grad):
+        with torch.cuda.device(grad.get_device()):
             grid, sizes = _windows(grad)
             options = {"DEPTH": depth, "TILE": WINDOWS}
             contour_kernels.erosion_gradient[grid](grad, highest, grad_eroded, *sizes, **options)
@@ -178,7 +179,9 @@ class _Volume:
         )  # fmt: skip
         return field, summaries
 
-    def last_pass(self, field: Field, out: Tensor, form: str, squared: bool, with_index: bool = False) -> None:
+    def last_pass(
+        self, field: Field, out: Tensor, form: str, squared: bool, with_index: bool = False
+    ) -> None:
         kernels.last_pass[(self.items * self.tiles,)](
             *field, out, self.item_spacing, self.size, self.stride,
             *self.squared_steps[2 * self.axis :][:2], *self.squared_steps[4:],

@@ -21,7 +21,7 @@ def erode(x, ignore, eroded, lowest, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE:
     for window in tl.static_range(27 if DEPTH == 3 else 9):
         other, exists = _neighbor(place, inside, ignore, item * voxels, window, Z, Y, X, DEPTH)
         value = tl.load(x + other, mask=exists, other=float("inf"))
-        found = (value < least) | (value != value)
+        found = (value < least) | (value != value)  # noqa: PLR0124 - NaN stays, as in PyTorch
         least, least_place = tl.where(found, value, least), tl.where(found, window, least_place).to(tl.int8)
     tl.store(eroded + place, least, mask=inside)
     tl.store(lowest + place, least_place, mask=inside)
@@ -39,7 +39,7 @@ def dilate_and_subtract(
     for window in tl.static_range(27 if DEPTH == 3 else 9):
         other, exists = _neighbor(place, inside, ignore, item * voxels, window, Z, Y, X, DEPTH)
         value = tl.load(eroded + other, mask=exists, other=-float("inf"))
-        found = (value > most) | (value != value)
+        found = (value > most) | (value != value)  # noqa: PLR0124
         most, most_place = tl.where(found, value, most), tl.where(found, window, most_place).to(tl.int8)
     difference = most - tl.load(eroded + place, mask=inside, other=0.0)
     none = difference <= 0
@@ -50,10 +50,8 @@ def dilate_and_subtract(
 
 
 @triton.jit
-def erosion_gradient(
-    grad, highest, grad_eroded, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr
-):
-    """What a contour's gradient is to the erosion: it goes to the greatest one, and negated to the voxel's own."""
+def erosion_gradient(grad, highest, grad_eroded, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr):
+    """The gradient of the erosion: a contour sends it to the greatest, and negated to the voxel's own."""
     item, place, inside = _tile(voxels, TILE)
     grad, highest, grad_eroded = grad + item * voxels, highest + item * voxels, grad_eroded + item * voxels
     own = tl.load(highest + place, mask=inside, other=-1) != NOWHERE
@@ -63,10 +61,8 @@ def erosion_gradient(
 
 
 @triton.jit
-def input_gradient(
-    grad_eroded, lowest, grad_input, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr
-):
-    """What an erosion's gradient is to the input: it goes to the least value of the window."""
+def input_gradient(grad_eroded, lowest, grad_input, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr):
+    """The gradient of the input: what an erosion has goes to the least value of its window."""
     item, place, inside = _tile(voxels, TILE)
     grad_eroded, lowest = grad_eroded + item * voxels, lowest + item * voxels
     total = _gathered(grad_eroded, lowest, place, inside, Z, Y, X, DEPTH)

@@ -105,7 +105,7 @@ def middle_pass(
     BLOCK: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """The search along y: a program takes one tile in BLOCK slices, for the summaries of the search along z."""
+    """The search along y: a program takes a tile of BLOCK slices, for the summaries of the search along z."""
     across, blocks, z_blocks = tl.cdiv(X, LANES), tl.cdiv(Y, BLOCK), tl.cdiv(Z, BLOCK)
     program = tl.program_id(0)
     lane_block, program = program % across, program // across
@@ -131,7 +131,11 @@ def middle_pass(
         tl.store(field + offset + place, signed, mask=inside)
         if WITH_INDEX:
             tl.store(nearest + offset + place, index, mask=inside)
-        both = tl.where(signed > 0, tl.maximum(tl.minimum(summary, signed), 0.0), tl.minimum(tl.maximum(summary, signed), 0.0))
+        both = tl.where(
+            signed > 0,
+            tl.maximum(tl.minimum(summary, signed), 0.0),
+            tl.minimum(tl.maximum(summary, signed), 0.0),
+        )
         summary = tl.where(z == first, signed, both)
     summaries += (mask * z_blocks + z_block) * Y * X
     tl.store(summaries + place, summary, mask=inside)
@@ -181,7 +185,9 @@ def last_pass(
         value = -sign * value
     row = block * BLOCK + tl.arange(0, BLOCK)
     place = (tl.minimum(row, size - 1) * stride)[:, None] + column[None, :]
-    tl.store(distance + item * size * stride + place, value, mask=(row < size)[:, None] & (lane < stride)[None, :])
+    tl.store(
+        distance + item * size * stride + place, value, mask=(row < size)[:, None] & (lane < stride)[None, :]
+    )
 
 
 @triton.jit
@@ -232,13 +238,17 @@ def search(
         exists = (other >= 0) & (other < blocks)
         summary = tl.load(summaries + tl.minimum(tl.maximum(other, 0), blocks - 1) * stride + column)
         least = _squared(summary, x_step, x_rest)
-        promising = (tl.maximum(least, 0.0) + gap < worst_inside) | (tl.maximum(-least, 0.0) + gap < worst_outside)
+        promising = (tl.maximum(least, 0.0) + gap < worst_inside) | (
+            tl.maximum(-least, 0.0) + gap < worst_outside
+        )
         if tl.max((promising & exists).to(tl.int32), axis=0) > 0:
             # Past the end the last row stands in: what it seems to give is more than what it does.
             candidate = other * BLOCK + within
             place = (tl.minimum(candidate, size - 1) * stride)[:, None] + column[None, :]
             values = _squared(tl.load(field + place), x_step, x_rest)
-            along = times_squared(apart + ((block - other) * BLOCK).to(tl.float32), step, rest, LONG)[:, :, None]
+            along = times_squared(apart + ((block - other) * BLOCK).to(tl.float32), step, rest, LONG)[
+                :, :, None
+            ]
             # max(sign * value, 0) + along, in two instructions.
             offers = tl.maximum(tl.fma(sign[:, None, :], values[None, :, :], along), along)
             if WITH_INDEX:

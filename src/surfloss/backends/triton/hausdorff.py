@@ -62,10 +62,32 @@ def hausdorff_pass(
         step, rest = y_step, y_rest
     empty = tl.zeros([BLOCK, LANES], tl.float32)
     if EMPTY == "diagonal":
-        empty += _square_of((z * 0 + depth), (y * 0 + height), (x * 0 + X), z_step, z_rest, y_step, y_rest, x_step, x_rest, DIMS)
+        empty += _square_of(
+            (z * 0 + depth),
+            (y * 0 + height),
+            (x * 0 + X),
+            z_step,
+            z_rest,
+            y_step,
+            y_rest,
+            x_step,
+            x_rest,
+            DIMS,
+        )
     elif EMPTY == "reference":
         # SciPy's answer for a volume without background: the distance to a voxel before the first one.
-        empty += _square_of(z + (DIMS == 3), y + (DIMS == 2), x + (DIMS == 1), z_step, z_rest, y_step, y_rest, x_step, x_rest, DIMS)
+        empty += _square_of(
+            z + (DIMS == 3),
+            y + (DIMS == 2),
+            x + (DIMS == 1),
+            z_step,
+            z_rest,
+            y_step,
+            y_rest,
+            x_step,
+            x_rest,
+            DIMS,
+        )
 
     weight = tl.zeros([BLOCK, LANES], tl.float32)
     for side in tl.static_range(2):
@@ -114,9 +136,8 @@ def _power(squared, ALPHA: tl.constexpr):
     """distance^ALPHA of a squared distance; 0^0 is 1."""
     if ALPHA == 2:
         return squared
-    elif ALPHA == 1:
+    if ALPHA == 1:
         return tl.sqrt_rn(squared)
-    elif ALPHA == 0:
+    if ALPHA == 0:
         return squared * 0 + 1
-    else:
-        return tl.exp2(tl.log2(squared.to(tl.float64)) * (ALPHA / 2)).to(tl.float32)
+    return tl.exp2(tl.log2(squared.to(tl.float64)) * (ALPHA / 2)).to(tl.float32)
