@@ -95,7 +95,7 @@ def hausdorff_error(
             )
             hausdorff_pass[(volume.items * volume.tiles,)](
                 input, target, *prediction, *reference, None if ignore is None else _as_bytes(ignore),
-                gradient, errors, item_spacing, volume.size, volume.stride, volume.x, *volume.squared_steps,
+                gradient, errors, volume.item_spacing, volume.size, volume.stride, volume.x, *volume.squared_steps,
                 volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
                 BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES, **SEARCH,
             )  # fmt: skip
@@ -140,7 +140,8 @@ class _Volume:
             fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
         _check_device("spacing", item_spacing, values)
         self.z, self.y, self.x = (1,) * (3 - self.dims) + tuple(spatial)
-        self.device, self.item_spacing = values.device, item_spacing
+        self.device = values.device
+        self.item_spacing = None if item_spacing is None else item_spacing.contiguous()
         self.squared_steps = _squared_steps(spacing, spatial) if item_spacing is None else [0.0] * 6
         self.is_deep = self.z > 1
         self.is_long = max(self.z, self.y) > LONGEST
@@ -202,7 +203,7 @@ def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
     squares = [step * step for step in spacing]
     extent = sum(square * max(1, size) ** 2 for square, size in zip(squares, spatial, strict=True))
     limits = np.finfo(np.float32)
-    if min(squares) < limits.tiny or extent > limits.max:
+    if min(squares) < float(limits.tiny) or extent > float(limits.max):
         wanted = "steps whose squares, and that of the whole extent, are within float32's range"
         fail("spacing", spacing, wanted)
     nearest = [float(np.float32(square)) for square in squares]

@@ -348,6 +348,8 @@ def _labels(values, row, x, X, ABOVE: tl.constexpr):
 
 @triton.jit
 def _is_foreground(value, ABOVE: tl.constexpr):
+    if value.dtype == tl.bfloat16:
+        value = value.to(tl.float32)
     return value != 0 if ABOVE is None else value > ABOVE
 
 
