@@ -22,8 +22,8 @@ TRACED = 256  # voxels of a program of the last step to the indices
 WINDOWS = 256  # voxels of a program of the contour
 LONGEST = 4096  # beyond it the square of a distance need not be a float
 MOST_VOXELS = 2**31 - 1
-# Of a search: one warp, and on NVIDIA as few registers as it needs without spilling.
-SEARCH = {"num_warps": 1} | ({} if torch.version.hip else {"maxnreg": 96})
+# As few registers as a search has room in, without and with indices: more leave a multiprocessor fewer warps.
+REGISTERS = (96, 128)
 
 Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
 
@@ -95,9 +95,10 @@ def hausdorff_error(
             )
             hausdorff_pass[(volume.items * volume.tiles,)](
                 input, target, *prediction, *reference, None if ignore is None else _as_bytes(ignore),
-                gradient, errors, volume.item_spacing, volume.size, volume.stride, volume.x, *volume.squared_steps,
-                volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
-                BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES, **SEARCH,
+                gradient, errors, volume.item_spacing, volume.size, volume.stride, volume.x,
+                *volume.squared_steps, volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid,
+                ALPHA=alpha, EMPTY=empty, BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES,
+                **_search_options(False),
             )  # fmt: skip
     return errors.sum(1), gradient
 
@@ -176,7 +177,7 @@ class _Volume:
         kernels.middle_pass[(count * tiles,)](
             *rows, field, summaries, nearest_y, self.item_spacing, self.items, self.z, self.y, self.x,
             *self.squared_steps[2:], DIMS=self.dims, ONE_SIDED=one_sided, WITH_INDEX=nearest_y is not None,
-            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **SEARCH,
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(nearest_y is not None),
         )  # fmt: skip
         return field, summaries
 
@@ -187,7 +188,7 @@ class _Volume:
             *field, out, self.item_spacing, self.size, self.stride,
             *self.squared_steps[2 * self.axis :][:2], *self.squared_steps[4:],
             DIMS=self.dims, AXIS=self.axis, FORM=form, SQUARED=squared, WITH_INDEX=with_index,
-            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **SEARCH,
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(with_index),
         )  # fmt: skip
 
     def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
@@ -209,6 +210,10 @@ def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
     nearest = [float(np.float32(square)) for square in squares]
     pairs = [part for near, square in zip(nearest, squares, strict=True) for part in (near, square - near)]
     return [1.0, 0.0] * (3 - len(spacing)) + pairs
+
+
+def _search_options(with_index: bool) -> dict[str, int]:
+    return {"num_warps": 1} | ({} if torch.version.hip else {"maxnreg": REGISTERS[with_index]})
 
 
 def _windows(x: Tensor) -> tuple[tuple[int], tuple[int, ...]]:

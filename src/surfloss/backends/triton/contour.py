@@ -11,7 +11,7 @@ import triton.language as tl
 NOWHERE = tl.constexpr(-1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["voxels", "Z", "Y", "X"])
 def erode(x, ignore, eroded, lowest, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr):
     """The least value of every window, and its place there."""
     item, place, inside = _tile(voxels, TILE)
@@ -27,7 +27,7 @@ def erode(x, ignore, eroded, lowest, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE:
     tl.store(lowest + place, least_place, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["voxels", "Z", "Y", "X"])
 def dilate_and_subtract(
     eroded, ignore, contour, highest, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr
 ):
@@ -49,7 +49,7 @@ def dilate_and_subtract(
     tl.store(highest + place, tl.where(none, NOWHERE, most_place).to(tl.int8), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["voxels", "Z", "Y", "X"])
 def erosion_gradient(grad, highest, grad_eroded, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr):
     """The gradient of the erosion: a contour sends it to the greatest, and negated to the voxel's own."""
     item, place, inside = _tile(voxels, TILE)
@@ -60,7 +60,7 @@ def erosion_gradient(grad, highest, grad_eroded, voxels, Z, Y, X, DEPTH: tl.cons
     tl.store(grad_eroded + place, total, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["voxels", "Z", "Y", "X"])
 def input_gradient(grad_eroded, lowest, grad_input, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr):
     """The gradient of the input: what an erosion has goes to the least value of its window."""
     item, place, inside = _tile(voxels, TILE)

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["items", "Z", "Y", "X"])
 def scan_rows(
     first,  # (items, Z, Y, X), any number type
     second,  # of further items, as many again; or the first once more
@@ -56,7 +56,7 @@ def scan_rows(
             _, _, ends = _edges(first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE)
             place = tl.minimum(_next(tl.where(ends, x[None, :], X)), following[:, None])
             right = tl.where(place < X, place - x[None, :] + 1, NONE)
-            tl.store(rows + row[:, None] + x[None, :], right, mask=is_row & (x < X)[None, :])
+            tl.store(rows + (row[:, None] + x[None, :]), right, mask=is_row & (x < X)[None, :])
             following = tl.minimum(following, tl.min(tl.where(ends, x[None, :], X), axis=1))
         tl.debug_barrier()
 
@@ -69,7 +69,7 @@ def scan_rows(
         place = tl.maximum(_last(tl.where(starts, x[None, :], -1)), previous[:, None])
         distance = tl.where(place >= 0, x[None, :] - place + 1, NONE)
         if SEVERAL:
-            right = tl.load(rows + row[:, None] + tl.minimum(x, X - 1)[None, :]).to(tl.int32)
+            right = tl.load(rows + (row[:, None] + tl.minimum(x, X - 1)[None, :])).to(tl.int32)
             previous = tl.maximum(previous, tl.max(tl.where(starts, x[None, :], -1), axis=1))
         else:
             place = _next(tl.where(ends, x[None, :], X))
@@ -77,12 +77,12 @@ def scan_rows(
         distance = tl.minimum(distance, right)
         signed = tl.where(foreground, distance, -distance)
         is_voxel = is_row & (x < X)[None, :]
-        tl.store(rows + row[:, None] + x[None, :], signed, mask=is_voxel)
+        tl.store(rows + (row[:, None] + x[None, :]), signed, mask=is_voxel)
         lowest, highest = tl.min(signed, axis=0), tl.max(signed, axis=0)
         tl.store(summaries + x, _summary(lowest, highest), mask=x < X)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["items", "Z", "Y", "X"])
 def middle_pass(
     rows,
     row_summaries,
@@ -141,7 +141,7 @@ def middle_pass(
     tl.store(summaries + place, summary, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size", "stride"])
 def last_pass(
     field,  # as from scan_rows, or where there is z, from middle_pass
     summaries,
@@ -266,7 +266,7 @@ def search(
     return sign, best, index
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["voxels", "Y", "X"])
 def trace_indices(
     rows,
     nearest_y,
@@ -336,13 +336,13 @@ def _edges(
 @triton.jit
 def _labels(values, row, x, X, ABOVE: tl.constexpr):
     """Labels of a chunk and of its neighbors; at the end of a row, the voxel's own."""
-    here = _is_foreground(tl.load(values + row[:, None] + tl.minimum(x, X - 1)[None, :]), ABOVE)
+    here = _is_foreground(tl.load(values + (row[:, None] + tl.minimum(x, X - 1)[None, :])), ABOVE)
     before = tl.minimum(tl.maximum(x - 1, 0), X - 1)
     after = tl.minimum(x + 1, X - 1)
     return (
         here,
-        _is_foreground(tl.load(values + row[:, None] + before[None, :]), ABOVE),
-        _is_foreground(tl.load(values + row[:, None] + after[None, :]), ABOVE),
+        _is_foreground(tl.load(values + (row[:, None] + before[None, :])), ABOVE),
+        _is_foreground(tl.load(values + (row[:, None] + after[None, :])), ABOVE),
     )
 
 

@@ -6,7 +6,7 @@ import triton.language as tl
 from surfloss.backends.triton.edt import search, squared_step, times_squared
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size", "stride", "X", "voxels"])
 def hausdorff_pass(
     input,
     target,
