@@ -9,6 +9,7 @@ of the integer and comparison unit over its rate. It is no measurement: it knows
 """
 
 import argparse
+import dataclasses
 import importlib
 import json
 import re
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ BEGIN, END = "<!-- kernels: filled by benchmarks/kernels.py -->", "<!-- kernels:
 INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Kernel:
     """One kernel as a call on masks of bytes and float32 values launches it."""
 
@@ -121,7 +121,46 @@ KERNELS = (
 )  # fmt: skip
 
 
-def compiled(kernel: Kernel, target: GPUTarget) -> dict[str, Any]:
+def _variant(name: str, pointers: dict[str, str], constants: dict[str, Any]) -> Kernel:
+    """A kernel above with other types and options; None for a pointer takes it away."""
+    plain = next(kernel for kernel in KERNELS if kernel.name == name)
+    pointers = plain.pointers | pointers
+    constants = plain.constants | constants | {n: None for n, kind in pointers.items() if kind is None}
+    pointers = {n: kind for n, kind in pointers.items() if kind is not None}
+    constants = {n: value for n, value in constants.items() if n not in pointers}
+    return dataclasses.replace(plain, pointers=pointers, constants=constants)
+
+
+DOUBLE = dict.fromkeys(("input", "target", "gradient", "errors", "item_steps"), "fp64")
+WIDE = {"field": "i32", "summaries": "i32"}
+# Compiled only: what the table's kernels do not have.
+VARIANTS = {
+    **{t: _variant("scan_rows", {"first": t, "second": t}, {}) for t in ("fp16", "bf16", "fp64")},
+    "scan of logits": _variant("scan_rows", {"first": "fp32"}, {"FIRST_ABOVE": 0.0}),
+    "scan of long rows": _variant("scan_rows", {"rows": "i32", "summaries": "i32"}, {"SEVERAL": True}),
+    "scan of one column": _variant("scan_rows", {}, {"CHUNK": 1}),
+    "middle, item steps": _variant("middle_pass", {"item_steps": "fp64"}, {"LONG": True}),
+    "last, plane": _variant("last_pass", {"field": "i16", "summaries": "i16", "item_steps": "fp64"},
+                            {"AXIS": 1, "DIMS": 2, "FORM": "signed"}),
+    "last, line": _variant(
+        "last_pass", WIDE, {"AXIS": 1, "DIMS": 1, "FORM": "one_sided", "SQUARED": True}),
+    "error, double": _variant(
+        "hausdorff_pass", DOUBLE, {"ALPHA": 2.5, "EMPTY": "diagonal", "BOOL_TARGET": False}),
+    "error, target given": _variant("hausdorff_pass", {"ignore": "u8", "target_summaries": None},
+                                    {"ALPHA": 1.0, "EMPTY": "reference", "SIGMOID": False}),
+    "error, both given": _variant(
+        "hausdorff_pass", {"ignore": "u8", "input_summaries": None, "target_summaries": None},
+        {"ALPHA": 0.0}),
+    "error, plane": _variant("hausdorff_pass", dict.fromkeys(FIELDS, "i16"), {"AXIS": 1, "DIMS": 2}),
+    "trace, plane": _variant("trace_indices", {}, {"DEEP": False, "DIMS": 2}),
+    "erode, double": _variant("erode", {"x": "fp64", "eroded": "fp64", "ignore": "u8"}, {"DEPTH": 1}),
+    "dilate, double": _variant(
+        "dilate_and_subtract", {"eroded": "fp64", "contour": "fp64", "ignore": "u8"}, {}),
+    "gradient, double": _variant("erosion_gradient", {"grad": "fp64", "grad_eroded": "fp64"}, {}),
+}  # fmt: skip
+
+
+def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict[str, Any]:
     """Registers, bytes of shared memory and of spills, and the instructions of the binary."""
     options: dict[str, Any] = {"num_warps": kernel.warps}
     if kernel.search and target.backend == "cuda":
@@ -138,7 +177,9 @@ def compiled(kernel: Kernel, target: GPUTarget) -> dict[str, Any]:
         usage = _output("cuobjdump", "-res-usage", file.name)
         code = _output("nvdisasm", "-c", file.name)
     found = {name: int(number) for name, number in re.findall(r"(REG|STACK):(\d+)", usage)}
-    return {"registers": found["REG"], "shared": shared, "spills": found["STACK"], "parts": _parts(code)}
+    return {"registers": found["REG"], "shared": shared, "spills": found["STACK"]} | (
+        {"parts": _parts(code)} if with_parts else {}
+    )
 
 
 def _output(tool: str, *arguments: str) -> str:
@@ -228,6 +269,7 @@ def gather() -> dict[str, Any]:
         }
         row["measured_us"] = None
         kernels[kernel.name] = row
+    variants = {name: compiled(kernel, TARGETS["sm_90"], False) for name, kernel in VARIANTS.items()}
     versions = {"torch": torch.__version__, "triton": triton.__version__}
     return {
         "versions": versions,
@@ -235,6 +277,7 @@ def gather() -> dict[str, Any]:
         "masks": MASKS,
         "candidates": candidates,
         "kernels": kernels,
+        "variants": variants,
     }
 
 

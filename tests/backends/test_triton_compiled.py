@@ -39,6 +39,12 @@ def test_a_search_needs_neither_shared_memory_nor_many_registers(facts: dict, ta
         assert facts["kernels"][name][target]["registers"] <= 96
 
 
+def test_every_option_compiles(facts: dict) -> None:
+    """In double, which checks gradients, something may be spilled."""
+    spilled = {name for name, row in facts["variants"].items() if row["spills"]}
+    assert spilled <= {"error, double"}
+
+
 def test_candidates_are_few(facts: dict) -> None:
     for name, limit in {"blob": 40, "noise": 40, "sparse": 40, "diagonal": 130, "corner": 10}.items():
         assert max(facts["candidates"][name].values()) <= limit

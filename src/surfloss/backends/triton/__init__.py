@@ -20,6 +20,7 @@ LANES = 32  # columns of a tile: one warp, a column a thread
 CHUNK = 512  # voxels of a row that are scanned together
 TRACED = 256  # voxels of a program of the last step to the indices
 WINDOWS = 256  # voxels of a program of the contour
+ROUND = 2**21  # voxels of the Hausdorff error that share scratch memory, if an item has no more
 LONGEST = 4096  # beyond it the square of a distance need not be a float
 MOST_VOXELS = 2**31 - 1
 # As few registers as a search has room in, without and with indices: more leave a multiprocessor fewer warps.
@@ -34,7 +35,8 @@ def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: s
     distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     if mask.numel():
         with torch.cuda.device(mask.get_device()):
-            field = volume.first_passes(volume.scan((_as_bytes(mask), None)), form == "one_sided")
+            rows = volume.scan((_as_bytes(mask), None), spare=distance)
+            field = volume.first_passes(rows, form == "one_sided")
             volume.last_pass(field, distance, form, squared)
     return distance
 
@@ -72,35 +74,58 @@ def hausdorff_error(
     empty: str,
 ) -> tuple[Tensor, Tensor]:
     """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
-    volume = _Volume("input", input, spacing, item_spacing)
     for name, other in (("target", target), ("target_distance", target_squared), ("ignore", ignore)):
         _check_device(name, other, input)
-    is_bool = target.dtype == torch.bool
-    target = _as_bytes(target)
+    whole = _Volume("input", input, spacing, item_spacing)
     gradient = torch.empty_like(input)
-    errors = torch.zeros((volume.items, volume.tiles), dtype=input.dtype, device=input.device)
-    if input.numel():
-        with torch.cuda.device(input.get_device()):
-            sides: list[Field | None] = [None, None]
-            computed = [side for side, given in enumerate((input_squared, target_squared)) if given is None]
-            if computed:
-                values = ((input, 0.0 if sigmoid else 0.5), (target, None if is_bool else 0.5))
-                field = volume.first_passes(volume.scan(*(values[side] for side in computed)), False)
-                for part, side in enumerate(computed):
-                    items = slice(part * volume.items, (part + 1) * volume.items)
-                    sides[side] = (field[0][items], field[1][items])
-            prediction, reference = (
-                side or (given, None)
-                for side, given in zip(sides, (input_squared, target_squared), strict=True)
-            )
-            hausdorff_pass[(volume.items * volume.tiles,)](
-                input, target, *prediction, *reference, None if ignore is None else _as_bytes(ignore),
-                gradient, errors, volume.item_spacing, volume.size, volume.stride, volume.x,
-                *volume.squared_steps, volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid,
-                ALPHA=alpha, EMPTY=empty, BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES,
-                **_search_options(False),
+    errors = torch.zeros((whole.items, whole.tiles), dtype=input.dtype, device=input.device)
+    at_once = max(1, ROUND // max(1, whole.voxels))
+    with torch.cuda.device(input.get_device()):
+        for start in range(0, whole.items if whole.voxels else 0, at_once):
+            part = slice(start, start + at_once)
+            _hausdorff_round(
+                input[part], target[part], _items(input_squared, part), _items(target_squared, part),
+                _items(ignore, part), _items(item_spacing, part),
+                gradient[part], errors[part], sigmoid, alpha, spacing, empty,
             )  # fmt: skip
     return errors.sum(1), gradient
+
+
+def _hausdorff_round(
+    input: Tensor,
+    target: Tensor,
+    input_squared: Tensor | None,
+    target_squared: Tensor | None,
+    ignore: Tensor | None,
+    item_spacing: Tensor | None,
+    gradient: Tensor,
+    errors: Tensor,
+    sigmoid: bool,
+    alpha: float,
+    spacing: list[float],
+    empty: str,
+) -> None:
+    """The passes over as many items as scratch memory is meant to hold."""
+    volume = _Volume("input", input, spacing, item_spacing)
+    is_bool = target.dtype == torch.bool
+    # Fields and summaries, or the squares as they are.
+    sides: list[tuple[Tensor | None, Tensor | None]] = [(input_squared, None), (target_squared, None)]
+    computed = [side for side, (given, _) in enumerate(sides) if given is None]
+    if computed:
+        values = ((input, 0.0 if sigmoid else 0.5), (_as_bytes(target), None if is_bool else 0.5))
+        # The gradient's memory is free until the last pass.
+        rows = volume.scan(*(values[side] for side in computed), spare=gradient)
+        field, summaries = volume.first_passes(rows, False)
+        for part, side in enumerate(computed):
+            items = slice(part * volume.items, (part + 1) * volume.items)
+            sides[side] = (field[items], summaries[items])
+    hausdorff_pass[(volume.items * volume.tiles,)](
+        input, _as_bytes(target), *sides[0], *sides[1], None if ignore is None else _as_bytes(ignore),
+        gradient, errors, volume.item_spacing, volume.size, volume.stride, volume.x,
+        *volume.squared_steps, volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid,
+        ALPHA=alpha, EMPTY=empty, BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES,
+        **_search_options(False),
+    )  # fmt: skip
 
 
 def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,11 +176,17 @@ class _Volume:
         self.size, self.stride = (self.z, self.y * self.x) if self.is_deep else (self.y, self.x)
         self.tiles = _blocks(self.size, BLOCK) * _blocks(self.stride, LANES)
 
-    def scan(self, *masks: tuple[Tensor, float | None]) -> Field:
-        """Row distances of every mask; each comes with the value above which it is foreground, None for 0."""
+    def scan(self, *masks: tuple[Tensor, float | None], spare: Tensor | None = None) -> Field:
+        """Row distances of every mask; each comes with the value above which it is foreground, None for 0.
+
+        `spare` has 2 bytes a voxel and mask, and is written by nothing but the last pass.
+        """
         count = self.items * len(masks)
         fits = self.x <= np.iinfo(np.int16).max
-        rows = self._empty(count, self.z, self.y, dtype=torch.int16 if fits else torch.int32)
+        if spare is not None and fits and self.is_deep:
+            rows = spare.view(-1).view(torch.int16)[: count * self.voxels].view(count, self.z, self.y, self.x)
+        else:
+            rows = self._empty(count, self.z, self.y, dtype=torch.int16 if fits else torch.int32)
         summaries = self._empty(count, self.z, _blocks(self.y, BLOCK), dtype=rows.dtype)
         (first, first_above), (second, second_above) = masks[0], masks[-1]
         chunk = min(CHUNK, 2 ** (self.x - 1).bit_length())
@@ -221,6 +252,10 @@ def _windows(x: Tensor) -> tuple[tuple[int], tuple[int, ...]]:
     items, *spatial = x.shape
     voxels = math.prod(spatial)
     return (items * _blocks(voxels, WINDOWS),), (voxels, *spatial)
+
+
+def _items(value: Tensor | None, part: slice) -> Tensor | None:
+    return None if value is None else value[part]
 
 
 def _as_bytes(values: Tensor) -> Tensor:
