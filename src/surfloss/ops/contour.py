@@ -9,10 +9,13 @@ from surfloss._check import fail
 from surfloss.ops._select import ContourImplementation, select_contour
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def has_contour_map(device_type: str) -> bool:
     """Whether a backend has the operators below for tensors on such a device."""
     return select_contour(None, device_type) is not None
+
+
+# As torch.compiler.assume_constant_result does, which would import the compiler.
+has_contour_map._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @torch.library.custom_op("surfloss::contour_map", mutates_args=())
