@@ -1,5 +1,6 @@
 """Fixtures for every test: fixed seeds, the backends, and scratch memory that shows what was not written."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -14,9 +15,11 @@ if not torch.cuda.is_available():
 
 from surfloss import available_backends
 from surfloss.backends import reference
+from surfloss.ops._select import _by_name
 from tests.support import interpreted
 
-interpreted.hasten()
+if importlib.util.find_spec("triton"):
+    interpreted.hasten()
 
 settings.register_profile("surfloss", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("surfloss")
@@ -30,8 +33,8 @@ def _seeds() -> None:
 
 @pytest.fixture(params=list(available_backends()))
 def backend(request: pytest.FixtureRequest) -> str:
-    """The name of every backend in turn; skipped, with its reason, where it cannot run here."""
-    if reason := available_backends()[request.param]:
+    """The name of every backend in turn; skipped, with its reason, where it takes no CPU tensors here."""
+    if reason := _by_name("backend", request.param).unavailable("cpu"):
         pytest.skip(f"{request.param}: {reason}")
     if request.param == "triton" and interpreted.too_slow(request):
         pytest.skip("triton: interpreted it would take too long")

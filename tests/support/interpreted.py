@@ -7,7 +7,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from triton.runtime import interpreter
 
 # Of `cases.CASES`: every kind of mask, and tiles that are full, cut off, several, or none.
 CASES = {
@@ -35,15 +34,17 @@ def too_slow(request: pytest.FixtureRequest) -> bool:
 
 def hasten() -> None:
     """Scan with NumPy, prepare the language once a launch, do not look for overflow: no answer changes."""
+    from triton.runtime import interpreter
+
     element_by_element, call = interpreter.ScanOps.generic_scan, interpreter.InterpretedFunction.__call__
 
-    def scan(self: interpreter.ScanOps, values: tuple) -> list:
+    def scan(self, values: tuple) -> list:
         operation = {"greater": np.maximum, "lesser": np.minimum}.get(self.combine_fn.__name__)
         if operation is None:
             return element_by_element(self, values)
         return [self.to_tensor(operation.accumulate(v.handle.data, axis=self.axis), v.dtype) for v in values]
 
-    def device_call(self: interpreter.InterpretedFunction, *args: object, **kwargs: object) -> object:
+    def device_call(self, *args: object, **kwargs: object) -> object:
         ours = self.fn.__module__.startswith("surfloss.")
         return self.rewrite()(*args, **kwargs) if ours else call(self, *args, **kwargs)
 
