@@ -1,5 +1,7 @@
 """Fixtures for every test: fixed seeds, the backends, and scratch memory that shows what was not written."""
 
+import importlib.util
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,8 +9,17 @@ import pytest
 import torch
 from hypothesis import settings
 
+if not torch.cuda.is_available():
+    # Read as Triton and the table of backends are imported: its kernels run in Python, on CPU tensors.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from surfloss import available_backends
 from surfloss.backends import reference
+from surfloss.ops._select import _by_name
+from tests.support import interpreted
+
+if importlib.util.find_spec("triton"):
+    interpreted.hasten()
 
 settings.register_profile("surfloss", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("surfloss")
@@ -22,9 +33,11 @@ def _seeds() -> None:
 
 @pytest.fixture(params=list(available_backends()))
 def backend(request: pytest.FixtureRequest) -> str:
-    """The name of every backend in turn; skipped, with its reason, where it cannot run here."""
-    if reason := available_backends()[request.param]:
+    """The name of every backend in turn; skipped, with its reason, where it takes no CPU tensors here."""
+    if reason := _by_name("backend", request.param).unavailable("cpu"):
         pytest.skip(f"{request.param}: {reason}")
+    if request.param == "triton" and interpreted.too_slow(request):
+        pytest.skip("triton: interpreted it would take too long")
     return request.param
 
 

@@ -161,6 +161,7 @@ def test_items_of_one_label(function, of_empty: float, of_full: float, squared: 
 # Spacing, squares and indices
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 def test_forms_of_one_spacing_agree(function, backend: str) -> None:
     mask = cases.noise(2, 3, 4, 5, 6, share=0.7)
@@ -169,6 +170,7 @@ def test_forms_of_one_spacing_agree(function, backend: str) -> None:
         assert_equal(function(mask, spacing=spacing, backend=backend), wanted)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 def test_each_item_its_spacing(function, backend: str) -> None:
     mask = cases.noise(2, 3, 4, 5, 6, share=0.7)
@@ -222,6 +224,7 @@ def test_signed_distance_is_two_sided_with_a_sign(case: Case, backend: str) -> N
     assert torch.equal(got < 0, case.mask)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("case", SMALL, ids=[case.name for case in SMALL])
 def test_boundary_is_the_surface_of_the_voxels_boxes(case: Case, backend: str) -> None:
     dims = len(case.spacing)
@@ -302,6 +305,7 @@ def test_swapping_the_labels_swaps_the_sign(mask: np.ndarray, steps: list[float]
 # Real volumes
 
 
+@pytest.mark.large
 def test_distances_that_fsl_computed(backend: str) -> None:
     label, spacing = volumes.load("i132")
     right, _ = volumes.load("f132")
@@ -309,6 +313,7 @@ def test_distances_that_fsl_computed(backend: str) -> None:
     assert_close(distance_transform_edt(outside, spacing=spacing, backend=backend), right, 2e-5)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("name", volumes.LABELS)
 def test_real_volumes_as_scipy(name: str, backend: str) -> None:
     label, spacing = volumes.load(name)

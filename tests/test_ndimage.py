@@ -73,6 +73,7 @@ def test_any_mask_at_any_sampling(mask: np.ndarray, steps: list[float]) -> None:
         assert not mask[tuple(indices)].any()
 
 
+@pytest.mark.large
 def test_real_volume_as_scipy(backend: str) -> None:
     label, spacing = volumes.load("brain1_label")
     mask = volumes.crop(label, margin=5) == 0

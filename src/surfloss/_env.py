@@ -1,4 +1,4 @@
-"""The only reader of `SURFLOSS_*` environment variables; `docs/environment.md` lists them."""
+"""The only reader of environment variables; `docs/environment.md` lists them."""
 
 import os
 
@@ -11,3 +11,8 @@ def requested_backend() -> str | None:
 def requested_isa() -> str | None:
     """Name of the instruction set asked for by `SURFLOSS_CPU_ISA`, or None where it is unset or empty."""
     return os.environ.get("SURFLOSS_CPU_ISA") or None
+
+
+def triton_interprets() -> bool:
+    """Whether Triton runs its kernels in Python, on CPU tensors: what its own `TRITON_INTERPRET` says."""
+    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")

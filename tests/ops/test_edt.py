@@ -72,6 +72,7 @@ def test_scipy_agrees_with_every_pair_of_voxels() -> None:
         np.testing.assert_allclose(oracles.scipy_two_sided(mask, spacing), pairs, rtol=1e-15)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_root_and_sign(case: Case, backend: str) -> None:
     arguments = (case.mask, list(case.spacing), None)
@@ -88,6 +89,7 @@ def test_root_and_sign(case: Case, backend: str) -> None:
         assert_within_ulp(got, wanted, 1 if backend == "reference" else 0, f"{case.name}, {form}")
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_every_number_but_zero_is_foreground(dtype: torch.dtype, backend: str) -> None:
     mask = cases.noise(2, 5, 6, 70)
@@ -120,6 +122,7 @@ def sample(request: pytest.FixtureRequest) -> tuple:
     return request.param
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("value", [1, 2, 128, 255])
 def test_every_nonzero_byte_is_foreground(value: int, backend: str) -> None:
     mask = cases.noise(2, 5, 6, 70)
@@ -130,11 +133,13 @@ def test_every_nonzero_byte_is_foreground(value: int, backend: str) -> None:
     assert_equal(nearest_background(mask.byte() * value, [1.0] * 3, None, backend), wanted)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("squared", [True, False], ids=["squared", "root"])
 @pytest.mark.parametrize("form", FORMS)
 def test_opcheck_edt(sample: tuple, form: str, squared: bool, backend: str) -> None:
     torch.library.opcheck(edt, (*sample, form, squared, backend))
 
 
+@pytest.mark.large
 def test_opcheck_nearest_background(sample: tuple, backend: str) -> None:
     torch.library.opcheck(nearest_background, (*sample, backend))

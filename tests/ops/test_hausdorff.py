@@ -55,6 +55,7 @@ def distances(values: Tensor, steps: list[list[float]]) -> Tensor:
     return torch.from_numpy(np.stack(fields))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("item_spacing", [None, ITEM_SPACING], ids=["shared spacing", "item spacing"])
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 2.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -71,6 +72,7 @@ def test_value_and_weight_are_the_formula_on_scipy_distances(
     torch.testing.assert_close(error.double(), wanted, rtol=2e-6, atol=0)
 
 
+@pytest.mark.large
 def test_given_target_distance_is_what_would_be_computed(backend: str) -> None:
     input, target = probabilities(*SHAPE), probabilities(*SHAPE, seed=1)
     given = distances(target, [SPACING] * 2).float()
@@ -80,6 +82,7 @@ def test_given_target_distance_is_what_would_be_computed(backend: str) -> None:
         torch.testing.assert_close(got, call(input, target, alpha=alpha, backend=backend), rtol=1e-6, atol=0)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 2.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_sigmoid_is_that_of_the_probabilities(dtype: torch.dtype, alpha: float, backend: str) -> None:
@@ -106,6 +109,7 @@ def test_logits_far_from_zero_stay_finite(backend: str) -> None:
     torch.testing.assert_close(error.detach(), torch.tensor([(10 + 8 + 0.25 * 2 + 2 + 5) / 7]))
 
 
+@pytest.mark.large
 def test_bool_target_is_its_numbers(backend: str) -> None:
     input, mask = probabilities(*SHAPE, dtype=torch.float32), cases.noise(*SHAPE, seed=4)
     for sigmoid in (False, True):
@@ -118,6 +122,7 @@ def test_bool_target_is_its_numbers(backend: str) -> None:
     assert torch.equal(call(input, odd, backend=backend)[0], call(input, mask, backend=backend)[0])
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("given", [False, True], ids=["computed", "given target distance"])
 @pytest.mark.parametrize("value", [0.1, 0.9], ids=["empty", "full"])
 @pytest.mark.parametrize("item_spacing", [None, ITEM_SPACING], ids=["shared spacing", "item spacing"])
@@ -150,6 +155,7 @@ def test_both_empty_is_no_error_and_no_gradient(backend: str) -> None:
     assert not input.grad.any()
 
 
+@pytest.mark.large
 def test_ignored_voxels_are_no_label_no_error_and_no_gradient(backend: str) -> None:
     input, target = probabilities(*SHAPE).requires_grad_(), probabilities(*SHAPE, seed=1)
     ignore = cases.noise(*SHAPE, share=0.3, seed=2)
@@ -197,6 +203,7 @@ def test_half_is_background(backend: str) -> None:
     torch.testing.assert_close(weight.float(), torch.full((1, 3), 4.0))
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("with_ignore", [False, True], ids=["all voxels", "some ignored"])
 @pytest.mark.parametrize("alpha", [1.0, 2.0])
 def test_gradcheck(alpha: float, with_ignore: bool, backend: str) -> None:
@@ -210,6 +217,7 @@ def test_gradcheck(alpha: float, with_ignore: bool, backend: str) -> None:
     assert torch.autograd.gradcheck(error, (input, target))
 
 
+@pytest.mark.large
 def test_gradcheck_through_the_sigmoid(backend: str) -> None:
     logits = probabilities(2, 2, 3, 4).logit(1e-3).requires_grad_()
     target = probabilities(2, 2, 3, 4, seed=1)
@@ -240,6 +248,7 @@ def test_gradient_goes_only_where_it_is_asked_for(backend: str) -> None:
     assert input.grad is None
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("compiler", ["aot_eager", "inductor"])
 def test_compiles_to_one_graph_with_the_same_answer(compiler: str, backend: str) -> None:
     def loss(logits: Tensor, target: Tensor, item_spacing: Tensor) -> Tensor:
@@ -279,6 +288,7 @@ SAMPLES = {
 }
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
 def test_opcheck(sample: tuple[tuple, dict], backend: str) -> None:
     (input, target), options = sample

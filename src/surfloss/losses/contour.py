@@ -13,9 +13,12 @@ from torch import Tensor
 from surfloss import _check
 from surfloss._check import fail, is_whole
 from surfloss.losses._prepare import Activation, LossModule, check_image, check_options, prepare, reduced
+from surfloss.ops.contour import contour_map as contour_map_operator
+from surfloss.ops.contour import has_contour_map
 
 MODES = ("map", "length")
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
+_FUSED = ((1, 3, 3), (3, 3, 3))  # the windows of ops/contour.py
 
 
 def contour_map(x: Tensor, kernel_size: int | tuple[int, ...] = 3, *, ignore: Tensor | None = None) -> Tensor:
@@ -43,6 +46,9 @@ def contour_map(x: Tensor, kernel_size: int | tuple[int, ...] = 3, *, ignore: Te
         if ignore.dtype != torch.bool or ignore.ndim != x.ndim or not fits:
             got = f"{ignore.dtype} of shape {tuple(ignore.shape)}"
             fail("ignore", got, f"bool of shape {tuple(x.shape)}, or 1 along an axis")
+    window = (1,) * (3 - len(kernel)) + kernel
+    if window in _FUSED and x.dtype in (torch.float32, torch.float64) and has_contour_map(x.device.type):
+        return _fused(x, ignore, window[0])
     eroded = -_max_pool(-x, kernel, ignore)
     contour = F.relu(_max_pool(eroded, kernel, ignore) - eroded)
     return contour if ignore is None else contour.masked_fill(ignore, 0)
@@ -163,6 +169,15 @@ def _kernel(kernel_size: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
     if len(kernel) != dims:
         fail("kernel_size", kernel_size, f"one number, or {dims} for {dims}-D input")
     return kernel
+
+
+def _fused(x: Tensor, ignore: Tensor | None, depth: int) -> Tensor:
+    def as_items(value: Tensor) -> Tensor:
+        return value.reshape(len(x) * x.shape[1], *(1,) * (5 - x.ndim), *x.shape[2:]).contiguous()
+
+    ignore = None if ignore is None else as_items(ignore.expand_as(x))
+    contour: Tensor = contour_map_operator(as_items(x), ignore, depth, None)[0]
+    return contour.view(x.shape)
 
 
 def _max_pool(x: Tensor, kernel: tuple[int, ...], ignore: Tensor | None) -> Tensor:

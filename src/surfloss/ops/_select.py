@@ -6,6 +6,7 @@ and it never takes a GPU tensor to the CPU.
 """
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -46,6 +47,14 @@ class Implementation(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
 
+class ContourImplementation(Protocol):
+    """What a backend module with `has_contour` provides beside; ops/contour.py gives the meaning."""
+
+    def contour_map(self, x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def contour_map_gradient(self, grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Backend:
     """One row of the table: the module that implements it and where it runs."""
@@ -57,6 +66,7 @@ class Backend:
     problem: Callable[[], str | None] = lambda: (
         None
     )  # what this installation or machine lacks for it, if anything
+    has_contour: bool = False  # whether it has the operators of ops/contour.py too
 
     def unavailable(self, device: str | None = None) -> str | None:
         """Why it cannot run (on tensors of this device type), or None where it can."""
@@ -70,8 +80,25 @@ class Backend:
         return cast(Implementation, importlib.import_module(self.module))
 
 
+def _triton_problem() -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (on Linux and Windows it comes with PyTorch for GPUs)"
+    if not _env.triton_interprets() and not torch.cuda.is_available():
+        return "PyTorch finds no GPU here (TRITON_INTERPRET=1 at start runs it on CPU tensors, for tests)"
+    return None
+
+
 # Fastest first: the automatic choice takes the first row that can run.
 TABLE = (
+    # Interpreted it would copy a GPU's tensors to the host and back: then it takes the CPU's only.
+    Backend(
+        "triton",
+        "surfloss.backends.triton",
+        automatic_on=("cuda",),
+        named_on=("cpu",) if _env.triton_interprets() else ("cuda",),
+        problem=_triton_problem,
+        has_contour=True,
+    ),
     Backend(
         "cpu",
         "surfloss.backends.cpu",
@@ -140,6 +167,16 @@ def select(requested: str | None, device: torch.device) -> Implementation:
         else:
             return backend.load()
     fail("backend", f"a tensor on {device}", f"a device with a backend ({'; '.join(reasons)})", RuntimeError)
+
+
+def select_contour(requested: str | None, device_type: str) -> Backend | None:
+    """The backend for the operators of contours: the one asked for, or the first that has them; or None."""
+    name = requested or _override.get() or _env.requested_backend()
+    for backend in TABLE:
+        wanted = device_type in backend.automatic_on if name is None else backend.name == name
+        if wanted and backend.has_contour and backend.unavailable(device_type) is None:
+            return backend
+    return None
 
 
 def _by_name(source: str, name: str) -> Backend:

@@ -1,0 +1,328 @@
+"""What the compiler makes of the Triton kernels, what they cost, and what that predicts: no GPU is needed.
+
+    python benchmarks/kernels.py --json benchmarks/results/triton-kernels.json --table docs/gpu-transform.md
+
+compiles every kernel ahead of time and reads registers, shared memory, spills and instructions from the
+binary. How many blocks a search reads is counted in NumPy by its own rules (tests/support/visits.py). The
+predicted time is the longest of three: bytes over the bandwidth, instructions over the issue rate, and those
+of the integer and comparison unit over its rate. It is no measurement: it knows neither latency nor launches.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from surfloss.ops.edt import edt as edt_operator
+from tests.support import cases, visits
+
+backend = importlib.import_module("surfloss.backends.triton")
+edt, hausdorff, contour = (
+    importlib.import_module(f"surfloss.backends.triton.{name}") for name in ("edt", "hausdorff", "contour")
+)
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+# An H100 SXM5: 132 multiprocessors at 1.755 GHz, and 85 % of 3.35 TB/s.
+BANDWIDTH = 0.85 * 3.35e12
+ISSUED = 132 * 128 * 1.755e9  # instructions of a thread a second
+COMPARED = ISSUED / 2
+ON_THE_SLOW_UNIT = ("FMNMX", "FSEL", "FSETP", "ISETP", "LOP3", "VIMNMX", "PRMT", "SEL", "SHF", "PLOP3", "LEA")
+SHAPE, MASKS = (16, 320, 320), 4
+BEGIN, END = "<!-- kernels: filled by benchmarks/kernels.py -->", "<!-- kernels: end -->"
+
+INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """One kernel as a call on masks of bytes and float32 values launches it."""
+
+    name: str
+    function: Any
+    pointers: dict[str, str]
+    constants: dict[str, Any]
+    bytes: float  # read and written a voxel, each once
+    voxels: float  # of a thread, for kernels without a search
+    warps: int = 1
+    search: str | None = None  # the axis whose visits count
+
+    def source(self) -> ASTSource:
+        names = self.function.arg_names
+        types = dict.fromkeys(self.constants, "constexpr")
+        types |= {name: f"*{kind}" for name, kind in self.pointers.items()}
+        types |= {name: "i32" if name in INTEGERS else "fp32" for name in names if name not in types}
+        aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if name in self.pointers}
+        signature = {name: types[name] for name in names}
+        return ASTSource(self.function, signature, constexprs=self.constants, attrs=aligned)
+
+
+TILE = {"BLOCK": backend.BLOCK, "LANES": backend.LANES, "LONG": False, "DIMS": 3}
+PLAIN = {"item_steps": None, **TILE}
+ROWS = {"rows": "i16", "row_summaries": "i16", "field": "fp32", "summaries": "fp32"}
+SCAN = {
+    "FIRST_ABOVE": None,
+    "SECOND_ABOVE": None,
+    "SEVERAL": False,
+    "BLOCK": backend.BLOCK,
+    "CHUNK": backend.CHUNK,
+}
+LAST = {"AXIS": 0, "FORM": "two_sided", "SQUARED": False, "WITH_INDEX": False}
+INDEX = {"AXIS": 0, "FORM": "one_sided", "SQUARED": True, "WITH_INDEX": True}
+ERROR = {"ignore": None, "AXIS": 0, "SIGMOID": True, "ALPHA": 2.0, "EMPTY": "zero", "BOOL_TARGET": True}
+WINDOW = {"ignore": None, "DEPTH": 3, "TILE": backend.WINDOWS}
+BACKWARD = {"DEPTH": 3, "TILE": backend.WINDOWS}
+FIELDS = {f"{side}_{what}": "fp32" for side in ("input", "target") for what in ("field", "summaries")}
+
+KERNELS = (
+    Kernel("scan_rows", edt.scan_rows, {"first": "u8", "second": "u8", "rows": "i16", "summaries": "i16"},
+           SCAN, 3.25, 16 * SHAPE[-1] / backend.CHUNK, warps=8),
+    Kernel("middle_pass", edt.middle_pass, ROWS,
+           {"nearest": None, "ONE_SIDED": False, "WITH_INDEX": False, **PLAIN}, 6.75, 8, search="y"),
+    Kernel("last_pass", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "fp32"},
+           {**LAST, **PLAIN}, 8.5, 8, search="z"),
+    Kernel("hausdorff_pass", hausdorff.hausdorff_pass,
+           {"input": "fp32", "target": "u8", "gradient": "fp32", "errors": "fp32", **FIELDS},
+           {**ERROR, **PLAIN}, 18, 8, search="z"),
+    Kernel("middle_pass, indices", edt.middle_pass, {**ROWS, "nearest": "i32"},
+           {"ONE_SIDED": True, "WITH_INDEX": True, **PLAIN}, 10.75, 8, search="y"),
+    Kernel("last_pass, indices", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "i32"},
+           {**INDEX, **PLAIN}, 8.5, 8, search="z"),
+    Kernel("trace_indices", edt.trace_indices,
+           {"rows": "i16", "nearest_y": "i32", "nearest_z": "i32", "indices": "i32"},
+           {"DIMS": 3, "DEEP": True, "TILE": backend.TRACED}, 26, 2, warps=4),
+    Kernel("erode", contour.erode, {"x": "fp32", "eroded": "fp32", "lowest": "i8"}, WINDOW, 9, 2, warps=4),
+    Kernel("dilate_and_subtract", contour.dilate_and_subtract,
+           {"eroded": "fp32", "contour": "fp32", "highest": "i8"}, WINDOW, 9, 2, warps=4),
+    Kernel("erosion_gradient", contour.erosion_gradient,
+           {"grad": "fp32", "highest": "i8", "grad_eroded": "fp32"}, BACKWARD, 9, 2, warps=4),
+    Kernel("input_gradient", contour.input_gradient,
+           {"grad_eroded": "fp32", "lowest": "i8", "grad_input": "fp32"}, BACKWARD, 9, 2, warps=4),
+)  # fmt: skip
+
+
+def _variant(name: str, pointers: dict[str, str], constants: dict[str, Any]) -> Kernel:
+    """A kernel above with other types and options; None for a pointer takes it away."""
+    plain = next(kernel for kernel in KERNELS if kernel.name == name)
+    pointers = plain.pointers | pointers
+    constants = plain.constants | constants | {n: None for n, kind in pointers.items() if kind is None}
+    pointers = {n: kind for n, kind in pointers.items() if kind is not None}
+    constants = {n: value for n, value in constants.items() if n not in pointers}
+    return dataclasses.replace(plain, pointers=pointers, constants=constants)
+
+
+DOUBLE = dict.fromkeys(("input", "target", "gradient", "errors", "item_steps"), "fp64")
+WIDE = {"field": "i32", "summaries": "i32"}
+# Compiled only: what the table's kernels do not have.
+VARIANTS = {
+    **{t: _variant("scan_rows", {"first": t, "second": t}, {}) for t in ("fp16", "bf16", "fp64")},
+    "scan of logits": _variant("scan_rows", {"first": "fp32"}, {"FIRST_ABOVE": 0.0}),
+    "scan of long rows": _variant("scan_rows", {"rows": "i32", "summaries": "i32"}, {"SEVERAL": True}),
+    "scan of one column": _variant("scan_rows", {}, {"CHUNK": 1}),
+    "middle, item steps": _variant("middle_pass", {"item_steps": "fp64"}, {"LONG": True}),
+    "last, plane": _variant("last_pass", {"field": "i16", "summaries": "i16", "item_steps": "fp64"},
+                            {"AXIS": 1, "DIMS": 2, "FORM": "signed"}),
+    "last, line": _variant(
+        "last_pass", WIDE, {"AXIS": 1, "DIMS": 1, "FORM": "one_sided", "SQUARED": True}),
+    "error, double": _variant(
+        "hausdorff_pass", DOUBLE, {"ALPHA": 2.5, "EMPTY": "diagonal", "BOOL_TARGET": False}),
+    "error, target given": _variant("hausdorff_pass", {"ignore": "u8", "target_summaries": None},
+                                    {"ALPHA": 1.0, "EMPTY": "reference", "SIGMOID": False}),
+    "error, both given": _variant(
+        "hausdorff_pass", {"ignore": "u8", "input_summaries": None, "target_summaries": None},
+        {"ALPHA": 0.0}),
+    "error, plane": _variant("hausdorff_pass", dict.fromkeys(FIELDS, "i16"), {"AXIS": 1, "DIMS": 2}),
+    "trace, plane": _variant("trace_indices", {}, {"DEEP": False, "DIMS": 2}),
+    "erode, double": _variant("erode", {"x": "fp64", "eroded": "fp64", "ignore": "u8"}, {"DEPTH": 1}),
+    "dilate, double": _variant(
+        "dilate_and_subtract", {"eroded": "fp64", "contour": "fp64", "ignore": "u8"}, {}),
+    "gradient, double": _variant("erosion_gradient", {"grad": "fp64", "grad_eroded": "fp64"}, {}),
+}  # fmt: skip
+
+
+def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict[str, Any]:
+    """Registers, bytes of shared memory and of spills, and the instructions of the binary."""
+    options: dict[str, Any] = {"num_warps": kernel.warps}
+    if kernel.search and target.backend == "cuda":
+        options["maxnreg"] = backend.REGISTERS[kernel.constants.get("WITH_INDEX", False)]
+    result = triton.compile(kernel.source(), target=target, options=options)
+    shared = result.metadata.shared
+    if target.backend == "hip":
+        text = result.asm["amdgcn"]
+        number = {name: int(value) for name, value in re.findall(r"\.(vgpr_\w+):\s+(\d+)", text)}
+        return {"registers": number["vgpr_count"], "shared": shared, "spills": number["vgpr_spill_count"]}
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(result.asm["cubin"])
+        file.flush()
+        usage = _output("cuobjdump", "-res-usage", file.name)
+        code = _output("nvdisasm", "-c", file.name)
+    found = {name: int(number) for name, number in re.findall(r"(REG|STACK):(\d+)", usage)}
+    return {"registers": found["REG"], "shared": shared, "spills": found["STACK"]} | (
+        {"parts": _parts(code)} if with_parts else {}
+    )
+
+
+def _output(tool: str, *arguments: str) -> str:
+    return subprocess.run([str(TOOLS / tool), *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def _parts(code: str) -> dict[str, list[int]]:
+    """Instructions, and those of the slow unit among them, of a summary's test, a block's reading, the rest.
+
+    A search tests a summary up to its vote (REDUX), and reads a block from there to the last of the shuffles
+    that find the tile's worst.
+    """
+    pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)|^(\.L_x_\d+):"
+    lines = [match[1] for match in re.finditer(pattern, code, re.MULTILINE)]
+    labels = [index for index, line in enumerate(lines) if line is None]
+    votes = [index for index, line in enumerate(lines) if line and line.startswith("REDUX")]
+    ranges: dict[str, list[range]] = {"test": [], "read": []}
+    for vote in votes:
+        start = max((label for label in labels if label < vote), default=0)
+        shuffles = [i for i in range(vote, len(lines)) if (lines[i] or "").startswith("SHFL")][:5]
+        ranges["test"].append(range(start, vote + 1))
+        ranges["read"].append(range(vote + 1, shuffles[-1] + 1))
+    parts = {name: [i for r in found for i in r] for name, found in ranges.items()}
+    inside = {i for found in parts.values() for i in found}
+    parts["rest"] = [i for i in range(len(lines)) if i not in inside]
+    return {
+        name: [
+            sum(lines[i] is not None and lines[i] != "NOP" for i in found),
+            sum((lines[i] or "").startswith(ON_THE_SLOW_UNIT) for i in found),
+        ]
+        for name, found in parts.items()
+    }
+
+
+def structures() -> Iterator[tuple[str, torch.Tensor]]:
+    z, y, x = torch.meshgrid(*(torch.linspace(0, 1, n) for n in SHAPE), indexing="ij")
+    noise = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
+    yield "blob", cases.blob(1, *SHAPE)[0]
+    yield "noise", noise < 0.5
+    yield "sparse", noise < 1e-4
+    yield "diagonal", x + y + z < 1.5
+    yield "corner", x + y + z == 0
+
+
+def searched(mask: torch.Tensor) -> dict[str, visits.Visits]:
+    """The visits of the search along y and along z, on a sample of their columns; unit steps."""
+    depth, height, width = mask.shape
+    rows = -edt_operator(mask.reshape(-1, width), [1.0], None, "signed", True, "cpu").view(mask.shape).numpy()
+    planes = -edt_operator(mask, [1.0, 1.0], None, "signed", True, "cpu").view(depth, -1).numpy()
+    found = {"y": visits.Visits(), "z": visits.Visits()}
+    for z in range(1, depth, 5):
+        for x in range(0, width, 4 * backend.LANES):
+            visits.count(rows[z, :, x : x + backend.LANES], 1.0, found["y"])
+    for column in range(0, height * width, 61 * backend.LANES):
+        visits.count(planes[:, column : column + backend.LANES], 1.0, found["z"])
+    return found
+
+
+def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visits.Visits]) -> np.ndarray:
+    """Instructions a voxel, and those of the slow unit among them."""
+    total = np.array(parts["rest"], float)
+    if kernel.search:
+        seen = found[kernel.search]
+        total += np.multiply(parts["test"], seen.summaries / seen.tiles)
+        total += np.multiply(parts["read"], seen.blocks / seen.tiles)
+    return total / kernel.voxels
+
+
+def gather() -> dict[str, Any]:
+    found = {name: searched(mask) for name, mask in structures()}
+    candidates = {
+        name: {axis: round(v.per_voxel(backend.BLOCK), 1) for axis, v in axes.items()}
+        for name, axes in found.items()
+    }
+    kernels = {}
+    for kernel in KERNELS:
+        row: dict[str, Any] = {target: compiled(kernel, place) for target, place in TARGETS.items()}
+        counts = {name: per_voxel(kernel, row["sm_90"]["parts"], axes) for name, axes in found.items()}
+        voxels = MASKS * np.prod(SHAPE)
+        row["bytes"] = kernel.bytes
+        row["instructions"] = {name: round(float(count[0])) for name, count in counts.items()}
+        row["predicted_us"] = {
+            name: round(
+                1e6 * voxels * max(kernel.bytes / BANDWIDTH, count[0] / ISSUED, count[1] / COMPARED), 1
+            )
+            for name, count in counts.items()
+        }
+        row["measured_us"] = None
+        kernels[kernel.name] = row
+    variants = {name: compiled(kernel, TARGETS["sm_90"], False) for name, kernel in VARIANTS.items()}
+    versions = {"torch": torch.__version__, "triton": triton.__version__}
+    return {
+        "versions": versions,
+        "shape": SHAPE,
+        "masks": MASKS,
+        "candidates": candidates,
+        "kernels": kernels,
+        "variants": variants,
+    }
+
+
+def table(facts: dict[str, Any]) -> str:
+    size = "x".join(map(str, facts["shape"]))
+    columns = (
+        "kernel",
+        f"registers ({', '.join(TARGETS)})",
+        "shared bytes",
+        "spilled bytes",
+        "bytes a voxel",
+        "instructions a voxel (blob, noise, diagonal)",
+        f"predicted microseconds for {facts['masks']} masks of {size} (blob, noise, diagonal)",
+        "measured",
+    )
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for name, row in facts["kernels"].items():
+        registers = ", ".join(str(row[target]["registers"]) for target in TARGETS)
+        spills = ", ".join(str(row[target]["spills"]) for target in TARGETS)
+        counts, times = (
+            [row[what][s] for s in ("blob", "noise", "diagonal")] for what in ("instructions", "predicted_us")
+        )
+        lines.append(
+            f"| `{name}` | {registers} | {row['sm_90']['shared']} | {spills} | {row['bytes']:g} | "
+            f"{', '.join(map(str, counts))} | {', '.join(map(str, times))} | not measured yet |"
+        )
+    lines += ["", "| candidates a voxel | " + " | ".join(facts["candidates"]) + " |", "|---" * 6 + "|"]
+    for axis in ("y", "z"):
+        lines.append(
+            f"| along {axis} | " + " | ".join(str(c[axis]) for c in facts["candidates"].values()) + " |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="where the numbers go")
+    parser.add_argument("--table", type=Path, help="the document whose table is filled")
+    arguments = parser.parse_args()
+    facts = gather()
+    if arguments.json:
+        arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if arguments.table:
+        before, rest = arguments.table.read_text(encoding="utf-8").split(BEGIN)
+        text = f"{before}{BEGIN}\n{table(facts)}\n{END}{rest.split(END)[1]}"
+        arguments.table.write_text(text, encoding="utf-8")
+    if not (arguments.json or arguments.table):
+        print(table(facts))

@@ -1,0 +1,271 @@
+"""Triton kernels for GPU tensors: here are allocations, grids and launches, in the other files the kernels.
+
+With `TRITON_INTERPRET=1`, set before import, the code runs on CPU tensors: for tests, slowly.
+Nothing here waits for the device, so every call can be captured in a CUDA graph.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from surfloss._check import fail
+from surfloss.backends.triton import contour as contour_kernels
+from surfloss.backends.triton import edt as kernels
+from surfloss.backends.triton.hausdorff import hausdorff_pass
+
+BLOCK = 8  # rows of a tile, and of the blocks that have a summary
+LANES = 32  # columns of a tile: one warp, a column a thread
+CHUNK = 512  # voxels of a row that are scanned together
+TRACED = 256  # voxels of a program of the last step to the indices
+WINDOWS = 256  # voxels of a program of the contour
+ROUND = 2**21  # voxels of the Hausdorff error that share scratch memory, if an item has no more
+LONGEST = 4096  # beyond it the square of a distance need not be a float
+MOST_VOXELS = 2**31 - 1
+# As few registers as a search has room in, without and with indices: more leave a multiprocessor fewer warps.
+REGISTERS = (96, 128)
+
+Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
+
+
+def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+    """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
+    volume = _Volume("mask", mask, spacing, item_spacing)
+    distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
+    if mask.numel():
+        with torch.cuda.device(mask.get_device()):
+            rows = volume.scan((_as_bytes(mask), None), spare=distance)
+            field = volume.first_passes(rows, form == "one_sided")
+            volume.last_pass(field, distance, form, squared)
+    return distance
+
+
+def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
+    """Index of the nearest zero voxel along each axis; -1 in an item without one."""
+    volume = _Volume("mask", mask, spacing, item_spacing)
+    batch, *spatial = mask.shape
+    indices = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
+    if mask.numel():
+        with torch.cuda.device(mask.get_device()):
+            rows = volume.scan((_as_bytes(mask), None))
+            nearest_y = nearest = torch.empty(mask.shape, dtype=torch.int32, device=mask.device)
+            field = volume.first_passes(rows, True, nearest_y)
+            if volume.is_deep:
+                nearest = torch.empty_like(nearest_y)
+            volume.last_pass(field, nearest, "one_sided", True, with_index=True)
+            kernels.trace_indices[(batch * _blocks(volume.voxels, TRACED),)](
+                rows[0], nearest_y, nearest, indices, volume.voxels, volume.y, volume.x,
+                DIMS=volume.dims, DEEP=volume.is_deep, TILE=TRACED,
+            )  # fmt: skip
+    return indices
+
+
+def hausdorff_error(
+    input: Tensor,
+    target: Tensor,
+    input_squared: Tensor | None,
+    target_squared: Tensor | None,
+    ignore: Tensor | None,
+    sigmoid: bool,
+    alpha: float,
+    spacing: list[float],
+    item_spacing: Tensor | None,
+    empty: str,
+) -> tuple[Tensor, Tensor]:
+    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
+    for name, other in (("target", target), ("target_distance", target_squared), ("ignore", ignore)):
+        _check_device(name, other, input)
+    whole = _Volume("input", input, spacing, item_spacing)
+    gradient = torch.empty_like(input)
+    errors = torch.zeros((whole.items, whole.tiles), dtype=input.dtype, device=input.device)
+    at_once = max(1, ROUND // max(1, whole.voxels))
+    with torch.cuda.device(input.get_device()):
+        for start in range(0, whole.items if whole.voxels else 0, at_once):
+            part = slice(start, start + at_once)
+            _hausdorff_round(
+                input[part], target[part], _items(input_squared, part), _items(target_squared, part),
+                _items(ignore, part), _items(item_spacing, part),
+                gradient[part], errors[part], sigmoid, alpha, spacing, empty,
+            )  # fmt: skip
+    return errors.sum(1), gradient
+
+
+def _hausdorff_round(
+    input: Tensor,
+    target: Tensor,
+    input_squared: Tensor | None,
+    target_squared: Tensor | None,
+    ignore: Tensor | None,
+    item_spacing: Tensor | None,
+    gradient: Tensor,
+    errors: Tensor,
+    sigmoid: bool,
+    alpha: float,
+    spacing: list[float],
+    empty: str,
+) -> None:
+    """The passes over as many items as scratch memory is meant to hold."""
+    volume = _Volume("input", input, spacing, item_spacing)
+    is_bool = target.dtype == torch.bool
+    # Fields and summaries, or the squares as they are.
+    sides: list[tuple[Tensor | None, Tensor | None]] = [(input_squared, None), (target_squared, None)]
+    computed = [side for side, (given, _) in enumerate(sides) if given is None]
+    if computed:
+        values = ((input, 0.0 if sigmoid else 0.5), (_as_bytes(target), None if is_bool else 0.5))
+        # The gradient's memory is free until the last pass.
+        rows = volume.scan(*(values[side] for side in computed), spare=gradient)
+        field, summaries = volume.first_passes(rows, False)
+        for part, side in enumerate(computed):
+            items = slice(part * volume.items, (part + 1) * volume.items)
+            sides[side] = (field[items], summaries[items])
+    hausdorff_pass[(volume.items * volume.tiles,)](
+        input, _as_bytes(target), *sides[0], *sides[1], None if ignore is None else _as_bytes(ignore),
+        gradient, errors, volume.item_spacing, volume.size, volume.stride, volume.x,
+        *volume.squared_steps, volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid,
+        ALPHA=alpha, EMPTY=empty, BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES,
+        **_search_options(False),
+    )  # fmt: skip
+
+
+def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    """relu(maxpool(minpool(x)) - minpool(x)), and the places in the windows that the gradient goes to."""
+    _check_device("ignore", ignore, x)
+    eroded, contour = torch.empty_like(x), torch.empty_like(x)
+    lowest, highest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
+    skipped = None if ignore is None else _as_bytes(ignore)
+    if x.numel():
+        with torch.cuda.device(x.get_device()):
+            grid, sizes = _windows(x)
+            contour_kernels.erode[grid](x, skipped, eroded, lowest, *sizes, DEPTH=depth, TILE=WINDOWS)
+            contour_kernels.dilate_and_subtract[grid](
+                eroded, skipped, contour, highest, *sizes, DEPTH=depth, TILE=WINDOWS
+            )
+    return contour, highest, lowest
+
+
+def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor:
+    """Gradient with respect to the input of `contour_map`."""
+    grad_eroded, grad_input = torch.empty_like(grad), torch.empty_like(grad)
+    if grad.numel():
+        with torch.cuda.device(grad.get_device()):
+            grid, sizes = _windows(grad)
+            options = {"DEPTH": depth, "TILE": WINDOWS}
+            contour_kernels.erosion_gradient[grid](grad, highest, grad_eroded, *sizes, **options)
+            contour_kernels.input_gradient[grid](grad_eroded, lowest, grad_input, *sizes, **options)
+    return grad_input
+
+
+class _Volume:
+    """The items of a call as (z, y, x), how they are divided, and the passes over them."""
+
+    def __init__(self, name: str, values: Tensor, spacing: list[float], item_spacing: Tensor | None) -> None:
+        self.items, *spatial = values.shape
+        self.dims, self.voxels = len(spatial), math.prod(spatial)
+        if self.voxels > MOST_VOXELS:
+            fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
+        _check_device("spacing", item_spacing, values)
+        self.z, self.y, self.x = (1,) * (3 - self.dims) + tuple(spatial)
+        self.device = values.device
+        self.item_spacing = None if item_spacing is None else item_spacing.contiguous()
+        self.squared_steps = _squared_steps(spacing, spatial) if item_spacing is None else [0.0] * 6
+        self.is_deep = self.z > 1
+        self.is_long = max(self.z, self.y) > LONGEST
+        # Of the last pass, which is along z or else along y.
+        self.axis = 0 if self.is_deep else 1
+        self.size, self.stride = (self.z, self.y * self.x) if self.is_deep else (self.y, self.x)
+        self.tiles = _blocks(self.size, BLOCK) * _blocks(self.stride, LANES)
+
+    def scan(self, *masks: tuple[Tensor, float | None], spare: Tensor | None = None) -> Field:
+        """Row distances of every mask; each comes with the value above which it is foreground, None for 0.
+
+        `spare` has 2 bytes a voxel and mask, and is written by nothing but the last pass.
+        """
+        count = self.items * len(masks)
+        fits = self.x <= np.iinfo(np.int16).max
+        if spare is not None and fits and self.is_deep:
+            rows = spare.view(-1).view(torch.int16)[: count * self.voxels].view(count, self.z, self.y, self.x)
+        else:
+            rows = self._empty(count, self.z, self.y, dtype=torch.int16 if fits else torch.int32)
+        summaries = self._empty(count, self.z, _blocks(self.y, BLOCK), dtype=rows.dtype)
+        (first, first_above), (second, second_above) = masks[0], masks[-1]
+        chunk = min(CHUNK, 2 ** (self.x - 1).bit_length())
+        kernels.scan_rows[(count * self.z * _blocks(self.y, BLOCK),)](
+            first, second, rows, summaries, self.items, self.z, self.y, self.x,
+            FIRST_ABOVE=first_above, SECOND_ABOVE=second_above, SEVERAL=self.x > chunk,
+            BLOCK=BLOCK, CHUNK=chunk, num_warps=max(1, min(8, BLOCK * chunk // 512)),
+        )  # fmt: skip
+        return rows, summaries
+
+    def first_passes(self, rows: Field, one_sided: bool, nearest_y: Tensor | None = None) -> Field:
+        """What the last pass takes: the rows, or where there is z, what the search along y makes of them."""
+        if not self.is_deep:
+            return rows
+        count = len(rows[0])
+        field = self._empty(count, self.z, self.y, dtype=torch.float32)
+        summaries = self._empty(count, _blocks(self.z, BLOCK), self.y, dtype=torch.float32)
+        tiles = _blocks(self.z, BLOCK) * _blocks(self.y, BLOCK) * _blocks(self.x, LANES)
+        kernels.middle_pass[(count * tiles,)](
+            *rows, field, summaries, nearest_y, self.item_spacing, self.items, self.z, self.y, self.x,
+            *self.squared_steps[2:], DIMS=self.dims, ONE_SIDED=one_sided, WITH_INDEX=nearest_y is not None,
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(nearest_y is not None),
+        )  # fmt: skip
+        return field, summaries
+
+    def last_pass(
+        self, field: Field, out: Tensor, form: str, squared: bool, with_index: bool = False
+    ) -> None:
+        kernels.last_pass[(self.items * self.tiles,)](
+            *field, out, self.item_spacing, self.size, self.stride,
+            *self.squared_steps[2 * self.axis :][:2], *self.squared_steps[4:],
+            DIMS=self.dims, AXIS=self.axis, FORM=form, SQUARED=squared, WITH_INDEX=with_index,
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(with_index),
+        )  # fmt: skip
+
+    def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
+        return torch.empty((*shape, self.x), dtype=dtype, device=self.device)
+
+
+def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
+    """The squared steps of (z, y, x), each as the nearest float32 and what is left.
+
+    Raises:
+        ValueError: where squared distances leave float32's range.
+    """
+    squares = [step * step for step in spacing]
+    extent = sum(square * max(1, size) ** 2 for square, size in zip(squares, spatial, strict=True))
+    limits = np.finfo(np.float32)
+    if min(squares) < float(limits.tiny) or extent > float(limits.max):
+        wanted = "steps whose squares, and that of the whole extent, are within float32's range"
+        fail("spacing", spacing, wanted)
+    nearest = [float(np.float32(square)) for square in squares]
+    pairs = [part for near, square in zip(nearest, squares, strict=True) for part in (near, square - near)]
+    return [1.0, 0.0] * (3 - len(spacing)) + pairs
+
+
+def _search_options(with_index: bool) -> dict[str, int]:
+    return {"num_warps": 1} | ({} if torch.version.hip else {"maxnreg": REGISTERS[with_index]})
+
+
+def _windows(x: Tensor) -> tuple[tuple[int], tuple[int, ...]]:
+    """Grid of the passes of the contour, and the sizes that they take."""
+    items, *spatial = x.shape
+    voxels = math.prod(spatial)
+    return (items * _blocks(voxels, WINDOWS),), (voxels, *spatial)
+
+
+def _items(value: Tensor | None, part: slice) -> Tensor | None:
+    return None if value is None else value[part]
+
+
+def _as_bytes(values: Tensor) -> Tensor:
+    return values.view(torch.uint8) if values.dtype == torch.bool else values
+
+
+def _blocks(size: int, block: int) -> int:
+    return -(-size // block)
+
+
+def _check_device(name: str, value: Tensor | None, reference: Tensor) -> None:
+    if value is not None and value.device != reference.device:
+        fail(name, f"a tensor on {value.device}", f"one on {reference.device}, as the others")

@@ -1,0 +1,401 @@
+"""The passes of the distance transform: a scan along rows, then a search along each other axis.
+
+Between the passes lies one signed field, positive in the foreground and negative in the background, whose
+magnitude is the distance to the other label found so far. A foreground voxel reads it as max(s, 0), since
+background is at distance 0; a background voxel as max(-s, 0). A search along an axis of step h then takes
+
+    g(y) = min over k of f(k) + h^2 (y - k)^2
+
+over blocks of BLOCK candidates, nearest block first, and reads only those that could still improve a voxel of
+its tile. What a block could give is in its summary: the value of smallest magnitude where all have one sign,
+otherwise 0. docs/gpu-transform.md tells why this is exact, and what it costs.
+
+Axes are always (z, y, x); "stride" is the distance between neighbors along the axis of the search, and the
+places at one position of that axis are its columns. A squared step is two floats, the nearest one and what is
+left: tables and long distances would otherwise lose a bit.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit(do_not_specialize=["items", "Z", "Y", "X"])
+def scan_rows(
+    first,  # (items, Z, Y, X), any number type
+    second,  # of further items, as many again; or the first once more
+    rows,  # int16 or int32 (masks, Z, Y, X): signed distance in voxels, or +-NONE in a row of one label
+    summaries,  # of the blocks along y, (masks, Z, blocks, X)
+    items,
+    Z,
+    Y,
+    X,
+    FIRST_ABOVE: tl.constexpr,  # foreground is what lies above; None for what is not 0
+    SECOND_ABOVE: tl.constexpr,
+    SEVERAL: tl.constexpr,  # whether a row has several chunks
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
+    """Distance along x to the other label: a program takes BLOCK rows beside each other."""
+    blocks = tl.cdiv(Y, BLOCK)
+    program = tl.program_id(0)
+    slice_, block = program // blocks, program % blocks
+    item, z = slice_ // Z, slice_ % Z
+    y = block * BLOCK + tl.arange(0, BLOCK)
+    # Rows past the end repeat the last one, which changes no summary.
+    row = (z * Y + tl.minimum(y, Y - 1)) * X
+    rows += item.to(tl.int64) * Z * Y * X
+    summaries += (slice_.to(tl.int64) * blocks + block) * X
+    chunks = tl.cdiv(X, CHUNK)
+    is_row = (y < Y)[:, None]
+    NONE: tl.constexpr = 32767 if rows.dtype.element_ty == tl.int16 else 2147483647
+
+    if SEVERAL:
+        following = tl.full([BLOCK], X, tl.int32)
+        for index in range(chunks - 1, -1, -1):
+            x = index * CHUNK + tl.arange(0, CHUNK)
+            _, _, ends = _edges(first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE)
+            place = tl.minimum(_next(tl.where(ends, x[None, :], X)), following[:, None])
+            right = tl.where(place < X, place - x[None, :] + 1, NONE)
+            tl.store(rows + (row[:, None] + x[None, :]), right, mask=is_row & (x < X)[None, :])
+            following = tl.minimum(following, tl.min(tl.where(ends, x[None, :], X), axis=1))
+        tl.debug_barrier()
+
+    previous = tl.full([BLOCK], -1, tl.int32)
+    for index in range(chunks):
+        x = index * CHUNK + tl.arange(0, CHUNK)
+        foreground, starts, ends = _edges(
+            first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE
+        )
+        place = tl.maximum(_last(tl.where(starts, x[None, :], -1)), previous[:, None])
+        distance = tl.where(place >= 0, x[None, :] - place + 1, NONE)
+        if SEVERAL:
+            right = tl.load(rows + (row[:, None] + tl.minimum(x, X - 1)[None, :])).to(tl.int32)
+            previous = tl.maximum(previous, tl.max(tl.where(starts, x[None, :], -1), axis=1))
+        else:
+            place = _next(tl.where(ends, x[None, :], X))
+            right = tl.where(place < X, place - x[None, :] + 1, NONE)
+        distance = tl.minimum(distance, right)
+        signed = tl.where(foreground, distance, -distance)
+        is_voxel = is_row & (x < X)[None, :]
+        tl.store(rows + (row[:, None] + x[None, :]), signed, mask=is_voxel)
+        lowest, highest = tl.min(signed, axis=0), tl.max(signed, axis=0)
+        tl.store(summaries + x, _summary(lowest, highest), mask=x < X)
+
+
+@triton.jit(do_not_specialize=["items", "Z", "Y", "X"])
+def middle_pass(
+    rows,
+    row_summaries,
+    field,  # float32 (masks, Z, Y, X): signed and squared
+    summaries,  # float32 (masks, blocks along z, Y, X)
+    nearest,  # int32 (masks, Z, Y, X), with WITH_INDEX: y of what is nearest
+    item_steps,
+    items,
+    Z,
+    Y,
+    X,
+    y_step,
+    y_rest,
+    x_step,
+    x_rest,
+    DIMS: tl.constexpr,
+    ONE_SIDED: tl.constexpr,
+    WITH_INDEX: tl.constexpr,
+    LONG: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """The search along y: a program takes a tile of BLOCK slices, for the summaries of the search along z."""
+    across, blocks, z_blocks = tl.cdiv(X, LANES), tl.cdiv(Y, BLOCK), tl.cdiv(Z, BLOCK)
+    program = tl.program_id(0)
+    lane_block, program = program % across, program // across
+    block, program = program % blocks, program // blocks
+    z_block, mask = program % z_blocks, program // z_blocks
+    y_step, y_rest = squared_step(item_steps, mask % items, y_step, y_rest, 1, DIMS)
+    x_step, x_rest = squared_step(item_steps, mask % items, x_step, x_rest, 2, DIMS)
+    x = lane_block * LANES + tl.arange(0, LANES)
+    column = tl.minimum(x, X - 1)
+    y = block * BLOCK + tl.arange(0, BLOCK)
+    inside = (y < Y)[:, None] & (x < X)[None, :]
+    place = (tl.minimum(y, Y - 1) * X)[:, None] + column[None, :]
+    mask = mask.to(tl.int64)
+    first = z_block * BLOCK
+    summary = tl.zeros([BLOCK, LANES], tl.float32)
+    for z in range(first, tl.minimum(first + BLOCK, Z)):
+        offset = mask * Z * Y * X + z * Y * X
+        sign, squared, index = search(
+            rows + offset, row_summaries + (mask * Z + z) * blocks * X, block, column, Y, X, y_step, y_rest,
+            x_step, x_rest, ONE_SIDED, WITH_INDEX, LONG, BLOCK, LANES,
+        )  # fmt: skip
+        signed = sign * squared
+        tl.store(field + offset + place, signed, mask=inside)
+        if WITH_INDEX:
+            tl.store(nearest + offset + place, index, mask=inside)
+        both = tl.where(
+            signed > 0,
+            tl.maximum(tl.minimum(summary, signed), 0.0),
+            tl.minimum(tl.maximum(summary, signed), 0.0),
+        )
+        summary = tl.where(z == first, signed, both)
+    summaries += (mask * z_blocks + z_block) * Y * X
+    tl.store(summaries + place, summary, mask=inside)
+
+
+@triton.jit(do_not_specialize=["size", "stride"])
+def last_pass(
+    field,  # as from scan_rows, or where there is z, from middle_pass
+    summaries,
+    distance,  # float32 (items, Z, Y, X); with WITH_INDEX int32: where the nearest is along the axis
+    item_steps,
+    size,
+    stride,
+    step,
+    rest,
+    x_step,
+    x_rest,
+    DIMS: tl.constexpr,
+    AXIS: tl.constexpr,
+    FORM: tl.constexpr,
+    SQUARED: tl.constexpr,
+    WITH_INDEX: tl.constexpr,
+    LONG: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """The search along the last axis, with root and sign."""
+    across, blocks = tl.cdiv(stride, LANES), tl.cdiv(size, BLOCK)
+    program = tl.program_id(0)
+    lane_block, program = program % across, program // across
+    block, item = program % blocks, program // blocks
+    step, rest = squared_step(item_steps, item, step, rest, AXIS, DIMS)
+    x_step, x_rest = squared_step(item_steps, item, x_step, x_rest, 2, DIMS)
+    lane = lane_block * LANES + tl.arange(0, LANES)
+    column = tl.minimum(lane, stride - 1)
+    item = item.to(tl.int64)
+    sign, squared, index = search(
+        field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride, step,
+        rest, x_step, x_rest, FORM == "one_sided", WITH_INDEX, LONG, BLOCK, LANES,
+    )  # fmt: skip
+    value = squared
+    if WITH_INDEX:
+        value = index
+    elif not SQUARED:
+        value = tl.sqrt_rn(squared)
+    if FORM == "signed":
+        value = -sign * value
+    row = block * BLOCK + tl.arange(0, BLOCK)
+    place = (tl.minimum(row, size - 1) * stride)[:, None] + column[None, :]
+    tl.store(
+        distance + item * size * stride + place, value, mask=(row < size)[:, None] & (lane < stride)[None, :]
+    )
+
+
+@triton.jit
+def search(
+    field,  # of one item or slice: squared and float32, or row distances
+    summaries,
+    block,  # which block along the axis the tile is
+    column,  # [LANES], all within the field
+    size,
+    stride,
+    step,
+    rest,
+    x_step,  # for row distances
+    x_rest,
+    ONE_SIDED: tl.constexpr,
+    WITH_INDEX: tl.constexpr,
+    LONG: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """Sign, squared distance and nearest position along the axis, [BLOCK, LANES], of one tile.
+
+    One-sided, background is at distance 0. Rows past the end have -inf.
+    """
+    within = tl.arange(0, BLOCK)
+    row = block * BLOCK + within
+    place = (tl.minimum(row, size - 1) * stride)[:, None] + column[None, :]
+    own = _squared(tl.load(field + place), x_step, x_rest)
+    sign = tl.where(own > 0, 1.0, -1.0)
+    best = tl.abs(own)
+    if ONE_SIDED:
+        best = tl.where(own > 0, best, 0.0)
+    best = tl.where((row < size)[:, None], best, -float("inf"))
+    index = tl.broadcast_to(row[:, None], [BLOCK, LANES])
+    # Signs differ within a column: the worst of either side bounds what is worth a look.
+    worst_inside = tl.max(tl.where(sign > 0, best, -float("inf")), axis=0)
+    worst_outside = tl.max(tl.where(sign < 0, best, -float("inf")), axis=0)
+    worst = tl.max(tl.maximum(worst_inside, worst_outside), axis=0)
+    apart = (within[:, None] - within[None, :]).to(tl.float32)
+
+    blocks = tl.cdiv(size, BLOCK)
+    turn = 0
+    gap = 0.0
+    while (turn <= 2 * tl.maximum(block, blocks - 1 - block)) & (gap < worst):
+        # The tile's own block, then by turns the next below and above.
+        ring = (turn + 1) // 2
+        other = block + tl.where(turn % 2 == 0, ring, -ring)
+        exists = (other >= 0) & (other < blocks)
+        summary = tl.load(summaries + tl.minimum(tl.maximum(other, 0), blocks - 1) * stride + column)
+        least = _squared(summary, x_step, x_rest)
+        promising = (tl.maximum(least, 0.0) + gap < worst_inside) | (
+            tl.maximum(-least, 0.0) + gap < worst_outside
+        )
+        if tl.max((promising & exists).to(tl.int32), axis=0) > 0:
+            # Past the end the last row stands in: what it seems to give is more than what it does.
+            candidate = other * BLOCK + within
+            place = (tl.minimum(candidate, size - 1) * stride)[:, None] + column[None, :]
+            values = _squared(tl.load(field + place), x_step, x_rest)
+            along = times_squared(apart + ((block - other) * BLOCK).to(tl.float32), step, rest, LONG)[
+                :, :, None
+            ]
+            # max(sign * value, 0) + along, in two instructions.
+            offers = tl.maximum(tl.fma(sign[:, None, :], values[None, :, :], along), along)
+            if WITH_INDEX:
+                offer, which = tl.min(offers, axis=1, return_indices=True)
+                index = tl.where(offer < best, tl.minimum(other * BLOCK + which, size - 1), index)
+            else:
+                offer = tl.min(offers, axis=1)
+            best = tl.minimum(best, offer)
+            worst_inside = tl.max(tl.where(sign > 0, best, -float("inf")), axis=0)
+            worst_outside = tl.max(tl.where(sign < 0, best, -float("inf")), axis=0)
+            worst = tl.max(tl.maximum(worst_inside, worst_outside), axis=0)
+        turn += 1
+        nearest_row = tl.maximum((turn + 1) // 2 * BLOCK - (BLOCK - 1), 0)
+        gap = times_squared(nearest_row.to(tl.float32), step, rest, LONG)
+    return sign, best, index
+
+
+@triton.jit(do_not_specialize=["voxels", "Y", "X"])
+def trace_indices(
+    rows,
+    nearest_y,
+    nearest_z,
+    indices,  # int32 (items, DIMS, Z, Y, X)
+    voxels,  # of an item
+    Y,
+    X,
+    DIMS: tl.constexpr,
+    DEEP: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """From the nearest position along each axis to that of the nearest background, -1 where there is none."""
+    tiles = tl.cdiv(voxels, TILE)
+    program = tl.program_id(0)
+    item, tile = (program // tiles).to(tl.int64), program % tiles
+    place = tile * TILE + tl.arange(0, TILE)
+    inside = place < voxels
+    place = tl.minimum(place, voxels - 1)
+    rows += item * voxels
+    y, x = place // X % Y, place % X
+    z = place // (Y * X)
+    if DEEP:
+        z = tl.load(nearest_z + item * voxels + place)
+    y = tl.load(nearest_y + item * voxels + (z * Y + y) * X + x)
+    row = (z * Y + y) * X
+    NONE: tl.constexpr = 32767 if rows.dtype.element_ty == tl.int16 else 2147483647
+    distance = tl.load(rows + row + x).to(tl.int32)
+    none = distance == NONE
+    distance = tl.where(none, 0, tl.maximum(distance, 0))
+    left = x - distance
+    is_left = (left >= 0) & (tl.load(rows + row + tl.maximum(left, 0)) < 0)
+    x = tl.where(is_left, left, x + distance)
+    indices += item * DIMS * voxels + place
+    tl.store(indices + (DIMS - 1) * voxels.to(tl.int64), tl.where(none, -1, x), mask=inside)
+    if DIMS > 1:
+        tl.store(indices + (DIMS - 2) * voxels.to(tl.int64), tl.where(none, -1, y), mask=inside)
+    if DIMS > 2:
+        tl.store(indices, tl.where(none, -1, z), mask=inside)
+
+
+@triton.jit
+def squared_step(item_steps, item, step, rest, AXIS: tl.constexpr, DIMS: tl.constexpr):
+    """The squared step of one of the axes (z, y, x) as two floats: the call's, or that of the item."""
+    if item_steps is not None and AXIS >= 3 - DIMS:
+        own = tl.load(item_steps + item * DIMS + AXIS - (3 - DIMS))
+        squared = own * own
+        step = squared.to(tl.float32)
+        rest = (squared - step.to(tl.float64)).to(tl.float32)
+    return step, rest
+
+
+@triton.jit
+def _edges(
+    first, second, item, items, row, x, voxels, X, FIRST_ABOVE: tl.constexpr, SECOND_ABOVE: tl.constexpr
+):
+    """Which voxels of a chunk are foreground, and which start and end a run of their label within the row."""
+    if item < items:
+        first += item.to(tl.int64) * voxels
+        here, before, after = _labels(first, row, x, X, FIRST_ABOVE)
+    else:
+        second += (item - items).to(tl.int64) * voxels
+        here, before, after = _labels(second, row, x, X, SECOND_ABOVE)
+    return here, here != before, here != after
+
+
+@triton.jit
+def _labels(values, row, x, X, ABOVE: tl.constexpr):
+    """Labels of a chunk and of its neighbors; at the end of a row, the voxel's own."""
+    here = _is_foreground(tl.load(values + (row[:, None] + tl.minimum(x, X - 1)[None, :])), ABOVE)
+    before = tl.minimum(tl.maximum(x - 1, 0), X - 1)
+    after = tl.minimum(x + 1, X - 1)
+    return (
+        here,
+        _is_foreground(tl.load(values + (row[:, None] + before[None, :])), ABOVE),
+        _is_foreground(tl.load(values + (row[:, None] + after[None, :])), ABOVE),
+    )
+
+
+@triton.jit
+def _is_foreground(value, ABOVE: tl.constexpr):
+    if value.dtype == tl.bfloat16:
+        value = value.to(tl.float32)
+    return value != 0 if ABOVE is None else value > ABOVE
+
+
+@triton.jit
+def _last(place):
+    return tl.associative_scan(place, 1, greater)
+
+
+@triton.jit
+def _next(place):
+    return tl.associative_scan(place, 1, lesser, reverse=True)
+
+
+@triton.jit
+def greater(a, b):
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def lesser(a, b):
+    return tl.minimum(a, b)
+
+
+@triton.jit
+def _summary(lowest, highest):
+    """What a block gives at best, to either side."""
+    return tl.where(lowest > 0, lowest, tl.where(highest < 0, highest, 0))
+
+
+@triton.jit
+def _squared(value, x_step, x_rest):
+    """A field's value, squared: row distances are voxels still."""
+    if value.dtype != tl.float32:
+        NONE: tl.constexpr = 32767 if value.dtype == tl.int16 else 2147483647
+        distance = value.to(tl.int32)
+        squared = times_squared(distance.to(tl.float32), x_step, x_rest, value.dtype == tl.int32)
+        squared = tl.where(tl.abs(distance) == NONE, float("inf"), squared)
+        value = tl.where(distance < 0, -squared, squared)
+    return value
+
+
+@triton.jit
+def times_squared(distance, step, rest, LONG: tl.constexpr):
+    """distance^2 (step + rest), rounded once; LONG distances have squares that are no floats."""
+    squared = distance * distance
+    small = squared * rest
+    if LONG:
+        small += tl.fma(distance, distance, -squared) * step
+    return tl.fma(squared, step, small)

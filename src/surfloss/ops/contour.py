@@ -1,0 +1,80 @@
+"""The operator of the contour of a probability map, for backends that pool and subtract at once."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from surfloss._check import fail
+from surfloss.ops._select import ContourImplementation, select_contour
+
+
+def has_contour_map(device_type: str) -> bool:
+    """Whether a backend has the operators below for tensors on such a device."""
+    return select_contour(None, device_type) is not None
+
+
+# As torch.compiler.assume_constant_result does, which would import the compiler.
+has_contour_map._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+@torch.library.custom_op("surfloss::contour_map", mutates_args=())
+def contour_map(
+    x: Tensor, ignore: Tensor | None, depth: int, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """relu(maxpool(minpool(x)) - minpool(x)), with windows of 3 along y and x and `depth` along z.
+
+    Args:
+        x: float32 or float64, `(batch, z, y, x)`, contiguous.
+        ignore: None, or bool of the same shape: voxels that are in no window; the contour there is 0.
+        depth: 3, or 1 for every slice by itself.
+
+    Returns:
+        The contour, in the input's shape and dtype; and for the gradient, int8, where in its window the
+        greatest erosion is (-1 where there is no contour), and where the least input.
+    """
+    return _implementation(backend, x.device).contour_map(x, ignore, depth)
+
+
+@contour_map.register_fake
+def _(x: Tensor, ignore: Tensor | None, depth: int, backend: str | None) -> tuple[Tensor, Tensor, Tensor]:
+    places = torch.empty_like(x, dtype=torch.int8)
+    return torch.empty_like(x), places, torch.empty_like(places)
+
+
+@torch.library.custom_op("surfloss::contour_map_gradient", mutates_args=())
+def contour_map_gradient(
+    grad: Tensor, highest: Tensor, lowest: Tensor, depth: int, backend: str | None
+) -> Tensor:
+    """Gradient with respect to the input of `contour_map`, as of PyTorch's pooling: the first of equals."""
+    return _implementation(backend, grad.device).contour_map_gradient(grad, highest, lowest, depth)
+
+
+@contour_map_gradient.register_fake
+def _(grad: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(grad)
+
+
+def _implementation(requested: str | None, device: torch.device) -> ContourImplementation:
+    backend = select_contour(requested, device.type)
+    if backend is None:
+        fail("backend", repr(requested), f"one with contours on {device}", RuntimeError)
+    return cast(ContourImplementation, backend.load())
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, highest, lowest = output
+    ctx.depth, ctx.backend = inputs[2:]
+    ctx.save_for_backward(highest, lowest)
+    ctx.mark_non_differentiable(highest, lowest)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None, None, None]:
+    if grad is None:
+        return None, None, None, None
+    gradient = contour_map_gradient(grad.contiguous(), *ctx.saved_tensors, ctx.depth, ctx.backend)
+    return gradient, None, None, None
+
+
+contour_map.register_autograd(_backward, setup_context=_setup_context)

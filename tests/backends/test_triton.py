@@ -1,0 +1,320 @@
+"""The Triton backend, interpreted: tiles and chunks that are crossed, long axes, work, compiled graphs.
+
+What every backend must do is tested beside the others in tests/ops, here on masks that cross tiles; nothing
+here runs on a GPU. What the compiler makes of the kernels is looked at in test_triton_compiled.py.
+"""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import surfloss
+from surfloss.functional import contour_loss, contour_map, hausdorff_dt_loss
+from surfloss.ops import _select
+from surfloss.ops.contour import contour_map as contour_operator
+from surfloss.ops.edt import edt, nearest_background
+from surfloss.ops.hausdorff import hausdorff_error
+from tests.support import cases, visits
+from tests.support.compare import assert_equal, assert_within_ulp
+
+REASON = _select._by_name("backend", "triton").unavailable("cpu")
+pytestmark = [
+    pytest.mark.skipif(REASON is not None, reason=f"triton: {REASON}"),
+    pytest.mark.usefixtures("poisoned_scratch"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of rows past the end, which are not stored
+    pytest.mark.filterwarnings("ignore:single-channel"),
+]
+if REASON is None:
+    backend = importlib.import_module("surfloss.backends.triton")
+    kernels = importlib.import_module("surfloss.backends.triton.edt")
+
+FORMS = ("one_sided", "two_sided", "signed")
+SLICES = [5.0, 0.42, 0.42]
+ITEM_SPACING = torch.tensor([SLICES, [1.0, 2.0, 0.7]], dtype=torch.float64)
+
+
+def both(function: object, *arguments: object) -> tuple[object, object]:
+    return function(*arguments, "triton"), function(*arguments, "reference")
+
+
+# Two blocks of rows along y and z and two of lanes, each with one row or lane in the second.
+CROSSING = {
+    "blob": cases.blob(1, 9, 9, 33),
+    "sparse noise": cases.noise(1, 9, 9, 33, share=0.005),
+    "2-D": cases.noise(2, 17, 33, share=0.97),
+}
+
+
+@pytest.mark.parametrize("name", CROSSING)
+@pytest.mark.parametrize("form", FORMS)
+def test_tiles_are_crossed(name: str, form: str) -> None:
+    mask = CROSSING[name]
+    dims = mask.ndim - 1
+    assert_equal(*both(edt, mask, [1.0] * dims, None, form, True), name)
+    assert_within_ulp(*both(edt, mask, SLICES[-dims:], None, form, False), 2, name)
+
+
+@pytest.mark.parametrize("chunk", [8, 32])
+def test_rows_of_several_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "CHUNK", chunk)
+    mask = cases.noise(2, 2, 3, 69, share=0.9)
+    mask[1, 1, 2, :40] = mask[0, 1, 2] = True
+    for form in FORMS:
+        assert_equal(*both(edt, mask, [1.0] * 3, None, form, True))
+
+
+@pytest.mark.parametrize("value", [True, False], ids=["few foreground", "few background"])
+@pytest.mark.parametrize("size", [32767, 32768, 46349])
+def test_long_rows(size: int, value: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past 16 bits, and past the side whose square overflows 32."""
+    monkeypatch.setattr(backend, "LANES", 8192)
+    mask = cases.few(1, size, at=((0, 3), (0, size // 2)), value=value)
+    assert_within_ulp(*both(edt, mask, [1.0, 1.0], None, "two_sided", False), 0.5)
+
+
+@pytest.mark.parametrize(("size", "block", "spacing"), [(46349, 1024, [1.0, 1.0]), (4999, 256, [0.42, 0.7])])
+def test_long_columns(size: int, block: int, spacing: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "BLOCK", block)
+    monkeypatch.setattr(backend, "LANES", 1)
+    mask = cases.few(size, 1, at=((0, 0),))
+    assert_within_ulp(*both(edt, mask, spacing, None, "two_sided", False), 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_value_but_zero_is_foreground(dtype: torch.dtype) -> None:
+    mask = cases.noise(1, 4, 9)
+    values = torch.where(
+        mask, torch.randn(mask.shape).sign() * 1e-3, torch.tensor([0.0, -0.0, 0.0]).repeat(3)
+    )
+    values = mask * 254 if dtype == torch.uint8 else values
+    assert_equal(edt(values.to(dtype), [1.0] * 2, None, "signed", True, "triton"),
+                 edt(mask, [1.0] * 2, None, "signed", True, "reference"))  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(9, 3, 5), (10, 33), (41,)], ids=str)
+def test_indices(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "TRACED", 64)
+    mask, steps = cases.noise(2, *shape, share=0.95), SLICES[-len(shape) :]
+    indices = nearest_background(mask, steps, None, "triton").numpy()
+    right = edt(mask, steps, None, "one_sided", False, "reference")
+    for item, nearest in enumerate(indices):
+        assert not mask[item].numpy()[tuple(nearest)].any()
+        offsets = (nearest - np.indices(shape)) * np.reshape(steps, (-1, *(1,) * len(shape)))
+        assert_within_ulp(np.sqrt((offsets**2).sum(0)), right[item], 2)
+
+
+# How far a search looks: the kernel's own calls, and the same rules in NumPy.
+
+
+def across(size: int, lanes: int = 32) -> dict[str, Tensor]:
+    """Planes `(1, size, lanes)` whose search along the columns is long, or would be without summaries."""
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(lanes), indexing="ij")
+    masks = {
+        "a corner": (y + x) == 0,
+        "half": y < size // 2,
+        "diagonal": y * lanes < x * size,
+        "stripes": y // (size // 4) % 2 == 0,
+        "noise": cases.noise(size, lanes),
+        "sparse noise": cases.noise(size, lanes, share=0.001),
+    }
+    return {name: mask[None] for name, mask in masks.items()}
+
+
+def counted(mask: Tensor) -> visits.Visits:
+    rows = edt(mask[0], [1.0], None, "signed", True, "reference").numpy()
+    total = visits.Visits()
+    found = visits.count(-rows, 1.0, total)
+    assert_equal(found, edt(mask, [1.0, 1.0], None, "two_sided", True, "reference")[0])
+    return total
+
+
+@pytest.mark.parametrize("name", across(64))
+def test_the_search_looks_where_its_rules_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = across(64)[name]
+    seen, squared = [], kernels._squared
+    spy = lambda value, *rest: (seen.append(len(value.shape)), squared(value, *rest))[1]  # noqa: E731
+    monkeypatch.setattr(kernels, "_squared", spy)
+    edt(mask, [1.0, 1.0], None, "two_sided", True, "triton")
+    rules = counted(mask)
+    assert seen.count(1) == rules.summaries
+    assert seen.count(2) == rules.tiles + rules.blocks
+
+
+@pytest.mark.parametrize("name", across(64))
+def test_work_does_not_grow_with_the_distance(name: str) -> None:
+    """Candidates a voxel, on columns eight times as long."""
+    near, far = (counted(across(size)[name]).per_voxel() for size in (128, 1024))
+    assert far <= max(1.25 * near, 40)
+
+
+# The Hausdorff error, whose last pass is the search.
+
+
+@pytest.mark.parametrize("empty", ["zero", "diagonal", "reference"])
+@pytest.mark.parametrize("sigmoid", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "alpha"), [((2, 9, 2, 17), 2.0), ((2, 9, 33), 1.0), ((2, 5), 2.5), ((2, 2, 2, 3), 0.0)], ids=str
+)
+def test_error_and_gradient_of_every_option(
+    shape: tuple[int, ...], alpha: float, sigmoid: bool, empty: str
+) -> None:
+    dims = len(shape) - 1
+    dtype = torch.float64 if alpha == 2.5 else torch.float32
+    input, target = torch.randn(shape, dtype=dtype), cases.noise(*shape, share=0.9)
+    target[0] = True
+    item_spacing = ITEM_SPACING[:, -dims:] if sigmoid else None
+    ignore = cases.noise(*shape, share=0.2) if empty == "zero" else None
+    given = edt(target, [2.0] * dims, None, "two_sided", False, "reference") if alpha == 0.0 else None
+    goal = target if sigmoid else target.to(dtype)
+    arguments = (input, goal, given, ignore, sigmoid, alpha, SLICES[-dims:], item_spacing, empty)
+    torch.testing.assert_close(*both(hausdorff_error, *arguments), rtol=3e-6, atol=1e-6)
+
+
+def test_rounds_share_scratch_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    input, target = torch.randn(3, 3, 2, 5), cases.noise(3, 3, 2, 5)
+    item_spacing = torch.rand(3, 3, dtype=torch.float64) + 0.5
+    arguments = (input, target, None, None, True, 2.0, [1.0] * 3, item_spacing, "zero", "triton")
+    together = hausdorff_error(*arguments)
+    monkeypatch.setattr(backend, "ROUND", 2 * 30)
+    for got, wanted in zip(hausdorff_error(*arguments), together, strict=True):
+        assert torch.equal(got, wanted)
+
+
+def test_gradient_of_the_loss() -> None:
+    """In double, against differences."""
+    input = torch.rand(1, 2, 3, dtype=torch.float64).mul(0.4).add(0.05).requires_grad_()
+    target = torch.tensor([[[0.9, 0.1, 0.8], [0.2, 0.7, 0.1]]], dtype=torch.float64)
+
+    def error(x: Tensor) -> Tensor:
+        return hausdorff_error(x, target, None, None, False, 2.0, SLICES[1:], None, "diagonal", "triton")[0]
+
+    assert torch.autograd.gradcheck(error, (input,))
+
+
+# Contours, against PyTorch's pooling.
+
+
+@pytest.mark.parametrize("with_ignore", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("shape", "kernel"), [((2, 2, 9, 17), 3), ((1, 2, 5, 6, 7), 3), ((1, 2, 5, 6, 7), (1, 3, 3))]
+)
+def test_contour_is_that_of_pooling(
+    shape: tuple[int, ...], kernel: int | tuple[int, ...], dtype: torch.dtype, with_ignore: bool,
+) -> None:  # fmt: skip
+    """In values that tie too, so that the first of equals counts."""
+    ignore = cases.noise(*shape, share=0.2) if with_ignore else None
+    for values in (torch.rand(shape), torch.randint(4, shape) / 4, cases.noise(*shape, share=0.9).float()):
+        grad, results = torch.randn(shape, dtype=dtype), []
+        for name in ("triton", "reference"):
+            x = values.to(dtype).requires_grad_()
+            with surfloss.use_backend(name):
+                contour = contour_map(x, kernel, ignore=ignore)
+                contour.backward(grad)
+            results.append((contour.detach(), x.grad))
+        assert_equal(results[0][0], results[1][0])
+        torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-6, atol=1e-6)
+
+
+def test_contour_of_other_windows_is_pooled() -> None:
+    x = torch.rand(1, 1, 7, 8)
+    with surfloss.use_backend("triton"):
+        got = contour_map(x, 5)
+    assert_equal(got, contour_map(x, 5))
+
+
+def test_contour_keeps_nan_as_pooling_does() -> None:
+    x = torch.rand(1, 1, 7, 8)
+    x[0, 0, 3, 4] = torch.nan
+    with surfloss.use_backend("triton"):
+        got = contour_map(x)
+    assert torch.equal(got.isnan(), contour_map(x).isnan())
+
+
+# In PyTorch.
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_opcheck_of_the_transform(form: str) -> None:
+    torch.library.opcheck(edt, (cases.noise(2, 2, 3), [1.0, 2.0], None, form, False, "triton"))
+
+
+def test_opcheck_of_the_indices() -> None:
+    torch.library.opcheck(nearest_background, (cases.noise(2, 2, 3), [1.0, 2.0], None, "triton"))
+
+
+def test_opcheck_of_the_error() -> None:
+    input = torch.rand(1, 2, 3, requires_grad=True)
+    arguments = (cases.noise(1, 2, 3), None, None, True, 2.0, [1.0, 2.0], None, "zero", "triton")
+    torch.library.opcheck(hausdorff_error, (input, *arguments))
+
+
+@pytest.mark.parametrize("with_ignore", [False, True])
+def test_opcheck_of_the_contour(with_ignore: bool) -> None:
+    ignore = cases.noise(1, 2, 3, 4) if with_ignore else None
+    torch.library.opcheck(contour_operator, (torch.rand(1, 2, 3, 4, requires_grad=True), ignore, 3, "triton"))
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_losses_compile_to_one_graph(autocast: bool) -> None:
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            scaled = logits @ torch.eye(3)
+            surface = hausdorff_dt_loss(scaled, target, sigmoid=True, spacing=SLICES[1:], backend="triton")
+            return surface + contour_loss(scaled, target, sigmoid=True)
+
+    logits, target = torch.randn(1, 1, 2, 3), cases.noise(1, 1, 2, 3).float()
+    results = []
+    with surfloss.use_backend("triton"):
+        for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+            leaf = logits.clone().requires_grad_()
+            value = function(leaf, target)
+            value.backward()
+            results.append((value.detach(), leaf.grad))
+    assert results[0][0].dtype == torch.float32
+    torch.testing.assert_close(*results)
+
+
+def test_strides_do_not_matter() -> None:
+    mask = cases.noise(6, 5, 4, 3)
+    for view in (mask.permute(3, 1, 0, 2), mask[::2, 1:, :, ::2], mask.flip(1)):
+        got, right = (
+            surfloss.two_sided_edt(view, spacing=SLICES, backend=name) for name in ("triton", "reference")
+        )
+        assert_within_ulp(got, right, 2)
+
+
+def test_tensors_on_two_devices_are_refused() -> None:
+    mask = cases.noise(2, 3, 4)
+    with pytest.raises(ValueError, match="spacing: got a tensor on meta, wanted one on cpu"):
+        backend.edt(mask, [1.0] * 2, torch.empty(2, 2, device="meta"), "signed", True)
+    with pytest.raises(ValueError, match="ignore: got a tensor on meta, wanted one on cpu"):
+        backend.contour_map(torch.rand(1, 1, 2, 3), mask.to("meta"), 3)
+
+
+@pytest.mark.parametrize("spacing", [1e-30, 1e18])
+def test_squares_that_are_no_floats_are_refused(spacing: float) -> None:
+    with pytest.raises(ValueError, match=r"spacing: got .*, wanted steps whose squares"):
+        edt(cases.noise(1, 90, 4), [spacing] * 2, None, "signed", True, "triton")
+
+
+def test_without_a_gpu_or_the_interpreter_there_is_a_reason() -> None:
+    code = (
+        "import torch, surfloss\n"
+        "try: surfloss.two_sided_edt(torch.ones(1, 2, 2, 2), backend='triton')\n"
+        "except RuntimeError as error: print(error)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    arguments = ([sys.executable, "-c", code], environment)
+    output = subprocess.run(arguments[0], env=arguments[1], capture_output=True, text=True, check=True).stdout
+    wanted = (
+        "it runs on cuda tensors" if torch.cuda.is_available() else "PyTorch finds no GPU.*TRITON_INTERPRET=1"
+    )
+    assert re.search(f"backend: got 'triton' for a tensor on cpu, wanted .*{wanted}", output)

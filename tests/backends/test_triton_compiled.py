@@ -1,0 +1,55 @@
+"""The Triton kernels compiled ahead of time, as benchmarks/kernels.py reports them; no GPU is needed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+ROOT = Path(__file__).parents[2]
+TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """In a process of its own: here Triton interprets."""
+    path = tmp_path_factory.mktemp("kernels") / "kernels.json"
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(path.parent / "cache")
+    command = [sys.executable, str(ROOT / "benchmarks" / "kernels.py"), "--json", str(path)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_is_spilled(facts: dict, target: str) -> None:
+    assert {name: row[target]["spills"] for name, row in facts["kernels"].items()} == dict.fromkeys(
+        facts["kernels"], 0
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_search_needs_neither_shared_memory_nor_many_registers(facts: dict, target: str) -> None:
+    """One column a thread: were the layout another, sums would cross threads through shared memory."""
+    for name in ("middle_pass", "last_pass", "hausdorff_pass"):
+        assert facts["kernels"][name][target]["shared"] == 0
+        assert facts["kernels"][name][target]["registers"] <= 96
+
+
+def test_every_option_compiles(facts: dict) -> None:
+    """In double, which checks gradients, something may be spilled."""
+    spilled = {name for name, row in facts["variants"].items() if row["spills"]}
+    assert spilled <= {"error, double"}
+
+
+def test_candidates_are_few(facts: dict) -> None:
+    for name, limit in {"blob": 40, "noise": 40, "sparse": 40, "diagonal": 130, "corner": 10}.items():
+        assert max(facts["candidates"][name].values()) <= limit
+
+
+def test_nothing_is_said_to_be_measured(facts: dict) -> None:
+    assert {row["measured_us"] for row in facts["kernels"].values()} == {None}

@@ -1,0 +1,61 @@
+"""How many blocks the search of the Triton backend looks at: its rules again, in NumPy, without the kernels.
+
+The rules are those of `search` in backends/triton/edt.py; docs/gpu-transform.md says why they are right.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Field = npt.NDArray[np.float32]
+
+
+@dataclass
+class Visits:
+    """Sums over tiles: how many there are, summaries that are looked at, and blocks that are read."""
+
+    tiles: int = 0
+    summaries: int = 0
+    blocks: int = 0
+
+    def per_voxel(self, block: int = 8) -> float:
+        """Candidates a voxel."""
+        return block * self.blocks / max(1, self.tiles)
+
+
+def count(columns: Field, step: float, total: Visits, block: int = 8) -> Field:
+    """Search along axis 0 of `(size, lanes)`, a signed squared field, and count.
+
+    Returns:
+        The squared distance to the other label, as the kernel finds it, in the same shape.
+    """
+    size, lanes = columns.shape
+    blocks = -(-size // block)
+    padded = columns[np.minimum(np.arange(blocks * block), size - 1)].reshape(blocks, block, lanes)
+    lowest, highest = padded.min(1), padded.max(1)
+    summaries = np.where(lowest > 0, lowest, np.where(highest < 0, highest, 0))
+    found = np.empty_like(columns)
+    within = np.arange(block)
+    for tile in range(blocks):
+        total.tiles += 1
+        rows = tile * block + within
+        sign = np.where(padded[tile] > 0, 1, -1)
+        best = np.where((rows < size)[:, None], np.abs(padded[tile]), -np.inf)
+        turn, gap = 0, 0.0
+        while turn <= 2 * max(tile, blocks - 1 - tile) and gap < best.max():
+            worst = [np.where(sign == side, best, -np.inf).max(0) for side in (1, -1)]
+            other = tile + (turn + 1) // 2 * (1 if turn % 2 == 0 else -1)
+            total.summaries += 1
+            if 0 <= other < blocks and any(
+                (np.maximum(side * summaries[other], 0) + gap < bound).any()
+                for side, bound in zip((1, -1), worst, strict=True)
+            ):
+                total.blocks += 1
+                along = step**2 * np.subtract.outer(rows, other * block + within)[..., None] ** 2
+                offers = np.maximum(sign[:, None] * padded[other][None], 0) + along
+                best = np.minimum(best, offers.min(1))
+            turn += 1
+            gap = step**2 * max(0, (turn + 1) // 2 * block - (block - 1)) ** 2
+        found[rows[rows < size]] = best[rows < size]
+    return found
