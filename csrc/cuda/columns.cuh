@@ -92,10 +92,10 @@ struct Columns {
       column.nearest = coarse + static_cast<Offset>(blockIdx.x) * ((size + kFan - 1) / kFan) * kWarp + threadIdx.x;
     }
     if (!__syncthreads_or(any)) {
-      for (int k = threadIdx.y; k < size; k += blockDim.y) keep(column, k);
+      for (int k = threadIdx.y; column.exists && k < size; k += blockDim.y) keep(column, k);
       return;
     }
-    for (int y = threadIdx.y * top; y < size; y += blockDim.y * top) outwards(column, y);
+    for (int y = threadIdx.y * top; column.exists && y < size; y += blockDim.y * top) outwards(column, y);
     for (int stride = top / kFan; stride > 1; stride /= kFan) level<true>(column, stride);
     level<indexed>(column, 1);
   }
@@ -110,7 +110,6 @@ struct Columns {
   }
 
   __device__ void write(const Column& column, int y, T distance, bool inside, int nearest) const {
-    if (!column.exists) return;
     const Offset at = column.start + y * inner;
     finish.write(column.out, at, distance, inside);
     if constexpr (indexed) column.where[at] = distance < infinity<T>() ? nearest : -1;
@@ -147,7 +146,7 @@ struct Columns {
   __device__ void level(const Column& column, int stride) const {
     __syncthreads();
     const Offset apart = static_cast<Offset>(kFan) * stride;
-    for (Offset y = threadIdx.y * apart; y + stride < size; y += blockDim.y * apart) {
+    for (Offset y = threadIdx.y * apart; column.exists && y + stride < size; y += blockDim.y * apart) {
       between<with_nearest>(column, static_cast<int>(y), stride);
     }
   }

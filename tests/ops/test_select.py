@@ -96,7 +96,7 @@ def test_a_gpu_tensor_never_goes_to_the_cpu_unasked() -> None:
 @pytest.mark.usefixtures("modules")
 def test_available_backends_give_their_reasons() -> None:
     backends = surfloss.available_backends()
-    assert list(backends) == ["gpu", "broken", "fast", "cpu", "reference"]
+    assert list(backends) == ["gpu", "broken", "fast", "cpu", "cuda", "reference"]
     assert backends["broken"] == "its library is not built"
     assert backends["reference"] is None
 

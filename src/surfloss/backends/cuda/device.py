@@ -33,8 +33,9 @@ def pointer(tensor: Tensor | None) -> Argument:
     return int64(0 if tensor is None else tensor.data_ptr())
 
 
+@cache
 def problem() -> str | None:
-    """Why the kernels cannot run on this machine's current GPU, or None where they can."""
+    """Why the kernels cannot run on the GPU that is current at the first call, or None where they can."""
     if reason := compiler_problem():
         return reason
     if not torch.cuda.is_available():
