@@ -27,14 +27,9 @@ template <typename T>
 constexpr bool kIsInt = static_cast<T>(0.5) == static_cast<T>(0);
 
 template <typename T>
-__device__ constexpr T infinity();
-template <>
-__device__ constexpr int infinity<int>() {
-  return kIntInfinity;
-}
-template <>
-__device__ constexpr float infinity<float>() {
-  return __builtin_huge_valf();
+__device__ T infinity() {
+  if constexpr (kIsInt<T>) return kIntInfinity;
+  return static_cast<T>(__int_as_float(0x7f800000));
 }
 
 // How the bits of a voxel become a label; the adapter has the same numbers.

@@ -166,11 +166,11 @@ def test_candidates_a_voxel_are_bounded(name: str) -> None:
     cuda_shim.candidates()
     cuda.edt(structures(n)[name], UNIT, None, "two_sided", True)
     looked_at, slots = (count / n**3 for count in cuda_shim.candidates())
-    assert looked_at <= slots
-    assert looked_at < 45, looked_at  # 16 of the search, and 7 or 8 a level, and its ends, in each pass
-    assert slots < 72, slots
+    # At most 16 of the search without bounds and 8 a level, in each pass; far less where something is near.
     if name == "empty":
         assert slots == 0
+    else:
+        assert 8 < looked_at <= slots < 40, slots
 
 
 def test_undefined_behaviour_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

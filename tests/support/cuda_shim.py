@@ -20,7 +20,7 @@ def missing() -> str | None:
 
 
 @cache
-def library(sanitize: bool = False) -> ctypes.CDLL:
+def library(sanitize: bool) -> ctypes.CDLL:
     """The kernels of the source tree; with `sanitize` undefined behaviour ends the process."""
     folder = Path(tempfile.mkdtemp(prefix="surfloss-"))
     path = folder / "cuda_shim.so"
@@ -52,12 +52,12 @@ def launch(
     """Stands in for `backends.cuda.device.launch`."""
     assert device.type == "cpu"
     addresses = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
-    status = library(sanitize).shim_launch(kernel.encode(), blocks, *threads, shared_bytes, addresses)
+    status = library(sanitize=sanitize).shim_launch(kernel.encode(), blocks, *threads, shared_bytes, addresses)
     assert status == 0, f"{kernel} is unknown, or {threads} threads or {shared_bytes} bytes are too many"
 
 
 def candidates() -> tuple[float, float]:
     """Looked at since the last call: by all threads, and by all lanes were each as busy as its warp's busiest."""
     counts = (ctypes.c_double * 2)()
-    library().shim_candidates(counts)
+    library(sanitize=False).shim_candidates(counts)
     return counts[0], counts[1]
