@@ -1,10 +1,11 @@
 """The CUDA kernels and their adapter without a GPU: the kernels compiled for the CPU, a thread a fiber.
 
-Much of it are the operators' own tests, run once more on that backend. tests/backends/test_cuda_build.py looks at
-what compilers make of the kernels.
+Much of it are the operators' own tests, run once more on that backend. test_cuda_build.py looks at what
+compilers make of the kernels.
 """
 
 import functools
+import math
 
 import pytest
 import torch
@@ -101,17 +102,23 @@ for name, function in vars(hausdorff_tests).items():
         globals()[f"test_hausdorff_{name.removeprefix('test_')}"] = function
 
 
+def both(mask: Tensor, spacing: list[float]) -> list[Tensor]:
+    """The squared two-sided distance by the kernels and by the reference."""
+    return [module.edt(mask, spacing, None, "two_sided", True) for module in (cuda, reference)]
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_any_shape(data: st.DataObject) -> None:
-    shape = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=3).filter(lambda s: torch.Size(s).numel() < 9000))
+    shape = data.draw(
+        st.lists(st.integers(0, 40), min_size=1, max_size=3).filter(lambda s: math.prod(s) < 9000)
+    )
     share = data.draw(st.sampled_from([0.0, 0.003, 0.05, 0.5, 0.95, 0.999, 1.0]))
     batch, seed = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 999))
     steps = data.draw(st.lists(st.floats(1e-6, 1e6), min_size=len(shape), max_size=len(shape)))
     mask = cases.noise(batch, *shape, share=share, seed=seed)
-    unit = [1.0] * len(shape)
-    assert_equal(cuda.edt(mask, unit, None, "two_sided", True), reference.edt(mask, unit, None, "two_sided", True))
-    got, right = (module.edt(mask, steps, None, "two_sided", True) for module in (cuda, reference))
+    assert_equal(*both(mask, [1.0] * len(shape)))
+    got, right = both(mask, steps)
     assert_within_ulp(got.double().sqrt(), right.double().sqrt(), 2)
 
 
@@ -119,7 +126,7 @@ def test_steps_that_sums_absorb() -> None:
     """A step of z is nothing beside a step of y: rounded sums tie where exact ones do not."""
     for seed in range(200, 215):
         mask = cases.noise(1, 20, 6, 7, share=0.01, seed=seed)
-        got, right = (module.edt(mask, [0.002, 224.0, 0.009], None, "two_sided", True) for module in (cuda, reference))
+        got, right = both(mask, [0.002, 224.0, 0.009])
         assert_within_ulp(got.double().sqrt(), right.double().sqrt(), 2, f"seed {seed}")
 
 
@@ -134,14 +141,16 @@ def test_several_levels_and_chunks(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("sigmoid", [False, True], ids=["probabilities", "logits"])
 def test_hausdorff_of_many_blocks(sigmoid: bool) -> None:
-    """More voxels than one round of an item's blocks; and the same sums in every run."""
+    """Several blocks an item, of several rounds each; and the same sums in every run."""
     shape = (2, 3, 61, 83)
     input, target = torch.randn(shape), cases.blob(*shape)
     if not sigmoid:
         input = input.sigmoid()
     arguments = (None, None, None, sigmoid, 2.0, SLICES, None, "zero")
-    got, again = (cuda.hausdorff_error(input, target, *arguments) for _ in range(2))
-    for ours, same, theirs in zip(got, again, reference.hausdorff_error(input, target, *arguments), strict=True):
+    got, again, right = (
+        module.hausdorff_error(input, target, *arguments) for module in (cuda, cuda, reference)
+    )
+    for ours, same, theirs in zip(got, again, right, strict=True):
         assert torch.equal(ours, same)
         torch.testing.assert_close(ours, theirs, rtol=4e-6, atol=1e-7 * float(theirs.abs().max()))
 
@@ -176,7 +185,9 @@ def test_candidates_a_voxel_are_bounded(name: str) -> None:
 def test_undefined_behaviour_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Overflow, shifts too far and misplaced accesses would end the process."""
     monkeypatch.setattr(device, "launch", functools.partial(cuda_shim.launch, sanitize=True))
-    for case in [case for case in SHORT if case.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")]:
+    for case in [
+        case for case in SHORT if case.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")
+    ]:
         for form in ("one_sided", "signed"):
             cuda.edt(case.mask, list(case.spacing), None, form, False)
             cuda.edt(case.mask.double(), [0.7] * len(case.spacing), None, form, False)

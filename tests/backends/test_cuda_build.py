@@ -1,4 +1,4 @@
-"""The CUDA kernels through NVIDIA's compilers, which need no GPU; what is kept of it, and what is said where it fails."""
+"""NVIDIA's compilers on the CUDA kernels, without a GPU; what is kept; and what is said on failure."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,7 +99,9 @@ def test_an_architecture_that_nvrtc_does_not_know(cache_folder: Path) -> None:
 def test_cuda_core_takes_the_arguments() -> None:
     from cuda.core._kernel_arg_handler import ParamHolder
 
-    ParamHolder((device.pointer(None), device.int32(1), device.int64(2), device.float32(0.5), device.float64(2.0)))
+    ParamHolder(
+        (device.pointer(None), device.int32(1), device.int64(2), device.float32(0.5), device.float64(2.0))
+    )
 
 
 @pytest.mark.usefixtures("fresh_answers")
@@ -111,7 +113,9 @@ def test_cuda_core_takes_the_arguments() -> None:
         ("_source_folder", lambda: Path("/nowhere"), "this installation lacks the kernels' sources"),
     ],
 )
-def test_what_is_missing_is_named(name: str, replacement, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_named(
+    name: str, replacement: object, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(device, name, replacement)
     assert surfloss.available_backends()["cuda"].startswith(reason)
 
@@ -123,7 +127,10 @@ def test_a_missing_nvrtc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(device, "_is_installed", lambda _: True)
     monkeypatch.setattr(device, "_nvrtc_version", broken)
-    assert device.compiler_problem() == "NVRTC does not load (`pip install nvidia-cuda-nvrtc`): libnvrtc.so not found"
+    assert (
+        device.compiler_problem()
+        == "NVRTC does not load (`pip install nvidia-cuda-nvrtc`): libnvrtc.so not found"
+    )
 
 
 @pytest.mark.usefixtures("fresh_answers")
@@ -146,5 +153,7 @@ def test_the_gpu_is_looked_at(
 
 
 def test_naming_it_for_another_device_or_without_a_gpu_raises() -> None:
-    with pytest.raises(RuntimeError, match="backend: got 'cuda' for a tensor on cpu, wanted a backend that runs there"):
+    with pytest.raises(
+        RuntimeError, match="backend: got 'cuda' for a tensor on cpu, wanted a backend that runs there"
+    ):
         surfloss.two_sided_edt(torch.ones(2, 2, 2), backend="cuda")

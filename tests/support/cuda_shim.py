@@ -1,4 +1,4 @@
-"""The kernels of csrc/cuda on the CPU: compiled with g++ over tests/cpp/cuda_shim.h, and called as a GPU would be."""
+"""The kernels of csrc/cuda on the CPU: compiled with g++ over tests/cpp/cuda_shim.h, called as on a GPU."""
 
 import ctypes
 import subprocess
@@ -52,12 +52,14 @@ def launch(
     """Stands in for `backends.cuda.device.launch`."""
     assert device.type == "cpu"
     addresses = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
-    status = library(sanitize=sanitize).shim_launch(kernel.encode(), blocks, *threads, shared_bytes, addresses)
+    status = library(sanitize=sanitize).shim_launch(
+        kernel.encode(), blocks, *threads, shared_bytes, addresses
+    )
     assert status == 0, f"{kernel} is unknown, or {threads} threads or {shared_bytes} bytes are too many"
 
 
 def candidates() -> tuple[float, float]:
-    """Looked at since the last call: by all threads, and by all lanes were each as busy as its warp's busiest."""
+    """Looked at since the last call: by all lanes, and were each as busy as the busiest of its warp."""
     counts = (ctypes.c_double * 2)()
     library(sanitize=False).shim_candidates(counts)
     return counts[0], counts[1]

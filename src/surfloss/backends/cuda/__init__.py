@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -33,14 +34,15 @@ _SEARCHED_ROWS = 16
 _LONGEST = 1 << 24  # positions along y and z are floats
 _SMALLEST, _LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 
-Labels = tuple[Tensor, int]
-"""Values `(batch, *spatial)` and the kind of their labels."""
+Labels: TypeAlias = tuple[Tensor, int]
+"""Values `(batch, *spatial)`, contiguous, and the kind of their labels."""
+Arguments: TypeAlias = tuple[device.Argument, ...]
 
 
 def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
     """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
     distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
-    _transform("mask", [_nonzero(mask)], [distance], spacing, item_spacing, form, squared)
+    _Transform([_nonzero(mask)], [distance], spacing, _dense(item_spacing), form, squared).run("mask")
     return distance
 
 
@@ -52,7 +54,8 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
     where: list[Tensor | None] = [torch.empty_like(field, dtype=torch.int32) for _ in sizes]
     for axis in _column_axes(mask.shape, skipped=True):
         where[axis] = None
-    _transform("mask", [_nonzero(mask)], [field], spacing, item_spacing, "one_sided", True, where)
+    labels, steps = [_nonzero(mask)], _dense(item_spacing)
+    _Transform(labels, [field], spacing, steps, "one_sided", True, where).run("mask")
     if mask.numel():
         arguments = (
             *map(pointer, [None] * (3 - len(sizes)) + where), pointer(nearest),
@@ -77,7 +80,8 @@ def hausdorff_error(
     """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
     batch, *sizes = input.shape
     voxels = math.prod(sizes)
-    input, target = input.contiguous(), target.contiguous()
+    input, target, item_spacing = input.contiguous(), target.contiguous(), _dense(item_spacing)
+    ignore, input_squared, target_squared = _dense(ignore), _dense(input_squared), _dense(target_squared)
     gradient = torch.empty_like(input)
     error = torch.zeros(batch, dtype=input.dtype, device=input.device)
     labels, fields = [], []
@@ -91,18 +95,18 @@ def hausdorff_error(
         target_squared = torch.empty_like(input, dtype=torch.float32)
         labels.append((target, _ABOVE_HALF[target.dtype]))
         fields.append(target_squared)
-    _transform("input", labels, fields, spacing, item_spacing, "two_sided", True)
+    _Transform(labels, fields, spacing, item_spacing, "two_sided", True).run("input")
     if not input.numel():
         return error, gradient
     blocks = min(1024, _parts(voxels, 4 * _THREADS))
     partial = torch.empty(batch * blocks, dtype=torch.float64, device=input.device)
-    given = [t if t is None else t.contiguous() for t in (input_squared, target_squared, ignore, item_spacing)]
     real = "float" if input.dtype == torch.float32 else "double"
     arguments = (
-        pointer(input), pointer(target), int32(target.dtype == torch.bool), *map(pointer, given[:3]),
-        int32(sigmoid), float32(alpha), int32(_EMPTY[empty]), *map(int32, _in_front(1, sizes)),
-        *map(float64, _in_front(1.0, spacing)), pointer(given[3]), int32(len(sizes)), int64(voxels),
-        int32(blocks), pointer(gradient), pointer(partial),
+        pointer(input), pointer(target), int32(target.dtype == torch.bool),
+        pointer(input_squared), pointer(target_squared), pointer(ignore), int32(sigmoid), float32(alpha),
+        int32(_EMPTY[empty]), *map(int32, _in_front(1, sizes)), *map(float64, _in_front(1.0, spacing)),
+        pointer(item_spacing), int32(len(sizes)), int64(voxels), int32(blocks),
+        pointer(gradient), pointer(partial),
     )  # fmt: skip
     sums = _THREADS // _WARP * 8
     device.launch(f"hausdorff_{real}", batch * blocks, (_THREADS, 1), sums, arguments, input.device)
@@ -111,83 +115,98 @@ def hausdorff_error(
     return error, gradient
 
 
-def _transform(
-    argument: str,
-    labels: Sequence[Labels],
-    fields: Sequence[Tensor],
-    spacing: list[float],
-    item_spacing: Tensor | None,
-    form: str,
-    squared: bool,
-    where: Sequence[Tensor | None] | None = None,
-) -> None:
-    """Fill one or two fields with the distances of as many masks of one shape.
+@dataclass(frozen=True)
+class _Transform:
+    """The distances of one mask, or of two of one shape in the same launches, each with a field of float32.
 
-    Args:
-        argument: what an error calls the masks.
-        labels, fields: a mask and its distance, float32, each.
-        where: leaves signed squared distances instead, and here for every axis but those of `_column_axes(...,
-            skipped=True)` the index of the row that each pass found nearest, int32; of one mask.
-
-    Raises:
-        ValueError: where an item is too large, or squared distances leave float32's range.
+    With `where`, for one mask, the fields end as signed squares, of no use; and for every axis that has a
+    pass `where` gets the index, int32, that the pass found nearest, and has None for the others.
     """
-    if not fields or not fields[0].numel():
-        return
-    values = [mask.contiguous() for mask, _ in labels]
-    item_spacing = None if item_spacing is None else item_spacing.contiguous()
-    shape, where_to_run = fields[0].shape, fields[0].device
-    batch, *sizes = shape
-    _check_range(argument, sizes, spacing if item_spacing is None else None)
-    axes = _column_axes(shape)
-    limit = device.shared_bytes_limit(where_to_run)
-    shared = {axis: (sizes[axis] + _parts(sizes[axis], _FAN)) * _WARP * 4 for axis in axes}
-    steps = {spacing[axis] for axis in range(len(sizes)) if sizes[axis] > 1}
-    integers = (
-        item_spacing is None
-        and where is None
-        and len(steps) <= 1
-        and sum((size - 1) ** 2 for size in sizes) < _INT_INFINITY
-        and max(shared.values(), default=0) <= limit
-    )
-    number = "int" if integers else "float"
-    unit = max(steps, default=1.0) ** 2 if integers else 1.0
-    first, second = fields[0], fields[-1]
 
-    def ending(last: bool) -> tuple[device.Argument, ...]:
-        finished = last and where is None
-        return int32(finished), int32(_FORMS[form]), int32(squared), float32(unit)
+    labels: Sequence[Labels]
+    fields: Sequence[Tensor]
+    spacing: list[float]
+    item_spacing: Tensor | None
+    form: str
+    squared: bool
+    where: Sequence[Tensor | None] | None = None
 
-    rows = math.prod(sizes[:-1])
-    arguments = (
-        pointer(values[0]), int32(labels[0][1]), pointer(values[-1]), int32(labels[-1][1]),
-        pointer(first), pointer(second), int64(batch), pointer(where[-1] if where else None),
-        int64(batch * len(fields)), int64(rows), int32(sizes[-1]), float64(spacing[-1]),
-        pointer(item_spacing), int32(len(sizes)), *ending(not axes),
-    )  # fmt: skip
-    blocks = _parts(batch * len(fields) * rows, _ROW_WARPS)
-    buffers = _ROW_WARPS * 4 * _WARP * 4
-    device.launch(f"rows_{number}", blocks, (_WARP, _ROW_WARPS), buffers, arguments, where_to_run)
+    def run(self, argument: str) -> None:
+        """Fill the fields.
 
-    for axis in axes:
-        size, voxels = sizes[axis], math.prod(sizes)
+        Args:
+            argument: what an error calls the masks.
+
+        Raises:
+            ValueError: where an item is too large, or squared distances leave float32's range.
+        """
+        if not self.fields or not self.fields[0].numel():
+            return
+        field = self.fields[0]
+        sizes = list(field.shape[1:])
+        _check_range(argument, sizes, self.spacing if self.item_spacing is None else None)
+        limit = device.shared_bytes_limit(field.device)
+        axes = _column_axes(field.shape)
+        tiled = {axis: _tile_bytes(sizes[axis]) <= limit for axis in axes}
+        steps = {step for step, size in zip(self.spacing, sizes, strict=True) if size > 1} or {1.0}
+        in_steps = (
+            self.item_spacing is None
+            and self.where is None
+            and len(steps) == 1
+            and sum((size - 1) ** 2 for size in sizes) < _INT_INFINITY
+            and all(tiled.values())
+        )
+        number, unit = ("int", max(steps) ** 2) if in_steps else ("float", 1.0)
+        self._rows(number, self._ending(not axes, unit))
+        for axis in axes:
+            ending = self._ending(axis == axes[-1], unit)
+            if tiled[axis]:
+                self._columns(axis, number, self.fields, None, ending)
+            else:
+                for one in self.fields:
+                    self._columns(axis, number, [one], one.clone(), ending)
+
+    def _rows(self, number: str, ending: Arguments) -> None:
+        """The pass along x, from the labels."""
+        first, last = self.fields[0], self.fields[-1]
+        batch, *sizes = first.shape
+        items, rows = batch * len(self.fields), math.prod(sizes[:-1])
+        (values, kind), (last_values, last_kind) = self.labels[0], self.labels[-1]
+        arguments = (
+            pointer(values), int32(kind), pointer(last_values), int32(last_kind), pointer(first),
+            pointer(last), int64(batch), pointer(self.where[-1] if self.where else None), int64(items),
+            int64(rows), int32(sizes[-1]), float64(self.spacing[-1]), pointer(self.item_spacing),
+            int32(len(sizes)), *ending,
+        )  # fmt: skip
+        blocks, words = _parts(items * rows, _ROW_WARPS), 4 * _WARP * _ROW_WARPS
+        device.launch(f"rows_{number}", blocks, (_WARP, _ROW_WARPS), 4 * words, arguments, first.device)
+
+    def _columns(
+        self, axis: int, number: str, fields: Sequence[Tensor], source: Tensor | None, ending: Arguments
+    ) -> None:
+        """The pass along y or z, in place, or from `source` where a column is too long for shared memory."""
+        batch, *sizes = fields[0].shape
+        size, voxels, inner = sizes[axis], math.prod(sizes), math.prod(sizes[axis + 1 :])
         tiles = _parts(voxels // size, _WARP)
-        tiled = shared[axis] <= limit
-        kernel = ("" if tiled else "long_") + ("nearest" if where else "columns") + f"_{number}"
+        blocks = batch * len(fields) * tiles
+        coarse = (
+            source if source is None else source.new_empty(blocks * _coarse_rows(size), dtype=torch.int32)
+        )
+        arguments = (
+            pointer(fields[0]), pointer(fields[-1]), int64(batch), pointer(source), pointer(coarse),
+            pointer(self.where[axis] if self.where else None), int64(voxels), int64(inner), int32(size),
+            int64(tiles), int32(_top(size)), float64(self.spacing[axis]), pointer(self.item_spacing),
+            int32(len(sizes)), int32(axis), *ending,
+        )  # fmt: skip
+        kernel = ("" if source is None else "long_") + ("nearest" if self.where else "columns")
         warps = max(1, min(_COLUMN_WARPS, _parts(size, 2 * _FAN)))
-        # A long axis is read from a copy, a field at a time.
-        for together in [fields] if tiled else [[field] for field in fields]:
-            blocks = batch * len(together) * tiles
-            source = None if tiled else together[0].clone()
-            coarse = None if tiled else source.new_empty(blocks * shared[axis] // 4, dtype=torch.int32)
-            arguments = (
-                pointer(together[0]), pointer(together[-1]), int64(batch), pointer(source), pointer(coarse),
-                pointer(where[axis] if where else None), int64(voxels), int64(math.prod(sizes[axis + 1 :])),
-                int32(size), int64(tiles), int32(_top(size)), float64(spacing[axis]), pointer(item_spacing),
-                int32(len(sizes)), int32(axis), *ending(axis == axes[-1]),
-            )  # fmt: skip
-            bytes_a_block = shared[axis] if tiled else 0
-            device.launch(kernel, blocks, (_WARP, warps), bytes_a_block, arguments, where_to_run)
+        shared_bytes = _tile_bytes(size) if source is None else 0
+        device.launch(f"{kernel}_{number}", blocks, (_WARP, warps), shared_bytes, arguments, fields[0].device)
+
+    def _ending(self, last: bool, unit: float) -> Arguments:
+        """`Finish` of csrc/cuda/common.cuh."""
+        finished = last and self.where is None
+        return int32(finished), int32(_FORMS[self.form]), int32(self.squared), float32(unit)
 
 
 def _check_range(argument: str, sizes: list[int], spacing: list[float] | None) -> None:
@@ -206,12 +225,26 @@ def _check_range(argument: str, sizes: list[int], spacing: list[float] | None) -
 def _nonzero(mask: Tensor) -> Labels:
     if mask.dtype not in _NONZERO:
         mask = mask.bool()
-    return mask, _NONZERO[mask.dtype]
+    return mask.contiguous(), _NONZERO[mask.dtype]
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
 
 
 def _column_axes(shape: torch.Size, skipped: bool = False) -> list[int]:
     """The spatial axes with a pass of columns, in its order: all but the last, and those of size 1."""
     return [axis for axis in range(len(shape) - 3, -1, -1) if (shape[axis + 1] > 1) != skipped]
+
+
+def _coarse_rows(size: int) -> int:
+    """How many numbers hold the nearest rows of every 8th row of a tile."""
+    return _parts(size, _FAN) * _WARP
+
+
+def _tile_bytes(size: int) -> int:
+    """Shared memory of a block of 32 columns."""
+    return 4 * (size * _WARP + _coarse_rows(size))
 
 
 def _top(size: int) -> int:

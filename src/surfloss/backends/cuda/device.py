@@ -1,7 +1,8 @@
 """Compiles the kernels of csrc/cuda for a device, once, and launches them on PyTorch's current stream.
 
 NVRTC compiles at first use, through `cuda-core`: no CUDA toolkit is needed. The machine code is kept in
-`$XDG_CACHE_HOME/surfloss` (`~/.cache/surfloss`), under a name that tells sources, options, compiler and architecture.
+`$XDG_CACHE_HOME/surfloss` (`~/.cache/surfloss`), under a name that tells sources, options, compiler and
+architecture.
 """
 
 import ctypes
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ _PROGRAM = '#include "edt.cu"\n#include "hausdorff.cu"\n'
 _STANDARD = "c++17"
 
 int32, int64, float32, float64 = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_double
-Argument = int32 | int64 | float32 | float64
+Argument: TypeAlias = ctypes.c_int32 | ctypes.c_int64 | ctypes.c_float | ctypes.c_double
 
 
 def pointer(tensor: Tensor | None) -> Argument:
@@ -65,8 +66,8 @@ def compiler_problem() -> str | None:
 
 def shared_bytes_limit(device: torch.device) -> int:
     """How much shared memory a block may have."""
-    limit: int = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
-    return limit
+    properties: Any = torch.cuda.get_device_properties(device)  # PyTorch's stubs lack this one
+    return int(properties.shared_memory_per_block_optin)
 
 
 def launch(
@@ -169,7 +170,8 @@ def _nvrtc_version() -> tuple[int, int]:
 def _source_folder() -> Path:
     """In the package of a wheel; beside `src` in a source tree, which an editable install uses."""
     package = Path(__file__).parents[2]
-    return next((f for f in (package / "_cuda",) if f.is_dir()), package.parents[1] / "csrc" / "cuda")
+    installed = package / "_kernels" / "cuda"
+    return installed if installed.is_dir() else package.parents[1] / "csrc" / "cuda"
 
 
 def _cache_folder() -> Path:
