@@ -31,7 +31,7 @@ struct Columns {
   int* where;       // where indexed: the nearest row
   Offset voxels;    // of an item
   Offset inner;     // from one row of a column to the next
-  int size;         // rows
+  int size;         // rows, at most 2^24: positions are exact in float, and 64 times that in int
   Offset tiles;     // of 32 columns, in an item
   int top;          // rows apart at the first level, a power of 8, at least 8
   double step;
@@ -71,31 +71,38 @@ struct Columns {
     column.exists = index < columns;
     column.weight = kIsInt<T> ? T(1) : static_cast<T>(squared_step(step, item_spacing, own_item, dims, axis));
     const T* from = (tiled ? static_cast<const T*>(column.out) : source) + column.start;
+    const T first = from[0];
+    const int warps = blockDim.y;
     bool any = false;  // of the rows finite, or of another label than the first: else the column stays as it is
     if constexpr (tiled) {
       T* tile_rows = reinterpret_cast<T*>(shared) + threadIdx.x;
-#pragma unroll 8
-      for (int k = threadIdx.y; k < size; k += blockDim.y) {
-        const T value = from[k * inner];
-        tile_rows[k * kWarp] = value;
-        any |= has_goal(value, from[0]);
+      constexpr int kAtOnce = 8;  // loads under way
+      for (int row = threadIdx.y; row < size; row += kAtOnce * warps) {
+        T values[kAtOnce];
+#pragma unroll
+        for (int u = 0; u < kAtOnce; ++u) values[u] = from[min(row + u * warps, size - 1) * inner];
+#pragma unroll
+        for (int u = 0; u < kAtOnce; ++u) {
+          tile_rows[min(row + u * warps, size - 1) * kWarp] = values[u];
+          any |= has_goal(values[u], first);
+        }
       }
       column.rows = tile_rows;
       column.pitch = kWarp;
       column.nearest = shared + size * kWarp + threadIdx.x;
     } else {
-      for (int k = threadIdx.y; k < size && !any; k += blockDim.y) {
-        any = has_goal(from[k * inner], from[0]);
+      for (int k = threadIdx.y; k < size && !any; k += warps) {
+        any = has_goal(from[k * inner], first);
       }
       column.rows = from;
       column.pitch = inner;
       column.nearest = coarse + static_cast<Offset>(blockIdx.x) * ((size + kFan - 1) / kFan) * kWarp + threadIdx.x;
     }
     if (!__syncthreads_or(any)) {
-      for (int k = threadIdx.y; column.exists && k < size; k += blockDim.y) keep(column, k);
+      for (int k = threadIdx.y; column.exists && k < size; k += warps) keep(column, k);
       return;
     }
-    for (int y = threadIdx.y * top; column.exists && y < size; y += blockDim.y * top) outwards(column, y);
+    for (int y = threadIdx.y * top; column.exists && y < size; y += warps * top) outwards(column, y);
     for (int stride = top / kFan; stride > 1; stride /= kFan) level<true>(column, stride);
     level<indexed>(column, 1);
   }
@@ -106,11 +113,10 @@ struct Columns {
 
   __device__ void keep(const Column& column, int k) const {
     const T value = column.row(k);
-    write(column, k, larger(value, -value), value > 0, k);
+    write(column, column.start + k * inner, larger(value, -value), value > 0, k);
   }
 
-  __device__ void write(const Column& column, int y, T distance, bool inside, int nearest) const {
-    const Offset at = column.start + y * inner;
+  __device__ void write(const Column& column, Offset at, T distance, bool inside, int nearest) const {
     finish.write(column.out, at, distance, inside);
     if constexpr (indexed) column.where[at] = distance < infinity<T>() ? nearest : -1;
   }
@@ -138,29 +144,29 @@ struct Columns {
       }
     }
     SURFLOSS_CANDIDATES(2 * (d - 1));
-    write(column, y, best, inside, nearest);
+    write(column, column.start + y * inner, best, inside, nearest);
     column.nearest[y / kFan * kWarp] = nearest;
   }
 
   template <bool with_nearest>
   __device__ void level(const Column& column, int stride) const {
     __syncthreads();
-    const Offset apart = static_cast<Offset>(kFan) * stride;
-    for (Offset y = threadIdx.y * apart; column.exists && y + stride < size; y += blockDim.y * apart) {
-      between<with_nearest>(column, static_cast<int>(y), stride);
+    const int apart = kFan * stride, warps = blockDim.y;
+    for (int y = threadIdx.y * apart; column.exists && y + stride < size; y += warps * apart) {
+      between<with_nearest>(column, y, stride);
     }
   }
 
   // Rows first + stride, ... first + 7 stride, of which those past the end are computed and not written.
   template <bool with_nearest>
   __device__ void between(const Column& column, int first, int stride) const {
-    const int end = size - first <= kFan * stride ? -1 : first + kFan * stride;
+    const int end = first + kFan * stride;
     T best[kFan];
     int nearest[kFan];
     bool inside[kFan], asks[2] = {false, false};
 #pragma unroll
     for (int j = 1; j < kFan; ++j) {
-      const int y = stride < (size - first + j - 1) / j ? first + j * stride : size - 1;
+      const int y = min(first + j * stride, size - 1);
       const T value = column.row(y);
       inside[j] = value > 0;
       best[j] = larger(value, -value);
@@ -173,7 +179,7 @@ struct Columns {
     for (int side = 0; side < 2; ++side) {
       if (!asks[side]) continue;
       // Rounding may turn the two round where distances are so long that rows cannot be told apart.
-      const int from = column.nearest_of(first, side), to = end < 0 ? size - 1 : column.nearest_of(end, side);
+      const int from = column.nearest_of(first, side), to = end < size ? column.nearest_of(end, side) : size - 1;
       lowest = min(lowest, min(from, to));
       highest = max(highest, max(from, to));
     }
@@ -190,11 +196,12 @@ struct Columns {
         best[j] = found < best[j] ? found : best[j];
       }
     }
+    const Offset at = column.start + first * inner, apart = stride * inner;
 #pragma unroll
     for (int j = 1; j < kFan; ++j) {
-      if (stride >= (size - first + j - 1) / j) break;
       const int y = first + j * stride;
-      write(column, y, best[j], inside[j], nearest[j]);
+      if (y >= size) break;
+      write(column, at + j * apart, best[j], inside[j], nearest[j]);
       if constexpr (with_nearest) {
         if (stride > 1) column.nearest[y / kFan * kWarp] = nearest[j];
       }
