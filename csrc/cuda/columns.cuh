@@ -73,42 +73,39 @@ struct Columns {
     const T* from = (tiled ? static_cast<const T*>(column.out) : source) + column.start;
     const T first = from[0];
     const int warps = blockDim.y;
-    bool any = false;  // of the rows finite, or of another label than the first: else the column stays as it is
+    bool differ = false;  // a column of equal rows stays as it is
     if constexpr (tiled) {
       T* tile_rows = reinterpret_cast<T*>(shared) + threadIdx.x;
       constexpr int kAtOnce = 8;  // loads under way
       for (int row = threadIdx.y; row < size; row += kAtOnce * warps) {
         T values[kAtOnce];
+        const T* next = from + row * inner;
 #pragma unroll
-        for (int u = 0; u < kAtOnce; ++u) values[u] = from[min(row + u * warps, size - 1) * inner];
+        for (int u = 0; u < kAtOnce; ++u, next += warps * inner) {
+          values[u] = row + u * warps < size ? *next : first;
+        }
 #pragma unroll
         for (int u = 0; u < kAtOnce; ++u) {
-          tile_rows[min(row + u * warps, size - 1) * kWarp] = values[u];
-          any |= has_goal(values[u], first);
+          differ |= values[u] != first;
+          if (row + u * warps < size) tile_rows[(row + u * warps) * kWarp] = values[u];
         }
       }
       column.rows = tile_rows;
       column.pitch = kWarp;
       column.nearest = shared + size * kWarp + threadIdx.x;
     } else {
-      for (int k = threadIdx.y; k < size && !any; k += warps) {
-        any = has_goal(from[k * inner], first);
-      }
+      for (int k = threadIdx.y; k < size && !differ; k += warps) differ = from[k * inner] != first;
       column.rows = from;
       column.pitch = inner;
       column.nearest = coarse + static_cast<Offset>(blockIdx.x) * ((size + kFan - 1) / kFan) * kWarp + threadIdx.x;
     }
-    if (!__syncthreads_or(any)) {
+    if (!__syncthreads_or(differ)) {
       for (int k = threadIdx.y; column.exists && k < size; k += warps) keep(column, k);
       return;
     }
     for (int y = threadIdx.y * top; column.exists && y < size; y += warps * top) outwards(column, y);
     for (int stride = top / kFan; stride > 1; stride /= kFan) level<true>(column, stride);
     level<indexed>(column, 1);
-  }
-
-  __device__ static bool has_goal(T value, T first) {
-    return larger(value, -value) < infinity<T>() || (value > 0) != (first > 0);
   }
 
   __device__ void keep(const Column& column, int k) const {
