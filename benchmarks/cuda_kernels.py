@@ -1,7 +1,9 @@
-"""What the CUDA kernels need, and what that predicts for a GPU: `python benchmarks/cuda_kernels.py`, on any CPU.
+"""What the CUDA kernels need, and what that predicts for a GPU. On any CPU, in the root of the source tree:
 
-Registers and spills are nvcc's. Candidates a voxel are counted by running the kernels on the CPU (tests/cpp), with
-every lane of a warp as busy as its busiest. The times are a model of an H100, and not measured.
+    PYTHONPATH=. python benchmarks/cuda_kernels.py
+
+Registers and spills are nvcc's. Candidates a voxel are counted by running the kernels on the CPU (tests/cpp),
+with every lane of a warp as busy as its busiest. The times are a model of an H100, and not measured.
 """
 
 import argparse
@@ -21,8 +23,8 @@ WARP_INSTRUCTIONS_A_CLOCK = 4 * 0.6  # of four schedulers, as busy as kernels of
 CACHE_BYTES, CACHE_BANDWIDTH, MEMORY_BANDWIDTH = 50e6, 4.5e12, 2.4e12
 LAUNCH_SECONDS = 2.5e-6
 
-# Instructions read off the sm_90 machine code: a voxel of the pass along x; a voxel of a column, loaded, set up and
-# written; a candidate.
+# Instructions, read off the sm_90 machine code: a voxel of the pass along x; a voxel of a column, loaded, set
+# up and written; a candidate.
 ROW_INSTRUCTIONS, COLUMN_INSTRUCTIONS = 40, 60
 CANDIDATE_INSTRUCTIONS = {"int": 6.0, "float": 7.7}
 ROW_BYTES, COLUMN_BYTES = 5, 8  # read and written a voxel

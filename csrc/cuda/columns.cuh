@@ -1,10 +1,10 @@
 // The passes along y and z: g(y) = min over k of f(k) + w (y - k)^2 in each column, exactly.
 //
-// A block takes 32 neighbouring columns, one a lane, into shared memory: row k of lane l at 32 k + l, so that lanes
-// may read different rows without a bank conflict. For one label the nearest row never decreases with y, so known
-// rows bound those between them. Every `top`-th row, at most 16, is searched outwards; then seven rows between two
-// known ones share the candidates from the nearest of the one to that of the other, at `top / 8`, ... 8, and 1 rows
-// apart. A level costs a voxel some 7 candidates whatever the mask is.
+// A block takes 32 neighbouring columns, one a lane, into shared memory: row k of lane l at 32 k + l, so that
+// lanes may read different rows without a bank conflict. For one label the nearest row never decreases with
+// y, so known rows bound those between them. Every `top`-th row, at most 16, is searched outwards; then the
+// seven rows between two known ones share the candidates from the nearest of the one to that of the other, at
+// `top / 8`, ... 8, and 1 rows apart. A level costs a voxel some 8 candidates, whatever the mask is.
 #pragma once
 #include "common.cuh"
 
@@ -97,7 +97,8 @@ struct Columns {
       for (int k = threadIdx.y; k < size && !differ; k += warps) differ = from[k * inner] != first;
       column.rows = from;
       column.pitch = inner;
-      column.nearest = coarse + static_cast<Offset>(blockIdx.x) * ((size + kFan - 1) / kFan) * kWarp + threadIdx.x;
+      column.nearest =
+          coarse + static_cast<Offset>(blockIdx.x) * ((size + kFan - 1) / kFan) * kWarp + threadIdx.x;
     }
     if (!__syncthreads_or(differ)) {
       for (int k = threadIdx.y; column.exists && k < size; k += warps) keep(column, k);
@@ -118,8 +119,8 @@ struct Columns {
     if constexpr (indexed) column.where[at] = distance < infinity<T>() ? nearest : -1;
   }
 
-  // Row y alone: both neighbours, then theirs, while their distance alone is less than the best. A place beyond the
-  // ends is taken at the end, which is a candidate too.
+  // Row y alone: both neighbours, then theirs, while their distance alone is less than the best. A place
+  // beyond the ends is taken at the end, which is a candidate too.
   __device__ void outwards(const Column& column, int y) const {
     constexpr int kAtOnce = 4;
     const T value = column.row(y);
@@ -176,7 +177,8 @@ struct Columns {
     for (int side = 0; side < 2; ++side) {
       if (!asks[side]) continue;
       // Rounding may turn the two round where distances are so long that rows cannot be told apart.
-      const int from = column.nearest_of(first, side), to = end < size ? column.nearest_of(end, side) : size - 1;
+      const int from = column.nearest_of(first, side),
+                to = end < size ? column.nearest_of(end, side) : size - 1;
       lowest = min(lowest, min(from, to));
       highest = max(highest, max(from, to));
     }

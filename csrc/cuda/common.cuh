@@ -1,9 +1,9 @@
 // What the kernels share: how a voxel becomes a label, what a distance so far looks like, and how it ends.
 //
-// A field holds one number a voxel: the squared distance to the other label along the axes seen so far, with a
-// minus sign in the background. So it serves both labels: a foreground voxel looks for max(s, 0), which is 0 at
-// every background voxel, and a background voxel for max(-s, 0). T is int on grids of equal steps, in units of a
-// step, and float elsewhere. In the one-sided transform the background is 0 and asks for nothing.
+// A field holds one number a voxel: the squared distance to the other label along the axes seen so far, with
+// a minus sign in the background. So it serves both labels: a foreground voxel looks for max(s, 0), which is
+// 0 at every background voxel, and a background voxel for max(-s, 0). T is int on grids of equal steps, in
+// units of a step, and float elsewhere. In the one-sided transform the background is 0 and asks for nothing.
 //
 // Indices within an axis are int; offsets into an array are 64-bit.
 #pragma once
@@ -33,7 +33,16 @@ __device__ T infinity() {
 }
 
 // How the bits of a voxel become a label; the adapter has the same numbers.
-enum Kind { kByte, kHalf, kFloat, kDouble, kFloatAboveHalf, kDoubleAboveHalf, kFloatAboveZero, kDoubleAboveZero };
+enum Kind {
+  kByte,
+  kHalf,
+  kFloat,
+  kDouble,
+  kFloatAboveHalf,
+  kDoubleAboveHalf,
+  kFloatAboveZero,
+  kDoubleAboveZero
+};
 
 template <int kind>
 __device__ bool is_foreground(const void* values, Offset i) {
@@ -69,8 +78,10 @@ struct Finish {
   }
 };
 
-// The squared step along `axis`, in mm^2: that of all items, or where `item_spacing` is given (batch, dims), its own.
-__device__ inline double squared_step(double shared_step, const double* item_spacing, Offset item, int dims, int axis) {
+// The squared step along `axis`, in mm^2: that of all items, or where `item_spacing` is given (batch, dims),
+// its own.
+__device__ inline double squared_step(double shared_step, const double* item_spacing, Offset item, int dims,
+                                      int axis) {
   const double step = item_spacing ? item_spacing[item * dims + axis] : shared_step;
   return step * step;
 }

@@ -20,7 +20,8 @@ __device__ inline double sigmoid_of(double x) { return 1 / (1 + exp(-x)); }
 
 enum Empty { kZero, kDiagonal, kReference };
 
-// What an item of one label gets for a squared distance; sizes and steps are (z, y, x), with axes of 1 in front.
+// What an item of one label gets for a squared distance; sizes and steps are (z, y, x), with axes of 1 in
+// front.
 struct Filler {
   int empty;
   int sizes[3];
@@ -78,7 +79,8 @@ struct Hausdorff {
       const Real wanted = byte_target ? static_cast<Real>(static_cast<const unsigned char*>(target)[at] != 0)
                                       : static_cast<const Real*>(target)[at];
       const Real difference = prediction - wanted;
-      Real slope = difference * static_cast<Real>(weight) * static_cast<Real>(2.0 / static_cast<double>(voxels));
+      Real slope =
+          difference * static_cast<Real>(weight) * static_cast<Real>(2.0 / static_cast<double>(voxels));
       if (sigmoid) slope *= prediction * (1 - prediction);
       gradient[at] = slope;
       sum += difference * difference * static_cast<Real>(weight);
@@ -88,26 +90,19 @@ struct Hausdorff {
   }
 };
 
-#define SURFLOSS_HAUSDORFF(name, Real)                                                                              \
-  extern "C" __global__ void __launch_bounds__(kThreads) name(                                                      \
-      const Real* input, const void* target, int byte_target, const float* input_squared,                           \
-      const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha, int empty, int nz, int ny, \
-      int nx, double step_z, double step_y, double step_x, const double* item_spacing, int dims, Offset voxels,     \
-      int blocks, Real* gradient, double* partial) {                                                                \
-    const Hausdorff<Real> error{input,                                                                              \
-                                target,                                                                             \
-                                byte_target != 0,                                                                   \
-                                input_squared,                                                                      \
-                                target_squared,                                                                     \
-                                ignore,                                                                             \
-                                sigmoid != 0,                                                                       \
-                                alpha,                                                                              \
-                                {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims},                \
-                                voxels,                                                                             \
-                                blocks,                                                                             \
-                                gradient,                                                                           \
-                                partial};                                                                           \
-    error.solve();                                                                                                  \
+#define SURFLOSS_HAUSDORFF(name, Real)                                                                      \
+  extern "C" __global__ void __launch_bounds__(kThreads)                                                    \
+      name(const Real* input, const void* target, int byte_target, const float* input_squared,              \
+           const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha, int empty,   \
+           int nz, int ny, int nx, double step_z, double step_y, double step_x, const double* item_spacing, \
+           int dims, Offset voxels, int blocks, Real* gradient, double* partial) {                          \
+    const Hausdorff<Real> error{                                                                            \
+        input,         target,         byte_target != 0,                                                    \
+        input_squared, target_squared, ignore,                                                              \
+        sigmoid != 0,  alpha,          {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims}, \
+        voxels,        blocks,         gradient,                                                            \
+        partial};                                                                                           \
+    error.solve();                                                                                          \
   }
 
 SURFLOSS_HAUSDORFF(hausdorff_float, float)

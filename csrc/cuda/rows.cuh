@@ -10,17 +10,26 @@ struct Labels {
   const void* values;
   int kind;
 
-  // Lane j gets the labels of voxels start + 32 j ... start + 32 j + 31 of the row at `row`, 0 beyond its end.
+  // Lane j gets the labels of voxels start + 32 j ... start + 32 j + 31 of the row at `row`, 0 beyond its
+  // end.
   __device__ __forceinline__ unsigned word(Offset row, int start, int size, int lane) const {
     switch (kind) {
-      case kByte: return pack<kByte>(row, start, size, lane);
-      case kHalf: return pack<kHalf>(row, start, size, lane);
-      case kFloat: return pack<kFloat>(row, start, size, lane);
-      case kDouble: return pack<kDouble>(row, start, size, lane);
-      case kFloatAboveHalf: return pack<kFloatAboveHalf>(row, start, size, lane);
-      case kDoubleAboveHalf: return pack<kDoubleAboveHalf>(row, start, size, lane);
-      case kFloatAboveZero: return pack<kFloatAboveZero>(row, start, size, lane);
-      default: return pack<kDoubleAboveZero>(row, start, size, lane);
+      case kByte:
+        return pack<kByte>(row, start, size, lane);
+      case kHalf:
+        return pack<kHalf>(row, start, size, lane);
+      case kFloat:
+        return pack<kFloat>(row, start, size, lane);
+      case kDouble:
+        return pack<kDouble>(row, start, size, lane);
+      case kFloatAboveHalf:
+        return pack<kFloatAboveHalf>(row, start, size, lane);
+      case kDoubleAboveHalf:
+        return pack<kDoubleAboveHalf>(row, start, size, lane);
+      case kFloatAboveZero:
+        return pack<kFloatAboveZero>(row, start, size, lane);
+      default:
+        return pack<kDoubleAboveZero>(row, start, size, lane);
     }
   }
 
@@ -122,7 +131,8 @@ struct Rows {
       __syncwarp();
       for (int x = start + lane, j = 0; j < kWarp && x < end; x += kWarp, ++j) {
         const bool inside = words[j] >> lane & 1;
-        const unsigned at_or_below = boundaries[j] << (31 - lane), above = boundaries[j] & ~((2u << lane) - 1);
+        const unsigned at_or_below = boundaries[j] << (31 - lane),
+                       above = boundaries[j] & ~((2u << lane) - 1);
         const int low = at_or_below ? x - __clz(at_or_below) : before[j];
         const int high = above ? start + kWarp * j + __ffs(above) - 1 : after[j];
         write<T>(out, row, x, low, high, inside, weight);

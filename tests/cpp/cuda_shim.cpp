@@ -77,9 +77,9 @@ static void run_block() {
 
 }  // namespace shim
 
-#define KERNEL(name)                                                                                \
-  if (std::strcmp(kernel, #name) == 0) {                                                            \
-    shim::machine.call = [](void** arguments) { shim::call_kernel(name, arguments); };              \
+#define KERNEL(name)                                                                   \
+  if (std::strcmp(kernel, #name) == 0) {                                               \
+    shim::machine.call = [](void** arguments) { shim::call_kernel(name, arguments); }; \
   }
 
 namespace shim {
@@ -89,7 +89,8 @@ void call_kernel(void (*kernel)(Arguments...), void** arguments) {
 }
 }  // namespace shim
 
-extern "C" int shim_launch(const char* kernel, long blocks, int width, int height, int shared_bytes, void** arguments) {
+extern "C" int shim_launch(const char* kernel, long blocks, int width, int height, int shared_bytes,
+                           void** arguments) {
   using shim::machine;
   machine.call = nullptr;
   KERNEL(rows_int)
@@ -105,7 +106,8 @@ extern "C" int shim_launch(const char* kernel, long blocks, int width, int heigh
   KERNEL(mean_float)
   KERNEL(mean_double)
   const int threads = width * height;
-  if (!machine.call || threads > shim::kMostThreads || threads % shim::kLanes || shared_bytes > int(sizeof shared)) {
+  if (!machine.call || threads > shim::kMostThreads || threads % shim::kLanes ||
+      shared_bytes > int(sizeof shared)) {
     return 1;
   }
   shim::make_fibers(threads);

@@ -1,9 +1,11 @@
 // Enough of CUDA C++ to run the kernels of csrc/cuda on a CPU, a block after the other, for tests.
 //
-// Every thread of a block is a fiber with a stack of its own, and runs until it must wait: at a barrier of the block
-// or in an exchange within its warp, which all 32 lanes must reach. Then the next one runs. So a missing barrier
-// shows as a wrong answer, and threads that do not all arrive as a hang.
+// Every thread of a block is a fiber with a stack of its own, and runs until it must wait: at a barrier of
+// the block or in an exchange within its warp, which all 32 lanes must reach. Then the next one runs. So a
+// missing barrier shows as a wrong answer, and threads that do not all arrive as a hang.
 #pragma once
+
+#include <ucontext.h>
 
 #include <cmath>
 #include <csetjmp>
@@ -12,8 +14,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include <ucontext.h>
 
 #define __device__
 #define __global__

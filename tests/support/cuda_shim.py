@@ -22,17 +22,17 @@ def missing() -> str | None:
 @cache
 def library(sanitize: bool) -> ctypes.CDLL:
     """The kernels of the source tree; with `sanitize` undefined behaviour ends the process."""
-    folder = Path(tempfile.mkdtemp(prefix="surfloss-"))
-    path = folder / "cuda_shim.so"
-    command = ["g++", "-std=c++17", "-x", "c++", "-O2", "-fPIC", "-shared", "-o", str(path)]
+    command = ["g++", "-std=c++17", "-x", "c++", "-O2", "-fPIC", "-shared"]
     # fmaf is an instruction of its own, or else a slow call. Nothing is fused beside it.
     command += ["-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE"]
     command += ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
     if sanitize:
         command += ["-fsanitize=undefined", "-fno-sanitize-recover=all", "-static-libubsan"]
     command += [f"-I{ROOT / 'csrc/cuda'}", f"-I{ROOT / 'tests/cpp'}", str(ROOT / "tests/cpp/cuda_shim.cpp")]
-    subprocess.run(command, check=True)
-    loaded = ctypes.CDLL(str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/cuda_shim.so"
+        subprocess.run([*command, "-o", path], check=True)
+        loaded = ctypes.CDLL(path)
     loaded.shim_launch.argtypes = [
         ctypes.c_char_p, ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p
     ]  # fmt: skip
