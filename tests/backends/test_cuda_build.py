@@ -1,7 +1,9 @@
 """NVIDIA's compilers on the CUDA kernels, without a GPU; what is kept; and what is said on failure."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -157,3 +159,35 @@ def test_naming_it_for_another_device_or_without_a_gpu_raises() -> None:
         RuntimeError, match="backend: got 'cuda' for a tensor on cpu, wanted a backend that runs there"
     ):
         surfloss.two_sided_edt(torch.ones(2, 2, 2), backend="cuda")
+
+
+@needs_nvrtc
+def test_a_launch_goes_to_the_current_stream_with_all_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's and the driver's side are played: there is no GPU."""
+    import cuda.core
+    from cuda.bindings import driver
+
+    calls = []
+    library = SimpleNamespace(get_kernel=lambda name: SimpleNamespace(handle=f"handle of {name}"))
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=7))
+    monkeypatch.setattr(device, "shared_bytes_limit", lambda _: 99 * 1024)
+    monkeypatch.setattr(device, "_library", lambda _: library)
+    success = (driver.CUresult.CUDA_SUCCESS,)
+    monkeypatch.setattr(driver, "cuKernelSetAttribute", lambda *args: (calls.append(args), success)[1])
+    monkeypatch.setattr(cuda.core, "launch", lambda *args: calls.append(args))
+    device._kernel.cache_clear()
+    argument = device.int32(5)
+    for _ in range(2):
+        device.launch("rows_int", 11, (32, 8), 512, [argument], torch.device("cuda", 3))
+    device._kernel.cache_clear()
+    (attribute, limit, handle, where), *launches = calls
+    assert "MAX_DYNAMIC_SHARED_SIZE_BYTES" in str(attribute)
+    assert (limit, handle, int(where)) == (99 * 1024, "handle of rows_int", 3)
+    assert len(launches) == 2
+    stream, config, kernel, *arguments = launches[0]
+    assert stream.__cuda_stream__() == (0, 7)
+    assert (config.grid, config.block, config.shmem_size) == ((11, 1, 1), (32, 8, 1), 512)
+    assert kernel.handle == handle
+    assert arguments == [argument]
