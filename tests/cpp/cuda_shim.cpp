@@ -19,8 +19,9 @@ static void resume(int fiber) {
 
 // The next thread that still runs, or -1.
 static int next_running() {
-  for (int step = 1; step <= machine.threads; ++step) {
-    const int next = (machine.current + step) % machine.threads;
+  int next = machine.current;
+  for (int tried = 0; tried < machine.threads; ++tried) {
+    next = (next + (machine.backwards ? machine.threads - 1 : 1)) % machine.threads;
     if (!machine.fibers[next].finished) return next;
   }
   return -1;
@@ -69,7 +70,7 @@ static void run_block() {
     machine.warps[i / kLanes].arrived = 0;
     machine.slots[i / kLanes].clear();
   }
-  if (_setjmp(machine.outside) == 0) resume(0);
+  if (_setjmp(machine.outside) == 0) resume(machine.backwards ? machine.threads - 1 : 0);
   for (int warp = 0; warp < machine.threads / kLanes; ++warp) {
     for (long slots : machine.slots[warp]) machine.warp_slots += static_cast<double>(slots) * kLanes;
   }
@@ -112,6 +113,7 @@ extern "C" int shim_launch(const char* kernel, long blocks, int width, int heigh
   }
   shim::make_fibers(threads);
   machine.threads = threads;
+  machine.backwards = !machine.backwards;
   machine.arguments = arguments;
   blockDim = {static_cast<unsigned>(width), static_cast<unsigned>(height)};
   for (long block = 0; block < blocks; ++block) {

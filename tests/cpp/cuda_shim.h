@@ -1,8 +1,9 @@
 // Enough of CUDA C++ to run the kernels of csrc/cuda on a CPU, a block after the other, for tests.
 //
 // Every thread of a block is a fiber with a stack of its own, and runs until it must wait: at a barrier of
-// the block or in an exchange within its warp, which all 32 lanes must reach. Then the next one runs. So a
-// missing barrier shows as a wrong answer, and threads that do not all arrive as a hang.
+// the block or in an exchange within its warp, which all 32 lanes must reach. Then the next one runs,
+// in one of two orders that launches take by turns. So a missing barrier shows as a wrong answer, and threads
+// that do not all arrive as a hang.
 #pragma once
 
 #include <ucontext.h>
@@ -53,6 +54,7 @@ struct Machine {
   Group block, warps[kMostThreads / kLanes];
   std::vector<long> slots[kMostThreads / kLanes];  // the most candidates of a warp's lanes, at each telling
   int threads = 0, current = -1;
+  bool backwards = false;  // the order of the threads, another one in every launch
   jmp_buf outside;
   void (*call)(void**) = nullptr;
   void** arguments = nullptr;
