@@ -54,13 +54,14 @@ def compiler_problem() -> str | None:
     """Why nothing can be compiled here, with or without a GPU, or None where it can."""
     if not (_source_folder() / "edt.cu").is_file():
         return "this installation lacks the kernels' sources"
-    for package, module in (("cuda-core", "cuda.core"), ("cuda-bindings", "cuda.bindings")):
-        if not _is_installed(module):
-            return f"{package} is not installed (`pip install 'surfloss[cuda]'`)"
+    if not _is_installed("cuda.core"):
+        return "cuda-core is not installed (`pip install 'surfloss[cuda]'`)"
+    if not _is_installed("cuda.bindings"):
+        return "cuda-bindings is not installed, which comes with PyTorch's CUDA builds"
     try:
         _nvrtc_version()
     except RuntimeError as error:  # cuda.pathfinder's own is one
-        return f"NVRTC does not load (`pip install nvidia-cuda-nvrtc`): {str(error).splitlines()[0]}"
+        return f"NVRTC, which comes with PyTorch's CUDA builds, does not load: {str(error).splitlines()[0]}"
     return None
 
 
