@@ -131,7 +131,7 @@ def test_a_missing_nvrtc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_nvrtc_version", broken)
     assert (
         device.compiler_problem()
-        == "NVRTC does not load (`pip install nvidia-cuda-nvrtc`): libnvrtc.so not found"
+        == "NVRTC, which comes with PyTorch's CUDA builds, does not load: libnvrtc.so not found"
     )
 
 
