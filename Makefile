@@ -5,7 +5,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-slow test-cpp test-threads fuzz lint format bench docs wheel clean
+.PHONY: help demo test test-slow test-cpp test-threads fuzz lint format bench gpu docs wheel clean
 
 # Of `make fuzz`.
 CASES ?= 20000
@@ -58,6 +58,9 @@ bench: $(INSTALLED)  ## the published comparison, its picture, and the tables of
 	$(BIN)/surfloss bench --json benchmarks/results --plot benchmarks/results
 	$(BIN)/python benchmarks/tables.py
 
+gpu:  ## all tests and measurements on a GPU, with PYTHON as it is; WHEELS=folder has what it lacks
+	$(PYTHON) benchmarks/gpu.py $(if $(WHEELS),--wheels $(WHEELS)) $(if $(OUT),--out $(OUT))
+
 docs: $(INSTALLED)  ## the site, into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/mkdocs build --strict
@@ -70,7 +73,7 @@ wheel: $(INSTALLED)  ## source distribution and wheel, into dist/; the wheel tri
 	build/wheel-env/bin/python tests/wheel.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist site
+	rm -rf $(VENV) $(DEMO) build dist site src/surfloss/_lib
 
 $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON): got an older Python, wanted 3.11 or later")'

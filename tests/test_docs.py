@@ -15,7 +15,9 @@ EXAMPLES = {
 
 
 def test_there_are_examples() -> None:
-    assert {"README.md", "losses.md", "metrics.md", "phantom.md"} <= {page.name for page in EXAMPLES}
+    assert {"README.md", "evaluation.md", "losses.md", "metrics.md", "phantom.md"} <= {
+        page.name for page in EXAMPLES
+    }
 
 
 @pytest.mark.filterwarnings("ignore:the gradient")

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -41,6 +43,17 @@ def test_two_files_at_a_time_in_one_folder(tmp_path: Path) -> None:
         first.write_text("a")
         write_text(tmp_path / "b", "b")
     assert names(tmp_path) == ["a", "b"]
+
+
+def test_processes_that_write_into_one_folder(tmp_path: Path) -> None:
+    """One that is done must not take away the hidden folder in which another is about to write."""
+    code = (
+        "import sys; from pathlib import Path; from surfloss._files import write_text\n"
+        "for i in range(300): write_text(Path(sys.argv[1], f'{sys.argv[2]}-{i}'), 'text')"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "abc"]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
+    assert len(names(tmp_path)) == 900
 
 
 def test_a_link_stays_one(tmp_path: Path) -> None:

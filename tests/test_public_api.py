@@ -44,12 +44,17 @@ def test_every_name_is_documented_and_typed(name: str) -> None:
 
 def test_names_of_the_contract() -> None:
     wanted = {
+        "BoundaryLoss",
         "CompoundLoss",
         "ContourLoss",
         "DiceCELoss",
+        "GeneralizedSurfaceLoss",
         "GradientRatioMonitor",
+        "HausdorffConvLoss",
         "HausdorffDTLoss",
+        "HausdorffERLoss",
         "LogHausdorffDTLoss",
+        "SurfaceDiceLoss",
         "available_backends",
         "distance_transform_edt",
         "functional",
@@ -61,7 +66,9 @@ def test_names_of_the_contract() -> None:
         "use_backend",
     }
     assert wanted <= set(surfloss.__all__)
-    assert surfloss.schedules.LinearWarmup is importlib.import_module("surfloss.losses.schedule").LinearWarmup
+    schedule = importlib.import_module("surfloss.losses.schedule")
+    for name in ("Constant", "CosineRamp", "LinearWarmup", "Rebalance"):
+        assert getattr(surfloss.schedules, name) is getattr(schedule, name)
 
 
 def test_positional_arguments_are_monais() -> None:

@@ -3,23 +3,33 @@
 from surfloss import functional, metrics, ndimage, schedules
 from surfloss.edt import distance_transform_edt, signed_distance, two_sided_edt
 from surfloss.losses import (
+    BoundaryLoss,
     CompoundLoss,
     ContourLoss,
     DiceCELoss,
+    GeneralizedSurfaceLoss,
     GradientRatioMonitor,
+    HausdorffConvLoss,
     HausdorffDTLoss,
+    HausdorffERLoss,
     LogHausdorffDTLoss,
+    SurfaceDiceLoss,
 )
 from surfloss.ops._select import available_backends, use_backend
 
 __version__ = "0.1.0"
 __all__ = [
+    "BoundaryLoss",
     "CompoundLoss",
     "ContourLoss",
     "DiceCELoss",
+    "GeneralizedSurfaceLoss",
     "GradientRatioMonitor",
+    "HausdorffConvLoss",
     "HausdorffDTLoss",
+    "HausdorffERLoss",
     "LogHausdorffDTLoss",
+    "SurfaceDiceLoss",
     "available_backends",
     "distance_transform_edt",
     "functional",

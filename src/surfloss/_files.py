@@ -16,8 +16,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on leaving the block without an error that file replaces `path` at once.
 
     The unfinished file lies in a hidden folder beside `path`, under the same name, so that a format told by
-    the ending still is and a listing of the folder never shows it. An error removes it. A link stays one:
-    the file that it leads to is replaced. A device or a pipe cannot be replaced and is written to directly.
+    the ending still is and a listing of the folder never shows it; several processes may write into one
+    folder. An error removes it. A link stays one: the file that it leads to is replaced. A device or a pipe
+    cannot be replaced and is written to directly.
 
     Raises:
         ValueError: if `path` is a folder.
@@ -29,8 +30,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield target
         return
     folder = target.parent / UNFINISHED
-    folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / target.name
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            unfinished.touch()
+            break  # the folder is not empty any more, and stays
+        except (FileNotFoundError, FileExistsError):
+            if folder.is_file():
+                raise
+            # Another process was done, and removed the folder just now.
     try:
         yield unfinished
         os.replace(unfinished, target)

@@ -1,5 +1,5 @@
 """The weights of `CompoundLoss` over a training."""
 
-from surfloss.losses.schedule import Constant, LinearWarmup, Schedule
+from surfloss.losses.schedule import Constant, CosineRamp, LinearWarmup, Rebalance, Schedule
 
-__all__ = ["Constant", "LinearWarmup", "Schedule"]
+__all__ = ["Constant", "CosineRamp", "LinearWarmup", "Rebalance", "Schedule"]

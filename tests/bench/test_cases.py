@@ -21,6 +21,7 @@ def test_masks_have_both_labels_and_never_change(mask: str, size: tuple[int, int
     np.testing.assert_array_equal(case.voxels, cases.make(size, mask).voxels)
     assert case.facts() == {
         "size": list(size),
+        "items": 1,
         "spacing": [5, 0.42, 0.42],
         "mask": mask,
         "voxels": case.voxels.size,

@@ -8,7 +8,7 @@ import pytest
 from surfloss.bench import report
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "gpu.md")
 
 
 def timed(seconds: float, ratio: float | None = None, **more: object) -> dict:

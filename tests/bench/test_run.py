@@ -73,14 +73,16 @@ def test_commit_of_a_package_that_no_checkout_tracks(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("cpu", "cores", "name"),
     [
-        ("AMD EPYC", 2, "amd-epyc-2-cores"),
-        ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", 28, "intel-xeon-e5-2680-v4-28-cores"),
-        ("AMD Ryzen 9 7950X 16-Core Processor", 16, "amd-ryzen-9-7950x-16-core-16-cores"),
-        ("Apple M2 Pro", 10, "apple-m2-pro-10-cores"),
+        ("AMD EPYC", 2, "cpu-amd-epyc-2-cores"),
+        ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", 28, "cpu-intel-xeon-e5-2680-v4-28-cores"),
+        ("AMD Ryzen 9 7950X 16-Core Processor", 16, "cpu-amd-ryzen-9-7950x-16-core-16-cores"),
+        ("Apple M2 Pro", 10, "cpu-apple-m2-pro-10-cores"),
     ],
 )
 def test_names_of_machines(cpu: str, cores: int, name: str) -> None:
     assert machine.slug({"cpu": cpu, "cores": cores}) == name
+    gpu = {"gpu": {"name": "NVIDIA H100 80GB HBM3"}}
+    assert machine.slug({"cpu": cpu, "cores": cores} | gpu) == "gpu-nvidia-h100-80gb-hbm3"
 
 
 @pytest.mark.skipif(not memory.measurable(), reason="this kernel does not reset a process's peak")

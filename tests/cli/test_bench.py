@@ -1,5 +1,6 @@
 """The `surfloss bench` command: tables, files, and one line on bad input."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -64,6 +65,29 @@ def test_a_file_of_the_user(tmp_path: Path) -> None:
     assert (cell["size"], cell["spacing"], cell["mask"]) == ([6, 10, 12], [4, 0.75, 0.5], "mine.nii.gz")
     assert cell["foreground"] == pytest.approx(36 / 720)
     assert [name.split("/")[0] for name in cell["results"]] == ["surfloss"]
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_interrupt_keeps_the_rows_that_are_done(
+    done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed() -> None:
+        raise KeyboardInterrupt
+
+    cells = [plan.drawn("edt", (2, 5, 6), "random") for _ in range(3)]
+    cells[done] = dataclasses.replace(cells[done], make=pressed)
+    monkeypatch.setattr(plan, "quick", lambda: cells)
+    outcome = bench("--quick", "--peers", "none", *FAST, "--json", tmp_path)
+    assert outcome.exit_code == 130
+    written = list(tmp_path.iterdir())
+    if not done:
+        assert not written
+        return
+    (path,) = written
+    assert path.name.endswith("-interrupted.json")  # no whole run is overwritten by half of one
+    assert len(json.loads(path.read_text())["cells"]) == 1
+    assert "Interrupted after 1 rows" in outcome.stderr
+    assert bench("--from", path).exit_code == 130
 
 
 def test_quick_and_full_plans_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
+import csv
 import json
+import re
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -33,8 +36,16 @@ def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["metrics.json"]
     rows = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if line.startswith("│")}
     distance = [cell.strip() for cell in rows["hausdorff_distance"].split("│")[2:-1]]
-    assert distance == ["0.42 ± 0", "0.42", "1", "1"]
-    assert [cell.strip() for cell in rows["dice"].split("│")[4:-1]] == ["2", "0"]
+    assert distance == ["0.42 ± 0", "-", "0.42", "1", "1"]
+    assert [cell.strip() for cell in rows["dice"].split("│")[5:-1]] == ["2", "0"]
+
+
+def test_a_narrow_terminal_shows_whole_names_and_no_intervals(folders):
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["evaluate", *folders])
+    cells = "".join(line.split("│")[1].strip() for line in result.stdout.splitlines() if "│" in line)
+    assert "average_symmetric_surface_distance" in cells
+    assert "95 %" not in result.stdout
+    assert "95 %" in run(*folders).stdout
 
 
 def test_tolerance_is_the_challenge_s_unless_given(folders):
@@ -47,14 +58,7 @@ def test_predictions_without_target_are_noted(folders):
     nibabel.save(nibabel.load(f"{predictions}/a.nii.gz"), f"{predictions}/c.nii.gz")
     result = run(predictions, targets)
     assert result.exit_code == 0
-    assert "Note: no target for c" in result.stderr
-
-
-def colored(predictions, targets):
-    """Make a target an RGB picture, which is a NIfTI file and no mask."""
-    pixels = np.zeros((8, 9, 4), [("R", np.uint8), ("G", np.uint8), ("B", np.uint8)])
-    nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), f"{targets}/a.nii.gz")
-    return predictions, targets
+    assert "c: extra: a prediction without a target" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -63,20 +67,102 @@ def colored(predictions, targets):
         (lambda p, t: (f"{p}/none", t), "prediction_dir: got"),
         (lambda p, t: (p, t, "--tolerance", "-1"), "tolerance: got -1.0"),
         (lambda p, t: (p, t, "--json", t), "targets: got a folder, wanted a file to write"),
-        (colored, "targets/a.nii.gz: got values of dtype"),
+        (lambda p, t: (p, t, "--labels", "1,x"), "labels: got '1,x', wanted whole numbers"),
+        (lambda p, t: (p, t, "--fail-under", "dice"), "--fail-under: got 'dice', wanted METRIC=NUMBER"),
+        (lambda p, t: (p, t, "--fail-under", "dice=nan"), "--fail-under: got 'dice=nan', wanted METRIC="),
+        (lambda p, t: (p, t, "--fail-over", "dize=1"), "limit: got 'dize', wanted one of dice, "),
     ],
-    ids=["no folder", "bad tolerance", "json is a folder", "RGB"],
+    ids=["no folder", "bad tolerance", "json is a folder", "bad labels", "no limit", "NaN", "unknown metric"],
 )
 def test_bad_input_ends_with_one_line_and_code_2(folders, change, message):
     result = run(*change(*folders))
     assert result.exit_code == 2
-    (line,) = result.stderr.strip().splitlines()
+    line = result.stderr.strip().splitlines()[-1]  # behind the progress bar
+    assert line.startswith("Error: ")
     assert message in line
     assert result.stdout == ""
+
+
+def test_a_case_with_a_problem_is_named_and_the_rest_is_written(folders, tmp_path):
+    """A target that is an RGB picture is a NIfTI file and no mask."""
+    pixels = np.zeros((8, 9, 4), [("R", np.uint8), ("G", np.uint8), ("B", np.uint8)])
+    nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), f"{folders[1]}/a.nii.gz")
+    outputs = {ending: tmp_path / f"out.{ending}" for ending in ("json", "csv", "md", "html")}
+    options = ("--json", "--csv", "--markdown", "--html")
+    result = run(
+        *folders, *(str(part) for pair in zip(options, outputs.values(), strict=True) for part in pair)
+    )
+    assert result.exit_code == 2
+    assert "a: unreadable: " in result.stderr
+    assert "targets/a.nii.gz: got values of dtype" in result.stderr
+    written = json.loads(outputs["json"].read_text())
+    assert written["problems"] == {"unreadable": 1}
+    assert [case["dice"] is None for case in written["cases"]] == [True, False]
+    for ending in ("csv", "md", "html"):
+        assert "got values of dtype" in outputs[ending].read_text()
+
+
+def test_limits_decide_the_exit_code(folders):
+    mean = evaluate_folders(*folders)["summary"]["dice"]["mean"]
+    assert run(*folders, "--fail-under", f"dice={mean - 0.01}").exit_code == 0
+    result = run(*folders, "--fail-under", "lesions=1", "--fail-under", f"dice={mean + 0.01}")
+    assert result.exit_code == 1
+    assert f"Mean dice {mean}, wanted at least {mean + 0.01}" in result.stderr
+    assert "lesions" not in result.stderr
+    assert run(*folders, "--fail-over", "hausdorff_distance=0.5").exit_code == 0
+    assert run(*folders, "--fail-over", "hausdorff_distance=0.4").exit_code == 1
+
+
+def test_a_mean_that_is_null_keeps_no_limit(folders):
+    for path in Path(folders[0]).iterdir():
+        path.unlink()
+    assert run(*folders, "--fail-over", "hausdorff_distance=100").exit_code == 1
+
+
+def test_reports_hold_every_case_and_every_lesion(folders, tmp_path):
+    csv_out, markdown, page = (tmp_path / name for name in ("cases.csv", "report.md", "report.html"))
+    outputs = ("--csv", str(csv_out), "--markdown", str(markdown), "--html", str(page))
+    result = run(*folders, "--per-lesion", "--tolerance", "0.42", "--tolerance", "1", *outputs)
+    assert result.exit_code == 0, result.output
+    evaluation = evaluate_folders(*folders, tolerance=(0.42, 1), per_lesion=True)
+    rows = list(csv.DictReader(csv_out.read_text().splitlines()))
+    assert [row["case"] for row in rows] == ["a", "b"]
+    assert float(rows[0]["surface_dice_1"]) == evaluation["cases"][0]["surface_dice_1"]
+    assert rows[1]["hausdorff_distance"] == "null"
+    lesions = list(csv.DictReader((tmp_path / "cases_lesions.csv").read_text().splitlines()))
+    assert [(row["case"], row["in"], row["matched"]) for row in lesions] == [
+        ("a", "target", "1"),
+        ("b", "target", ""),
+    ]
+    assert lesions[1]["hausdorff_distance_95"] == "null"
+    dice = f"{evaluation['cases'][0]['dice']:.4g}"
+    for path in (markdown, page):
+        text = path.read_text()
+        assert dice in text
+        assert "Lesions and false positives" in text
+    columns = {line.count("|") for line in markdown.read_text().splitlines() if line.startswith("| dice")}
+    assert columns == {7}
+    assert not re.search(r"(src|href)=\"(?!data:)", page.read_text())  # one file, nothing to load
+
+
+def test_html_escapes_the_names_of_files(folders, tmp_path):
+    for folder in folders:
+        Path(folder, "a.nii.gz").rename(Path(folder, "<b>&.nii.gz"))
+    page = tmp_path / "report.html"
+    assert run(*folders, "--html", str(page)).exit_code == 0
+    assert "&lt;b&gt;&amp;" in page.read_text()
+    assert "<b>&" not in page.read_text()
+
+
+def test_reports_need_jinja(folders, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run(*folders, "--html", "out.html")
+    assert result.exit_code == 2
+    assert "pip install 'surfloss[evaluate]'" in result.stderr
 
 
 def test_help_names_the_arguments():
     result = run("--help")
     assert result.exit_code == 0
-    for word in ("PRED_DIR", "TARGET_DIR", "--tolerance", "--json"):
+    for word in ("PRED_DIR", "TARGET_DIR", "--tolerance", "--json", "--labels", "--fail-under"):
         assert word in result.stdout

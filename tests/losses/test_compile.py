@@ -11,11 +11,17 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from surfloss import (
+    BoundaryLoss,
     CompoundLoss,
     ContourLoss,
     DiceCELoss,
+    GeneralizedSurfaceLoss,
+    HausdorffConvLoss,
     HausdorffDTLoss,
+    HausdorffERLoss,
     LogHausdorffDTLoss,
+    SurfaceDiceLoss,
+    signed_distance,
     two_sided_edt,
     use_backend,
 )
@@ -41,6 +47,28 @@ LOSSES: dict[str, tuple[nn.Module, Tensor, dict[str, Any]]] = {
         {"target_distance": two_sided_edt(in_channels(TARGET, 3)[:, 1:])},
     ),
     "log hausdorff": (LogHausdorffDTLoss(**BOTH, batch=True), TARGET, {}),
+    "hausdorff by erosion": (HausdorffERLoss(**BOTH), TARGET, {}),
+    "hausdorff by erosion, stretched": (HausdorffERLoss(1.0, 3, rescale="minmax", **BOTH), TARGET, {}),
+    "hausdorff by convolution": (
+        HausdorffConvLoss(radii=(1, 2.5), **BOTH, spacing=(2.0, 1.0, 0.5), ignore_index=255),
+        IGNORING,
+        {},
+    ),
+    "boundary": (BoundaryLoss(**BOTH, normalize="diagonal", empty="diagonal"), TARGET, {"spacing": SPACINGS}),
+    "boundary, ignored voxels": (BoundaryLoss(**BOTH, ignore_index=255, spacing=2.0), IGNORING, {}),
+    "boundary, target map": (
+        BoundaryLoss(sigmoid=True, reduction="none"),
+        in_channels(TARGET, 3),
+        {"target_map": signed_distance(in_channels(TARGET, 3)[:, 1:])},
+    ),
+    "generalized surface": (GeneralizedSurfaceLoss(**BOTH), TARGET, {"spacing": SPACINGS}),
+    "generalized surface, weights": (
+        GeneralizedSurfaceLoss(**BOTH, class_weights=(0.3, 0.7), empty="diagonal", ignore_index=255),
+        IGNORING,
+        {},
+    ),
+    "surface dice": (SurfaceDiceLoss(1.0, **BOTH), TARGET, {"spacing": SPACINGS}),
+    "surface dice, ignored voxels": (SurfaceDiceLoss(1.0, **BOTH, ignore_index=255), IGNORING, {}),
     "contour map": (ContourLoss(**BOTH), TARGET, {}),
     "contour length": (ContourLoss("length", (1, 3, 3), **BOTH, ignore_index=255), IGNORING, {}),
     "dice_ce": (DiceCELoss(), TARGET, {}),
@@ -94,10 +122,22 @@ def test_options_of_numpy_break_no_graph(
     torch.testing.assert_close(compiled(INPUT, TARGET), make(**BOTH, **plain)(INPUT, TARGET))
 
 
-def test_refusing_empty_masks_is_refused_in_a_graph() -> None:
-    compiled = torch.compile(HausdorffDTLoss(**BOTH, empty="raise"), fullgraph=True, backend="aot_eager")
-    with pytest.raises(torch._dynamo.exc.Unsupported, match="empty: got 'raise' in a compiled graph, wanted"):
-        compiled(INPUT, TARGET)
+@pytest.mark.parametrize(
+    ("loss", "call", "message"),
+    [
+        (HausdorffDTLoss(**BOTH, empty="raise"), {}, "empty: got 'raise'"),
+        (BoundaryLoss(**BOTH, empty="raise"), {}, "empty: got 'raise'"),
+        (GeneralizedSurfaceLoss(**BOTH, empty="raise"), {}, "empty: got 'raise'"),
+        (SurfaceDiceLoss(1.0, **BOTH, empty="raise"), {}, "empty: got 'raise'"),
+        (HausdorffConvLoss(**BOTH), {"spacing": SPACINGS}, "spacing: got a tensor"),
+        (CompoundLoss({"a": (ContourLoss(**BOTH), 1.0)}, nonfinite="skip"), {}, "nonfinite: got 'skip'"),
+    ],
+    ids=["hausdorff", "boundary", "generalized surface", "surface dice", "convolution", "compound"],
+)
+def test_reading_values_is_refused_in_a_graph(loss: nn.Module, call: dict[str, Any], message: str) -> None:
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=f"{message} in a compiled graph, wanted"):
+        compiled(INPUT, TARGET, **call)
 
 
 def test_a_backend_may_be_named_around_a_graph() -> None:

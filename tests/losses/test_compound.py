@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from surfloss import CompoundLoss, ContourLoss, DiceCELoss, GradientRatioMonitor, HausdorffDTLoss
-from surfloss.schedules import Constant, LinearWarmup, Schedule
+from surfloss.schedules import Constant, LinearWarmup, Rebalance, Schedule
 from tests.losses.fields import labels, logits, result
 
 INPUT, TARGET = logits(3, 3), labels(3, 3)
@@ -94,6 +94,31 @@ class TestCompound:
         assert loss(INPUT, TARGET) == 0.25 * Linear(1.0)(INPUT, TARGET)
         assert loss.schedules["a"].weight == 0.25
 
+    def test_rebalanced(self) -> None:
+        alpha = Rebalance(4, floor=0.2)
+        loss = CompoundLoss({"region": (Linear(1.0), alpha), "surface": (Linear(2.0), alpha.complement)})
+        for t in range(6):
+            assert list(loss.weights.values()) == pytest.approx([alpha.at(t), 1 - alpha.at(t)])
+            loss.step()
+
+    def test_factors_scale_a_schedule_and_travel_with_it(self) -> None:
+        loss = compound()
+        loss.scale("surface", 0.25)
+        loss.step()
+        scheduled = LinearWarmup(1e-2, 4, start=1e-3).at(1)
+        restored = compound()
+        restored.load_state_dict(loss.state_dict())
+        for one in (loss, restored, pickle.loads(pickle.dumps(loss))):
+            assert one.factors == {"dice_ce": 1.0, "surface": 0.25}
+            assert one.weights == {"dice_ce": 1.0, "surface": 0.25 * scheduled}
+        surface = HausdorffDTLoss(**OPTIONS)(INPUT, TARGET)
+        right = DiceCELoss()(INPUT, TARGET) + 0.25 * scheduled * surface
+        torch.testing.assert_close(restored(INPUT, TARGET), right)
+        with pytest.raises(ValueError, match=r"^term: got 'contour', wanted one of dice_ce, surface"):
+            loss.scale("contour", 1.0)
+        with pytest.raises(ValueError, match=r"^factor: got -1"):
+            loss.scale("surface", -1.0)
+
     def test_options_reach_the_named_term(self) -> None:
         spacing = torch.tensor([[5.0, 0.4, 0.4], [1.0, 1, 1]])
         loss = compound()
@@ -164,6 +189,147 @@ class TestCompound:
     def test_refuses_a_term_that_is_no_scalar(self) -> None:
         with pytest.raises(ValueError, match=r"^terms\['surface'\]: got a loss of shape \(2, 2, 1, 1, 1\)"):
             compound(reduction="none")(INPUT, TARGET)
+
+
+class TestNonfinite:
+    @staticmethod
+    def poisoned(bad: float, **options: Any) -> CompoundLoss:
+        terms = {"a": (Linear(1.0), 1.0), "surface": (Linear(bad), 0.5), "b": (Linear(2.0), 1.0)}
+        return CompoundLoss(terms, **options)
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_keep_shows_it(self, bad: float) -> None:
+        loss = self.poisoned(bad)
+        assert not loss(INPUT, TARGET).isfinite()
+        assert not loss.last_terms["surface"].isfinite()
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_raise_names_the_term(self, bad: float) -> None:
+        with pytest.raises(ValueError, match=r"^terms\['surface'\]: got (nan|-?inf), wanted a finite loss"):
+            self.poisoned(bad, nonfinite="raise")(INPUT, TARGET)
+        assert self.poisoned(1.0, nonfinite="raise")(INPUT, TARGET).isfinite()
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_skip_leaves_out_value_and_gradient(self, bad: float) -> None:
+        loss = self.poisoned(bad, nonfinite="skip")
+        with pytest.warns(UserWarning, match="the term 'surface' is not finite and is left out") as caught:
+            loss(INPUT, TARGET)
+        assert [warning.filename for warning in caught] == [__file__]
+        with pytest.warns(UserWarning, match="left out"):
+            got = result(loss, INPUT, TARGET)
+        right = result(CompoundLoss({"a": (Linear(1.0), 1.0), "b": (Linear(2.0), 1.0)}), INPUT, TARGET)
+        assert torch.equal(got.value, right.value)
+        assert torch.equal(got.gradient, right.gradient)
+        loss.losses["surface"].pull = 3.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            torch.testing.assert_close(loss(INPUT, TARGET), 4.5 * Linear(1.0)(INPUT, TARGET))
+
+    def test_skip_of_everything_has_no_gradient(self) -> None:
+        loss = CompoundLoss({"surface": (Linear(math.nan), 1.0)}, nonfinite="skip")
+        input = INPUT.clone().requires_grad_()
+        with pytest.warns(UserWarning, match="'surface'"):
+            value = loss(input, TARGET)
+        value.backward()
+        assert value == 0
+        assert input.grad is None
+
+    def test_a_weight_of_0_does_not_hide_it(self) -> None:
+        loss = CompoundLoss({"a": (Linear(1.0), 1.0), "surface": (Linear(math.inf), 0.0)}, nonfinite="skip")
+        with pytest.warns(UserWarning, match="'surface'"):
+            assert loss(INPUT, TARGET) == Linear(1.0)(INPUT, TARGET)
+
+    def test_refuses_another_policy(self) -> None:
+        with pytest.raises(ValueError, match=r"^nonfinite: got 'zero', wanted one of keep, raise, skip"):
+            self.poisoned(1.0, nonfinite="zero")
+
+    @pytest.mark.parametrize(
+        ("pulls", "named"),
+        [
+            ((1.0, math.nan, 2.0), "'surface'"),
+            ((math.inf, 1.0, 2.0), "'a'"),
+            ((1.0, math.nan, math.nan), "'surface' or 'b'"),
+        ],
+    )
+    @pytest.mark.parametrize("cap", [False, True])
+    def test_the_monitor_names_the_term(
+        self, cap: bool, pulls: tuple[float, float, float], named: str
+    ) -> None:
+        names = ("a", "surface", "b")
+        loss = CompoundLoss({name: (Linear(pull), 1.0) for name, pull in zip(names, pulls, strict=True)})
+        loss.scale("surface", 0.5)
+        with pytest.warns(UserWarning, match=f"the gradient of {named} is not finite") as caught:
+            ratio = GradientRatioMonitor(loss, cap=cap)(INPUT, TARGET)
+        assert ratio is not None
+        assert math.isnan(ratio)
+        assert [warning.filename for warning in caught] == [__file__]
+        assert loss.factors["surface"] == 0.5  # nothing was learned about it
+
+
+class TestCap:
+    @staticmethod
+    def watched(pull: float, **options: Any) -> tuple[CompoundLoss, GradientRatioMonitor]:
+        loss = CompoundLoss({"rest": (Linear(2.0), 1.0), "surface": (Linear(pull), 0.5)})
+        return loss, GradientRatioMonitor(loss, cap=True, **options)
+
+    def measured(self, loss: CompoundLoss) -> float | None:
+        return GradientRatioMonitor(loss, limit=math.inf)(INPUT, TARGET)
+
+    def test_holds_the_ratio_at_the_limit(self) -> None:
+        loss, monitor = self.watched(40.0, limit=0.8)
+        with pytest.warns(
+            UserWarning, match=r"'surface' is 10 times .*limit 0.8, held there by a factor of 0.08"
+        ):
+            assert monitor(INPUT, TARGET) == pytest.approx(10)
+        assert self.measured(loss) == pytest.approx(0.8)
+        assert loss.weights["surface"] == pytest.approx(0.5 * 0.08)
+        assert loss.weights["rest"] == 1
+
+    def test_only_scales_down(self) -> None:
+        loss, monitor = self.watched(0.1)
+        assert monitor(INPUT, TARGET) == pytest.approx(0.025)
+        assert loss.factors["surface"] == 1
+
+    def test_lets_go_when_the_excess_is_over(self) -> None:
+        loss, monitor = self.watched(40.0)
+        with pytest.warns(UserWarning, match="held"):
+            monitor(INPUT, TARGET)
+        # The look is at what would be without the factor, so a second one changes nothing.
+        assert monitor(INPUT, TARGET) == pytest.approx(10)
+        assert loss.factors["surface"] == pytest.approx(0.1)
+        loss.losses["surface"].pull = 1.0
+        assert monitor(INPUT, TARGET) == pytest.approx(0.25)
+        assert loss.factors["surface"] == 1
+
+    def test_stays_until_the_next_look(self) -> None:
+        loss, monitor = self.watched(40.0, every=3)
+        with pytest.warns(UserWarning, match="held"):
+            monitor(INPUT, TARGET)
+        loss.losses["surface"].pull = 1.0
+        for factor in (0.1, 0.1, 1.0):
+            monitor(INPUT, TARGET)
+            loss.step()
+            assert loss.factors["surface"] == pytest.approx(factor)
+
+    def test_without_a_gradient_of_the_others(self) -> None:
+        loss, monitor = self.watched(1.0)
+        loss.losses["rest"].pull = 0.0
+        with pytest.warns(UserWarning, match="inf times"):
+            assert monitor(INPUT, TARGET) == math.inf
+        assert loss.factors["surface"] == 0
+        loss.losses["rest"].pull = 2.0
+        monitor(INPUT, TARGET)
+        assert loss.factors["surface"] == 1
+
+    def test_of_a_real_loss(self) -> None:
+        loss = compound(100.0)
+        with pytest.warns(UserWarning, match="held"):
+            assert GradientRatioMonitor(loss, limit=0.5, cap=True)(INPUT, TARGET) > 0.5
+        assert self.measured(loss) == pytest.approx(0.5, rel=1e-5)
+
+    def test_needs_a_finite_limit(self) -> None:
+        with pytest.raises(ValueError, match=r"^limit: got inf, wanted a finite number above 0"):
+            self.watched(1.0, limit=math.inf)
 
 
 class TestMonitor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -10,15 +11,31 @@ import torch
 from torch import Tensor, nn
 
 import surfloss
-from surfloss import ContourLoss, DiceCELoss, HausdorffDTLoss, LogHausdorffDTLoss
+from surfloss import (
+    BoundaryLoss,
+    ContourLoss,
+    DiceCELoss,
+    GeneralizedSurfaceLoss,
+    HausdorffConvLoss,
+    HausdorffDTLoss,
+    HausdorffERLoss,
+    LogHausdorffDTLoss,
+    SurfaceDiceLoss,
+)
 from tests.losses.fields import in_channels, labels, logits, result
 
 MAKERS: dict[str, Callable[..., nn.Module]] = {
     "hausdorff": HausdorffDTLoss,
     "log hausdorff": LogHausdorffDTLoss,
+    "hausdorff by erosion": HausdorffERLoss,
+    "hausdorff by convolution": partial(HausdorffConvLoss, 2.0, (1, 2)),
     "contour": ContourLoss,
+    "boundary": BoundaryLoss,
+    "generalized surface": GeneralizedSurfaceLoss,
+    "surface dice": partial(SurfaceDiceLoss, 1.0),
     "dice_ce": DiceCELoss,
 }
+OF_CHANNELS = [name for name in MAKERS if name != "dice_ce"]  # with MONAI's options
 
 
 @pytest.fixture(params=MAKERS)
@@ -164,13 +181,13 @@ def test_validate_false_looks_at_nothing(make: Callable[..., nn.Module]) -> None
 @pytest.mark.parametrize(
     "options", [{"sigmoid": True, "softmax": True}, {"softmax": True, "other_act": torch.tanh}]
 )
-@pytest.mark.parametrize("name", ["hausdorff", "log hausdorff", "contour"])
+@pytest.mark.parametrize("name", OF_CHANNELS)
 def test_more_than_one_activation(name: str, options: dict[str, Any]) -> None:
     with refuses(" and ".join(options), "set together"):
         MAKERS[name](**options)
 
 
-@pytest.mark.parametrize("name", ["hausdorff", "log hausdorff", "contour"])
+@pytest.mark.parametrize("name", OF_CHANNELS)
 def test_other_options_when_made(name: str) -> None:
     with refuses("other_act", "str", TypeError):
         MAKERS[name](other_act="tanh")
@@ -181,7 +198,7 @@ def test_other_options_when_made(name: str) -> None:
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])
-@pytest.mark.parametrize("name", ["hausdorff", "log hausdorff", "contour"])
+@pytest.mark.parametrize("name", OF_CHANNELS)
 def test_no_items(make: Callable[..., nn.Module], reduction: str) -> None:
     value = make(reduction=reduction)(INPUT[:0], TARGET[:0])
     assert value.shape == (() if reduction == "sum" else (0, 2, 1, 1, 1))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surfloss.schedules import Constant, LinearWarmup, Schedule
+from surfloss.schedules import Constant, CosineRamp, LinearWarmup, Rebalance, Schedule
 
 WEIGHTS = st.floats(0, 1e6)
 
@@ -26,6 +26,29 @@ def test_linear_warmup() -> None:
     assert seen == [schedule.at(t) for t in range(9)]
 
 
+def test_cosine_ramp() -> None:
+    schedule = CosineRamp(1.0, 4, start=0.2, delay=2)
+    eased = [0, 0, 0, (1 - math.sqrt(0.5)) / 2, 0.5, (1 + math.sqrt(0.5)) / 2, 1, 1, 1]
+    assert [schedule.at(t) for t in range(9)] == pytest.approx([0.2 + 0.8 * share for share in eased])
+
+
+def test_rebalance() -> None:
+    alpha = Rebalance(4, floor=0.2)
+    surface = alpha.complement
+    for t in range(7):
+        assert alpha.weight == alpha.at(t) == pytest.approx([1, 0.8, 0.6, 0.4, 0.2, 0.2, 0.2][t])
+        assert surface.weight == pytest.approx(1 - alpha.weight)
+        assert alpha.complement.weight == surface.weight
+        alpha.step()
+        surface.step()
+    assert Rebalance(99).at(99) == 0.01
+    assert Rebalance(99).complement.at(99) == 0.99
+    assert Rebalance(5, floor=1.0).at(9) == 1
+    for bad in (-0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match=rf"^floor: got {bad}, wanted a"):
+            Rebalance(5, floor=bad)
+
+
 def test_constant() -> None:
     schedule = Constant(1e-3)
     for _ in range(3):
@@ -33,9 +56,17 @@ def test_constant() -> None:
     assert schedule.weight == schedule.at(0) == schedule.at(10**9) == 1e-3
 
 
-@given(weight=WEIGHTS, start=WEIGHTS, steps=st.integers(1, 10**7), delay=st.integers(0, 10**7))
-def test_ends_are_exact_and_nothing_overshoots(weight: float, start: float, steps: int, delay: int) -> None:
-    schedule = LinearWarmup(weight, steps, start=start, delay=delay)
+@given(
+    ramp=st.sampled_from([LinearWarmup, CosineRamp]),
+    weight=WEIGHTS,
+    start=WEIGHTS,
+    steps=st.integers(1, 10**7),
+    delay=st.integers(0, 10**7),
+)
+def test_ends_are_exact_and_nothing_overshoots(
+    ramp: type[LinearWarmup | CosineRamp], weight: float, start: float, steps: int, delay: int
+) -> None:
+    schedule = ramp(weight, steps, start=start, delay=delay)
     assert schedule.at(0) == schedule.at(delay) == start
     assert schedule.at(delay + steps) == schedule.at(delay + steps + 10**9) == weight
     middle = [schedule.at(delay + steps * i // 7) for i in range(8)]
@@ -50,6 +81,9 @@ def test_ends_are_exact_and_nothing_overshoots(weight: float, start: float, step
         ("weight", Constant),
         ("weight", lambda w: LinearWarmup(w, 5)),
         ("start", lambda w: LinearWarmup(1.0, 5, start=w)),
+        ("weight", lambda w: CosineRamp(w, 5)),
+        ("start", lambda w: CosineRamp(1.0, 5, start=w)),
+        ("floor", lambda w: Rebalance(5, floor=w)),
     ],
 )
 def test_refuses_a_weight(argument: str, make: Callable[[Any], Schedule], bad: Any) -> None:
@@ -60,10 +94,12 @@ def test_refuses_a_weight(argument: str, make: Callable[[Any], Schedule], bad: A
 @pytest.mark.parametrize("bad", [-1, 2.5, math.nan, None, True])
 @pytest.mark.parametrize("argument", ["steps", "delay"])
 def test_refuses_a_length(argument: str, bad: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^{argument}: got {bad}, wanted a whole number"):
-        LinearWarmup(**({"weight": 1.0, "steps": 5} | {argument: bad}))
-    with pytest.raises(ValueError, match=r"^steps: got 0"):
-        LinearWarmup(1.0, 0)
+    for ramp in (LinearWarmup, CosineRamp):
+        with pytest.raises(ValueError, match=rf"^{argument}: got {bad}, wanted a whole number"):
+            ramp(**({"weight": 1.0, "steps": 5} | {argument: bad}))
+    for make in (lambda: LinearWarmup(1.0, 0), lambda: CosineRamp(1.0, 0), lambda: Rebalance(0)):
+        with pytest.raises(ValueError, match=r"^steps: got 0"):
+            make()
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
@@ -74,12 +110,22 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 @pytest.mark.parametrize("taken", [0, 3, 50])
 @pytest.mark.parametrize("way", ["state", "pickle", "deepcopy"])
-def test_goes_on_where_it_was_saved(way: str, taken: int) -> None:
-    schedule = LinearWarmup(0.3, 7, start=0.1, delay=1)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LinearWarmup(0.3, 7, start=0.1, delay=1),
+        lambda: CosineRamp(0.3, 7, start=0.1, delay=1),
+        lambda: Rebalance(7, floor=0.3),
+        lambda: Rebalance(7, floor=0.3).complement,
+    ],
+    ids=["linear", "cosine", "rebalance", "complement"],
+)
+def test_goes_on_where_it_was_saved(make: Callable[[], Schedule], way: str, taken: int) -> None:
+    schedule = make()
     for _ in range(taken):
         schedule.step()
     if way == "state":
-        restored = LinearWarmup(0.3, 7, start=0.1, delay=1)
+        restored = make()
         restored.load_state_dict(schedule.state_dict())
     else:
         restored = pickle.loads(pickle.dumps(schedule)) if way == "pickle" else copy.deepcopy(schedule)
@@ -97,6 +143,8 @@ def test_goes_on_where_it_was_saved(way: str, taken: int) -> None:
         LinearWarmup(0.5, 5),
         LinearWarmup(1.0, 5, start=0.1),
         LinearWarmup(1.0, 5, delay=1),
+        CosineRamp(1.0, 5),
+        Rebalance(5, floor=1.0),
     ],
     ids=repr,
 )
@@ -106,6 +154,14 @@ def test_refuses_the_state_of_another(other: Schedule) -> None:
     with pytest.raises(ValueError, match=r"^state: got .*, wanted a state saved by LinearWarmup\(weight=1"):
         schedule.load_state_dict(other.state_dict())
     assert schedule.weight == pytest.approx(0.2)
+
+
+def test_refuses_the_state_of_another_length() -> None:
+    for make in (lambda n: CosineRamp(1.0, n), Rebalance):
+        with pytest.raises(
+            ValueError, match=r"^state: got .*'steps': 6.*, wanted a state saved by .*steps=5"
+        ):
+            make(5).load_state_dict(make(6).state_dict())
 
 
 @pytest.mark.parametrize("change", [{"steps_taken": -1}, {"steps_taken": None}, {"extra": 1}])

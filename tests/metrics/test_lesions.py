@@ -88,3 +88,35 @@ def test_every_voxel_is_accounted_for(masks):
     for lesion in report.lesions:
         assert lesion.detected == (lesion.dice > 0)
         assert all(lesion.label in turned.lesions[label - 1].matched for label in lesion.matched)
+
+
+def test_surfaces_of_a_lesion_are_those_of_its_own_masks():
+    report = metrics.per_lesion(PREDICTION, TARGET, spacing=(0.5, 0.7), tolerance=0.5)
+    plain = metrics.per_lesion(PREDICTION, TARGET, spacing=(0.5, 0.7))
+    assert [lesion.dice for lesion in report.lesions] == [lesion.dice for lesion in plain.lesions]
+    assert {lesion.surface_dice for lesion in plain.lesions} == {None}
+    a, b, c, d = (np.zeros_like(TARGET) for _ in range(4))
+    a[:2, :2], b[:2, 6:8], c[3:, :2], d[4, 9] = True, True, True, True
+    found = [PREDICTION & (np.arange(10) < 3), PREDICTION & (np.arange(10) > 3), np.zeros_like(TARGET), d]
+    found[1] = found[1] & ~d
+    for lesion, target, prediction in zip(report.lesions, (a, b, c, d), found, strict=True):
+        both = {"prediction": prediction, "target": target, "spacing": (0.5, 0.7)}
+        assert lesion.surface_dice == metrics.surface_dice(**both, tolerance=0.5)
+        distance = metrics.hausdorff_distance(**both, percentile=95)
+        assert lesion.hausdorff_distance_95 == (distance if lesion.detected else None)
+    with pytest.raises(ValueError, match="tolerance: got -1"):
+        metrics.per_lesion(PREDICTION, TARGET, tolerance=-1)
+    assert not report.lesions[2].detected
+    assert report.lesions[2].surface_dice == 0
+
+
+@pytest.mark.timeout(30)
+def test_forty_thousand_lesions_take_seconds():
+    """Every other voxel along each axis is a lesion of its own; every third one of them is found."""
+    target = np.zeros((20, 200, 160), bool)
+    target[::2, ::2, ::2] = True
+    labels = np.cumsum(target).reshape(target.shape) * target
+    report = metrics.per_lesion(target & (labels % 3 == 0), target)
+    assert len(report.lesions) == 10 * 100 * 80
+    assert [lesion.detected for lesion in report.lesions[:6]] == [False, False, True] * 2
+    assert report.detected == 80_000 // 3

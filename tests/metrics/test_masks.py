@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from surfloss import metrics
+from surfloss.metrics import _masks
 
 MASK = np.array([[[0, 1, 1], [0, 0, 1]]])
 REAL = [torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int64]
@@ -36,3 +37,24 @@ def test_a_spacing_of_any_type(make):
     assert metrics.volume_ml(MASK, spacing=make([5, 2, 1])) == pytest.approx(0.03)
     with pytest.raises(ValueError, match=r"^spacing: got .*, wanted a number, one for each spatial axis"):
         metrics.volume_ml(MASK, spacing=torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])
+def test_only_the_box_around_both_masks_is_copied_to_the_host(make, monkeypatch):
+    copied = []
+    plain = _masks._on_host
+    monkeypatch.setattr(_masks, "_on_host", lambda mask: (copied.append(tuple(mask.shape)), plain(mask))[1])
+    prediction, target = np.zeros((2, 30, 40, 50), np.uint8)
+    prediction[3:5, 10:20, 7] = target[4:9, 12:13, 7:11] = 1
+    p, t = _masks.pair(make(prediction), make(target))
+    np.testing.assert_array_equal(p, prediction[3:9, 10:20, 7:11])
+    np.testing.assert_array_equal(t, target[3:9, 10:20, 7:11])
+    assert {shape for shape in copied if len(shape) > 1} == {(6, 10, 4)}
+
+
+def test_the_box_of_an_empty_mask_is_that_of_the_other_one():
+    prediction, target = np.zeros((2, 5, 6), bool)
+    target[1:3, 2:6] = True
+    for pair in ((prediction, target), (target, prediction)):
+        assert [mask.shape for mask in _masks.pair(*pair)] == [(2, 4)] * 2
+    assert [mask.shape for mask in _masks.pair(prediction, prediction)] == [(0, 0)] * 2

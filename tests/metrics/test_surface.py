@@ -81,6 +81,21 @@ def test_drawn_masks_agree_with_the_official_evaluation(pair):
     assert_official(*pair, tolerances=(0.31, 1.1, 2.93), rel=1e-12)
 
 
+def test_percentiles_that_fall_between_two_elements_agree_too():
+    """Small masks with equal steps have equal elements, and shares of exactly 50 or 95 %."""
+    rng = np.random.default_rng(0)
+    ties = 0
+    for _ in range(300):
+        prediction, target = rng.random((2, *rng.integers(2, 7, 2))) < 0.4
+        ours = metrics.surface_distances(prediction, target, spacing=1.3)
+        theirs = official.Surfaces(prediction, target, (1.3, 1.3))
+        for percentile in (50, 95):
+            wanted = theirs.hausdorff(percentile)
+            assert ours.hausdorff(percentile) == pytest.approx(wanted, rel=1e-12)
+            ties += theirs.hausdorff(percentile - 1e-7) != theirs.hausdorff(percentile + 1e-7)
+    assert ties > 10
+
+
 @pytest.mark.filterwarnings("ignore:.*get_mask_edges:FutureWarning")
 @pytest.mark.parametrize("tolerance", [0.3, 0.8, 2.0])
 def test_surface_dice_is_that_of_monai_with_subvoxels(tolerance):

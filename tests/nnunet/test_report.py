@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surfloss.metrics.evaluate import evaluate_folders
+from surfloss.metrics import evaluate_folders
 from surfloss.nnunet.presets import CONTOUR_3D, DICE_CE_2D, DICE_CE_3D
 from surfloss.nnunet.report import tables, write_report
 from surfloss.nnunet.run import Run

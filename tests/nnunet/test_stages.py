@@ -181,6 +181,20 @@ def test_a_full_disk_leaves_nothing_that_is_trusted(run: Run, monkeypatch: pytes
     assert lost.read_bytes()[10:] == before[10:]  # behind the time in gzip's header
 
 
+def test_a_lost_prediction_is_no_score(run: Run) -> None:
+    marker = run.folder / "state" / "evaluate" / "dice_ce_2d.json"
+    marker.unlink()
+    lost = run.predictions("dice_ce_2d") / "006.nii.gz"
+    content = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(ValueError, match=r"case 006 of dice_ce_2d: got a problem \(.* no prediction"):
+        run_stages(run, lambda *_: None)
+    assert not marker.exists()
+    lost.write_bytes(content)
+    run_stages(run, lambda *_: None)
+    assert marker.exists()
+
+
 @pytest.mark.slow
 def test_a_real_brain_takes_the_same_road(tmp_path: Path) -> None:
     """Sub-volumes of a real MR volume and its label in the challenge's layout, as `--data` of a short run."""

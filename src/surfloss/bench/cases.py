@@ -25,19 +25,32 @@ _SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A mask `(z, y, x)` with its spacing; `mask` names the kind, or the file."""
+    """A mask `(z, y, x)` with its spacing; `mask` names the kind, or the file; `items` of it make a batch."""
 
     mask: str
     spacing: Spacing
     voxels: Mask
+    items: int = 1
 
     @property
     def size(self) -> Size:
         return self.voxels.shape
 
+    def batch(self) -> tuple[Mask, Spacing]:
+        """The mask moved along y and x into `items` masks, `(items, *spatial)`; and the spacing of `spatial`.
+
+        A single mask has no batch axis; masks of one slice are planes, `(items, y, x)`.
+        """
+        if self.items == 1:
+            return self.voxels, self.spacing
+        moved = (np.roll(self.voxels, (7 * i, 13 * i), axis=(1, 2)) for i in range(self.items))
+        masks = np.stack(list(moved))
+        return (masks[:, 0], self.spacing[1:]) if self.size[0] == 1 else (masks, self.spacing)
+
     def facts(self) -> dict[str, Any]:
         return {
             "size": list(self.size),
+            "items": self.items,
             "spacing": list(self.spacing),
             "mask": self.mask,
             "voxels": self.voxels.size,
@@ -126,10 +139,10 @@ def check(size: Size, mask: str) -> None:
         fail("size", ",".join(map(str, size)), "three whole numbers z,y,x above 0, and 8 to 2^31 - 1 voxels")
 
 
-def make(size: Size, mask: str, spacing: Spacing = VOXELS) -> Case:
+def make(size: Size, mask: str, spacing: Spacing = VOXELS, items: int = 1) -> Case:
     """The case of that name, size and spacing; the same voxels every time."""
     check(size, mask)
-    return Case(mask, spacing, np.ascontiguousarray(MASKS[mask](size, np.random.default_rng(_SEED))))
+    return Case(mask, spacing, np.ascontiguousarray(MASKS[mask](size, np.random.default_rng(_SEED))), items)
 
 
 def read(path: Path) -> Case:

@@ -4,8 +4,10 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +33,30 @@ def load() -> float | None:
 
 
 def slug(machine: dict[str, Any]) -> str:
-    """The machine as part of a file's name, as `amd-epyc-2-cores`."""
+    """The machine as a file's name, as `cpu-amd-epyc-2-cores`, or by its GPU, as `gpu-nvidia-h100-pcie`."""
+    if "gpu" in machine:
+        return "-".join(["gpu", *re.findall(r"[a-z0-9]+", machine["gpu"]["name"].lower())])
     words = re.sub(r"\((r|tm)\)|\bcpu\b|\bprocessor\b|@.*", " ", machine["cpu"].lower())
-    return "-".join([*re.findall(r"[a-z0-9]+", words), str(machine["cores"]), "cores"])
+    return "-".join(["cpu", *re.findall(r"[a-z0-9]+", words), str(machine["cores"]), "cores"])
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of Python, this library and those of the importable `packages` that are installed."""
     found = {"python": platform.python_version()}
     for name in ("surfloss", "torch", "numpy", *(package.split(".")[0] for package in packages)):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        with suppress(PackageNotFoundError):
+            found[name] = _version(name)
     return found
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        if name == "surfloss":  # used from its sources
+            return str(sys.modules[name].__version__)
+        # One that is distributed under another name, as CuPy is under one for each CUDA.
+        return version(packages_distributions().get(name, [name])[0])
 
 
 def commit() -> str | None:

@@ -9,7 +9,7 @@ from surfloss.bench import cases
 from surfloss.bench.cases import HEAD_CT, VOXELS, Case, Size, Spacing
 
 TASKS = ("edt", "loss")
-PATCH, SCAN = (16, 320, 320), (64, 512, 512)
+PATCH, SCAN, PLANE = (16, 320, 320), (64, 512, 512), (1, 1024, 1024)
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,30 @@ class Cell:
     mask: str
     make: Callable[[], Case]
     weigh: bool = False
+    without: tuple[str, ...] = ()  # contestants that would take minutes
 
     @property
     def label(self) -> str:
         return f"{self.task} {'x'.join(map(str, self.size))} {self.mask}"
 
 
-def drawn(task: str, size: Size, mask: str, spacing: Spacing = VOXELS, weigh: bool = False) -> Cell:
+def drawn(
+    task: str,
+    size: Size,
+    mask: str,
+    spacing: Spacing = VOXELS,
+    weigh: bool = False,
+    items: int = 1,
+    without: tuple[str, ...] = (),
+) -> Cell:
     """A mask from `cases.MASKS`. Losses are compared in voxels, since MONAI's knows no spacing.
 
     Raises:
         ValueError: on a size or mask that cannot be made.
     """
     cases.check(size, mask)
-    mm = VOXELS if task == "loss" else spacing
-    return Cell(task, size, mask, partial(cases.make, size, mask, mm), weigh)
+    mm = spacing if task == "edt" else VOXELS
+    return Cell(task, size, mask, partial(cases.make, size, mask, mm, items), weigh, without)
 
 
 def of_case(task: str, case: Case, weigh: bool = False) -> Cell:
@@ -55,6 +64,27 @@ def full() -> list[Cell]:
         weighed = ("blobs",) if side in (128, 256) else ()
         plan += [drawn("edt", (side,) * 3, mask, weigh=mask in weighed) for mask in masks]
     return plan
+
+
+def gpu() -> list[Cell]:
+    """Every row of the published GPU tables; the rows of the budgets come first."""
+    plan = [drawn("loss", PATCH, mask, weigh=mask == "blobs") for mask in cases.USUAL]
+    plan += [drawn("edt", PATCH, mask, HEAD_CT, items=4) for mask in cases.USUAL]
+    large = ("scipy",)
+    plan += [drawn("edt", SCAN, mask, HEAD_CT, without=large) for mask in cases.USUAL]
+    plan += [drawn("edt", (128,) * 3, mask, items=4, without=large) for mask in cases.USUAL]
+    plan += [drawn("edt", PLANE, mask, items=256, without=large) for mask in ("blobs", "random")]
+    plan += [drawn("edt", (512,) * 3, mask, without=large, weigh=True) for mask in ("blobs", "noise")]
+    plan += [drawn("edt", SCAN, mask, HEAD_CT, items=8, without=large) for mask in ("blobs", "noise")]
+    plan += [drawn("edt", (side,) * 3, "blobs", without=large) for side in (64, 128, 256)]
+    return [*plan, drawn("contour", PATCH, "blobs", weigh=True)]
+
+
+def gpu_quick() -> list[Cell]:
+    """A first impression of a GPU, and a trial of the whole way without one."""
+    plan = [drawn(task, (8, 48, 48), "blobs", weigh=True) for task in ("loss", "contour")]
+    plan += [drawn("edt", (8, 48, 48), mask, HEAD_CT, items=2) for mask in ("blobs", "random")]
+    return [*plan, drawn("edt", (1, 64, 64), "blobs", items=4)]
 
 
 def quick() -> list[Cell]:

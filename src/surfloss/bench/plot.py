@@ -1,6 +1,7 @@
 """The comparison as one picture: time against volume, and how many times longer the others take."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from surfloss._files import written_whole
-from surfloss.bench.report import Result, ratio_text, size_text, threads_text, time_text
+from surfloss.bench.report import Result, gpu_text, ratio_text, size_text, threads_text, time_text
 
 # Paul Tol's bright scheme, told apart by color-blind readers too; the baseline is the first.
 _COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
@@ -24,15 +25,15 @@ def draw(result: Result, path: Path) -> None:
     figure = Figure(figsize=(15, 7.2), facecolor="white")
     figure.set_layout_engine("constrained", w_pad=0.2, h_pad=0.15)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
-    _scaling(left, result, colors)
-    _ratios(right, result, colors)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=11, colors=_INK, which="both")
+    _scaling(left, result, colors)
+    _ratios(right, result, colors)
     machine = result["machine"]
     figure.supxlabel(
-        f"{machine['cpu']}, {machine['cores']} cores, {threads_text(result)}. Medians of interleaved runs; "
-        "every answer was checked against the reference before it was timed.",
+        f"{gpu_text(machine)}{machine['cpu']}, {machine['cores']} cores, {threads_text(result)}. "
+        "Medians of interleaved runs; every answer was checked against the reference before it was timed.",
         fontsize=10,
         color="#777777",
     )
@@ -43,6 +44,7 @@ def draw(result: Result, path: Path) -> None:
 def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     """Medians over the cubes of the mask that has most of them, in a band from 20th to 80th percentile."""
     cells = [c for c in result["cells"] if c["task"] == "edt" and len(set(c["size"])) == 1]
+    cells = [c for c in cells if c.get("items", 1) == 1]
     masks = [c["mask"] for c in cells]
     if len(set(masks)) == 0 or max(map(masks.count, masks)) < 2:
         cells, what, line = [c for c in result["cells"] if c["task"] == "edt"], "all masks", "o"
@@ -104,12 +106,17 @@ def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
 
 def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     """Bars for each task and size: the geometric mean over its masks, and a whisker from least to most."""
+    # The graphs are in the other picture; here they would crowd out the libraries.
+    colors = {name: color for name, color in colors.items() if not name.endswith(" graph")}
     groups: dict[str, dict[str, list[float]]] = {}
     for cell in sorted(result["cells"], key=lambda cell: cell["task"]):
-        lines = ["loss" if cell["task"] == "loss" else "EDT", *_power(size_text(cell)).split(" @ ")]
+        lines = [
+            "EDT" if cell["task"] == "edt" else cell["task"],
+            *re.split(" @ | (?=x )", _power(size_text(cell))),
+        ]
         group = groups.setdefault("\n".join(lines), {})
         for name, outcome in cell["results"].items():
-            if name != result["baseline"] and "ratio" in outcome:
+            if name in colors and name != result["baseline"] and "ratio" in outcome:
                 group.setdefault(name, []).append(outcome["ratio"])
     # Points of the scaling series have one mask only: where there are full groups, those are shown.
     full = {label: g for label, g in groups.items() if max(map(len, g.values()), default=0) > 1}
@@ -146,7 +153,7 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     axes.set_yscale("log")
     axes.axhline(1, color=colors.get(result["baseline"], _INK), linewidth=3)
     axes.set_xticks(ticks, list(groups))
-    axes.tick_params(axis="x", length=0, pad=8)
+    axes.tick_params(axis="x", length=0, pad=8, labelsize=11 if len(groups) < 7 else 9)
     decades = np.log10(axes.get_ylim()[1] / axes.get_ylim()[0])
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}x"))
@@ -157,7 +164,7 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     axes.set_axisbelow(True)
     shown = [name for name in colors if any(name in group for group in groups.values())]
     handles = [axes.bar(0, 0, color=colors[name]) for name in shown]
-    axes.legend(handles, shown, frameon=False, fontsize=12, ncols=len(shown), loc="upper left")
+    axes.legend(handles, shown, frameon=False, fontsize=12, ncols=min(len(shown), 4), loc="upper left")
     axes.set_ylim(top=axes.get_ylim()[1] * 2)  # room for the legend
     axes.set_xlim(0, position + 0.6)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from surfloss._check import fail
+from surfloss.bench.budgets import BUDGETS, LESS, floor_multiple
 
 Result: TypeAlias = dict[str, Any]
 Row: TypeAlias = list[str]
@@ -14,8 +15,10 @@ Table: TypeAlias = tuple[Row, list[Row]]  # head and body
 
 
 def size_text(cell: dict[str, Any]) -> str:
-    """`64x512x512 @ 5/0.42/0.42`; the spacing only where it is not 1 voxel."""
+    """`64x512x512 x 8 @ 5/0.42/0.42`; a batch of 8, and the spacing only where it is not 1 voxel."""
     text = "x".join(map(str, cell["size"]))
+    if cell.get("items", 1) > 1:
+        text += f" x {cell['items']}"
     if any(mm != 1 for mm in cell["spacing"]):
         text += f" @ {'/'.join(f'{mm:.3g}' for mm in cell['spacing'])}"
     return text
@@ -50,6 +53,16 @@ def outcome_text(outcome: dict[str, Any] | None, is_baseline: bool) -> str:
     return text if is_baseline or "ratio" not in outcome else f"{text}, {ratio_text(outcome['ratio'])}"
 
 
+def gpu_text(machine: dict[str, Any]) -> str:
+    """The GPU, where the result is one's, for the front of what else the machine is."""
+    if not (gpu := machine.get("gpu")):
+        return ""
+    found = [f"driver {gpu['driver']}"] if gpu.get("driver") else []
+    found += [f"CUDA {gpu['cuda']}"] if gpu.get("cuda") else []
+    found.append(f"copies at {gpu['copy_bytes_per_s'] / 1e9:.0f} GB/s")
+    return f"{gpu['name']} ({', '.join(found)}) beside "
+
+
 def threads_text(result: Result) -> str:
     return f"{result['threads']} thread{'s' if result['threads'] > 1 else ''}"
 
@@ -79,8 +92,9 @@ def notes(result: Result) -> list[str]:
     packages = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "surfloss")
     commit = f" at {result['commit'][:10]}" if result["commit"] else ""
     lines = [
-        f"{result['date'][:10]}, {machine['cpu']}, {machine['cores']} cores ({machine['architecture']}, "
-        f"{widest}), {threads_text(result)}; surfloss {versions['surfloss']}{commit}, {packages}.",
+        f"{result['date'][:10]}, {gpu_text(machine)}{machine['cpu']}, {machine['cores']} cores "
+        f"({machine['architecture']}, {widest}), {threads_text(result)}; "
+        f"surfloss {versions['surfloss']}{commit}, {packages}.",
     ]
     if (result["load_before"] or 0) > machine["cores"] / 2:
         lines.append(
@@ -158,7 +172,7 @@ def _memory(result: Result) -> Table:
     for cell in result["cells"]:
         peaks = {name: o.get("peak_extra_bytes") for name, o in cell["results"].items()}
         if any(peaks.values()):
-            volume = 4 * cell["voxels"] * (2 if cell["task"] == "loss" else 1)
+            volume = 4 * cell["voxels"] * (cell.get("items", 1) if cell["task"] == "edt" else 2)
             numbers = [f"{peak / volume:.1f}" if (peak := peaks.get(name)) else "-" for name in names]
             body.append([cell["task"], size_text(cell), *numbers])
     return ["task", "size", *names], body
@@ -178,14 +192,76 @@ def _accuracy(result: Result) -> Table:
     return ["task", "rows", *names], body
 
 
+def _floor(result: Result) -> Table:
+    """This library's time as a multiple of one read of the mask and one write of float32."""
+    names = [name for name in timed_contestants(result, "edt") if name.startswith("surfloss/")]
+    body = []
+    for cell in result["cells"]:
+        multiples = [floor_multiple(result, cell, name) for name in names]
+        if any(multiples):
+            texts = [ratio_text(multiple) if multiple else "-" for multiple in multiples]
+            body.append([size_text(cell), cell["mask"], *texts])
+    return ["size", "mask", *names], body
+
+
+_UNITS: dict[str, Callable[[float], str]] = {
+    "times": ratio_text,
+    "time": time_text,
+    "floor": ratio_text,
+    "percent": lambda share: f"{100 * share:+.1f}%",
+    "tensors": lambda tensors: f"{tensors:.1f}",
+    "slope": lambda slope: f"{slope:.2f}",
+}
+
+
+def _budgets(result: Result) -> Table:
+    """The goals, and beside them what this library's contestants reached, each at its worst."""
+    names = [n for n in result["contestants"] if n.startswith("surfloss/") and n not in result["absent"]]
+    head, body = ["goal", "must", "should", *(names or ["measured"])], []
+    for budget in BUDGETS:
+        text, limit = _UNITS[budget.unit], "at most" if budget.unit in LESS else "at least"
+        row = [budget.what, f"{limit} {text(budget.must)}", "-" if budget.aim is None else text(budget.aim)]
+        values = [budget.worst(result, name) for name in names]
+        row += ["not measured" if v is None else f"{text(v)}, {budget.verdict(v)}" for v in values]
+        body.append(row if names else [*row, "not measured yet"])
+    return head, body
+
+
+def _parts(result: Result) -> Table:
+    """What came of every part of `make gpu`; of its tests how many passed."""
+    body = []
+    for name, part in result.get("parts", {}).items():
+        state = part["state"] if part["state"] == "done" else f"{part['state']}: {part['reason']}"
+        numbers = [str(part["passed"]), str(len(part["failed"]))] if "passed" in part else ["-", "-"]
+        body.append([name, state, *numbers, f"{part['seconds']:.0f} s" if "seconds" in part else "-"])
+    return ["part", "state", "passed", "failed", "time"], body
+
+
+def _training(result: Result) -> Table:
+    """A training step with each loss, its time over that of Dice + CE alone, and PyTorch's peak memory."""
+    body = []
+    for name, step in result.get("training_step", {"steps": {}})["steps"].items():
+        peak = f"{step['peak_bytes'] / 2**30:.2f} GiB" if step["peak_bytes"] else "-"
+        time = f"{time_text(step['median_s'])} {spread_text(step)}"
+        body.append([name, time, f"{100 * (step['ratio'] - 1):+.1f}%", peak])
+    return ["loss", "step", "added", "peak memory"], body
+
+
+_UNMEASURED: Result = {"contestants": {}, "absent": {}}
+
 TABLES: dict[str, Callable[[Result], Table]] = {
     "edt": lambda result: _cells(result, "edt"),
     "loss": lambda result: _cells(result, "loss"),
+    "contour": lambda result: _cells(result, "contour"),
     "summary": _summary,
     "shape": _shape,
     "scaling": _scaling,
     "memory": _memory,
     "accuracy": _accuracy,
+    "floor": _floor,
+    "budgets": _budgets,
+    "parts": _parts,
+    "training": _training,
 }
 
 
@@ -204,19 +280,27 @@ def filled(document: str, results: Path) -> str:
     """The document with every block `<!-- benchmark: TABLE of FILE --> ... <!-- end -->` made anew.
 
     `FILE` is a JSON file in the folder `results`, without its ending; where it is missing the block is empty.
+    With `*` in it, it is every file of such a name, the table of each under its title; where there is none,
+    the block says that nothing was measured, and of goals which there are.
 
     Raises:
         ValueError: if a block asks for a table that there is not.
     """
 
     def block(found: re.Match[str]) -> str:
-        name, file = found["name"], results / f"{found['source']}.json"
+        name, several = found["name"], "*" in found["source"]
         if name not in (*TABLES, "machine"):
             fail("block", repr(name), f"machine, {' or '.join(TABLES)}")
-        if not file.exists():
-            return found["begin"] + found["end"]
-        result = json.loads(file.read_text(encoding="utf-8"))
-        text = "\n".join(notes(result)) if name == "machine" else markdown(*TABLES[name](result))
-        return f"{found['begin']}\n{text}\n\n{found['end']}"
+        files = sorted(results.glob(f"{found['source']}.json"))
+        texts = [(f"**{file.stem}**\n\n" if several else "") + _content(name, file) for file in files]
+        if several and not files:
+            texts = [markdown(*_budgets(_UNMEASURED)) if name == "budgets" else "Not measured yet."]
+        body = "".join(f"\n{text}\n" for text in texts) + ("\n" if texts else "")
+        return found["begin"] + body + found["end"]
 
     return _BLOCK.sub(block, document)
+
+
+def _content(name: str, file: Path) -> str:
+    result = json.loads(file.read_text(encoding="utf-8"))
+    return "\n".join(notes(result)) if name == "machine" else markdown(*TABLES[name](result))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
-from surfloss.bench import machine, memory
+from surfloss.bench import accelerator, machine, memory
 from surfloss.bench.cases import Case
-from surfloss.bench.peers import Contestant, ours
+from surfloss.bench.peers import Contestant, ours, unavailable
 from surfloss.bench.plan import Cell
 from surfloss.bench.race import race, timed
 
@@ -19,8 +20,11 @@ from surfloss.bench.race import race, timed
 # physical coordinates costs SimpleITK on large volumes. This library promises 2 units in the last place.
 TOLERANCE = 1e-4
 FORMAT = 1
+# Voxels of a batch that SciPy, which the reference asks, answers in a few seconds, and in less than a minute.
+_QUICK, _MOST = 2**22, 2**25
 
 Notice: TypeAlias = Callable[[str], None]
+Keep: TypeAlias = Callable[[dict[str, Any]], None]
 
 
 def compare(
@@ -30,39 +34,57 @@ def compare(
     threads: int,
     seconds: float,
     notice: Notice = lambda _: None,
+    keep: Keep = lambda _: None,
 ) -> dict[str, Any]:
     """Measure every cell with every contestant that is there.
 
     Args:
-        contestants: the first is the one that ratios refer to.
+        contestants: the first is the one that ratios refer to; all on the CPU, or all on one GPU.
         threads: for all that can be told.
         seconds: of timing a cell, shared by its contestants; slow ones may need more.
         notice: is told what happens now; a cell's label when it begins.
+        keep: is given the result as far as it is after every row.
+
+    Returns:
+        What `surfloss bench --json` writes. Interrupted (Ctrl-C) after its first row it ends there, and
+        "interrupted" says so.
     """
     absent = {c.name: reason for c in contestants if (reason := c.absent())}
     present = [c for c in contestants if c.name not in absent]
-    load = machine.load()
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        rows = [_row(cell, present, threads, seconds, notice) for cell in plan]
-    finally:
-        torch.set_num_threads(threads_before)
-    return {
+    device = contestants[0].device
+    result: dict[str, Any] = {
         "format": FORMAT,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": machine.commit(),
-        "machine": machine.facts(),
-        "load_before": load,
+        "machine": machine.facts() | ({} if device is None else {"gpu": accelerator.facts(device)}),
+        "load_before": machine.load(),
+        "interrupted": False,
         "threads": threads,
-        "versions": machine.versions(c.package for c in present),
+        "versions": machine.versions(
+            [*(c.package for c in present), *([] if device is None else ["triton"])]
+        ),
         "baseline": contestants[0].name,
         "contestants": {c.name: {"tasks": list(c.tasks), "computes": c.computes} for c in contestants},
         "absent": absent,
         "tolerance": TOLERANCE,
-        "cells": rows,
-        "slopes": slopes(rows),
+        "cells": [],
+        "slopes": [],
     }
+    rows = result["cells"]
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for cell in plan:
+            rows.append(_row(cell, present, threads, seconds, notice))
+            result["slopes"] = slopes(rows)
+            keep(result)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        result["interrupted"] = True
+    finally:
+        torch.set_num_threads(threads_before)
+    return result
 
 
 def _row(
@@ -71,15 +93,35 @@ def _row(
     """The facts of a case, and what came of each contestant that can do the task, by name."""
     notice(cell.label)
     case = cell.make()
-    able = [c for c in present if cell.task in c.tasks]
+    able = [c for c in present if cell.task in c.tasks and c.name not in cell.without]
     results = _results(cell.task, case, able, threads, seconds, lambda text: notice(f"{cell.label}: {text}"))
     if cell.weigh:
         for contestant in able:
             if "median_s" in results[contestant.name]:
                 notice(f"{cell.label}: memory of {contestant.name}")
-                peak = memory.peak_extra_bytes(contestant, cell.task, case, threads)
+                peak = _peak_extra_bytes(contestant, cell.task, case, threads)
                 results[contestant.name]["peak_extra_bytes"] = peak
     return {"task": cell.task, **case.facts(), "results": results}
+
+
+def _peak_extra_bytes(contestant: Contestant, task: str, case: Case, threads: int) -> int | None:
+    if contestant.device is None:
+        return memory.peak_extra_bytes(contestant, task, case, threads)
+    if contestant.adapter != "own":  # CuPy's memory, or a graph's, is not taken from PyTorch at the call
+        return None
+    return accelerator.peak_extra_bytes(contestant.prepare(task, case, threads), contestant.device)
+
+
+def _reference(case: Case, device: str | None) -> Contestant:
+    """Who says what is right: the reference; where it takes long, the CPU backend, tested against it."""
+    voxels = case.voxels.size * case.items
+    if device is None or voxels <= _QUICK:
+        return ours("reference")
+    if unavailable("cpu", "cpu") is None:
+        return ours("cpu")
+    if voxels > _MOST:
+        raise RuntimeError(f"{voxels} voxels, too many to compare without the compiled CPU backend")
+    return ours("reference")
 
 
 def _results(
@@ -91,7 +133,11 @@ def _results(
     notice: Notice,
 ) -> dict[str, dict[str, Any]]:
     notice("the reference")
-    wanted = ours("reference").prepare(task, case, threads)()
+    device = contestants[0].device if contestants else None
+    try:
+        wanted = _reference(case, device).prepare(task, case, threads)()
+    except (RuntimeError, MemoryError) as error:
+        return {c.name: {"failed": f"{type(error).__name__}: {error}"} for c in contestants}
     results: dict[str, dict[str, Any]] = {}
     calls, first_s = {}, {}
     for contestant in contestants:
@@ -99,6 +145,9 @@ def _results(
         notice(f"{name} against the reference")
         try:
             call = contestant.prepare(task, case, threads)
+            if device is not None:
+                call = accelerator.synchronized(call, device)
+                call()  # compiles kernels, which no later call does
             first, got = timed(call)
         except Exception as error:  # whatever another library raises is its result here
             results[name] = {"failed": f"{type(error).__name__}: {error}".splitlines()[0]}
@@ -109,6 +158,7 @@ def _results(
             continue
         results[name] = {"difference": off}
         calls[name], first_s[name] = call, first
+        del got
     del wanted
     notice(f"timing {', '.join(calls) or 'nobody'}")
     for name, lap in race(calls, first_s, seconds).items():
@@ -127,31 +177,40 @@ def difference(task: str, got: Any, wanted: Any) -> float:
 
 def edt_difference(got: Any, wanted: Any) -> float:
     """The largest relative difference of two fields of distances; inf where one is not finite alone."""
-    return _largest_relative(np.asarray(got), np.asarray(wanted))
+    return _largest_relative(_tensor(got), _tensor(wanted))
 
 
 def loss_difference(got: Any, wanted: Any) -> float:
     """The larger of the loss's relative difference and the gradient's, relative to its largest value."""
-    (value, gradient), (wanted_value, wanted_gradient) = got, wanted
+    value, gradient = (tensor.cpu() for tensor in got)
+    wanted_value, wanted_gradient = wanted
     scale = float(wanted_gradient.abs().max()) or 1.0
     off = float((gradient - wanted_gradient).abs().max()) / scale
     off = math.inf if math.isnan(off) else off
-    return max(_largest_relative(np.asarray(value), np.asarray(wanted_value)), off)
+    return max(_largest_relative(value, wanted_value), off)
 
 
-def _largest_relative(got: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
+def _tensor(array: Any) -> Tensor:
+    if isinstance(array, Tensor):
+        return array
+    if hasattr(array, "__cuda_array_interface__"):  # of a GPU library; it stays there
+        return from_dlpack(array)
+    return torch.as_tensor(np.asarray(array))
+
+
+def _largest_relative(got: Tensor, wanted: Tensor) -> float:
     if got.shape != wanted.shape:
         return math.inf
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        off = np.where(got == wanted, 0, np.abs(got - wanted) / np.abs(wanted))
-    return float(np.nan_to_num(off, nan=np.inf, posinf=np.inf).max())
+    wanted = wanted.to(got.device)
+    off = torch.where(got == wanted, 0, (got - wanted).abs() / wanted.abs())
+    return float(off.nan_to_num(nan=math.inf, posinf=math.inf).max())
 
 
 def slopes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """How time grows with volume: the slope of log time over log voxels, over a mask's cubes from 64^3."""
     points: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in rows:
-        if min(row["size"]) == max(row["size"]) >= 64:
+        if min(row["size"]) == max(row["size"]) >= 64 and row.get("items", 1) == 1:
             for name, result in row["results"].items():
                 if "median_s" in result:
                     key = (row["task"], row["mask"], name)

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 _TITLES = {
     "edt": "Two-sided distance transform",
     "loss": "Hausdorff loss, batch of 2, forward and backward",
+    "contour": "Contour loss, batch of 2, forward and backward",
     "scaling": "Slope of log time over log voxels",
     "memory": "Peak memory beyond the input, in float32 volumes",
     "accuracy": "Largest relative difference from the reference",
+    "floor": "Time as a multiple of moving 5 bytes a voxel",
 }
 _PICTURES = (".png", ".svg", ".pdf")
 _WIDE = 130
@@ -52,8 +54,13 @@ def bench(
         list[Path] | None,
         typer.Option("--file", help="NIfTI mask, nonzero is foreground, at its own spacing; repeatable."),
     ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     peers: Annotated[
-        str | None, typer.Option(help="edt,simpleitk,scipy,monai: some of them, or none; without it all.")
+        str | None,
+        typer.Option(
+            help="edt,simpleitk,scipy,monai, on a GPU cupyx,cucim,monai,scipy: some of them, or none; "
+            "without it all."
+        ),
     ] = None,
     backends: Annotated[
         str | None, typer.Option(help="Backends of surfloss, the baseline first; without it the fastest.")
@@ -72,11 +79,11 @@ def bench(
     ] = False,
     json_out: Annotated[
         Path | None,
-        typer.Option("--json", metavar="OUT", help="Write all numbers; a folder gets cpu-MACHINE.json."),
+        typer.Option("--json", metavar="OUT", help="Write all numbers; a folder gets DEVICE-MACHINE.json."),
     ] = None,
     plot_out: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="OUT", help="Draw them; a folder gets cpu-MACHINE.png."),
+        typer.Option("--plot", metavar="OUT", help="Draw them; a folder gets DEVICE-MACHINE.png."),
     ] = None,
     measured: Annotated[
         Path | None,
@@ -87,7 +94,8 @@ def bench(
 
     Runs are interleaved. A contestant is timed on an input only after it gave the reference's answer on it.
 
-    A row has the median, its spread, and how many times as long as surfloss the others took.
+    A row has the median, its spread, and how many times as long as surfloss the others took. Ctrl-C ends the
+    run and keeps the rows that are done.
     """
     if plot_out is not None and importlib.util.find_spec("matplotlib") is None:
         stop("plot: got no matplotlib, wanted it installed: pip install 'surfloss[bench]'")
@@ -102,13 +110,25 @@ def bench(
         if measured is not None:
             result = _read(measured)
         else:
-            plan = _plan(tasks or [], sizes or [], masks or [], spacing, files or [], memory, quick)
-            result = _measure(
-                plan, _contestants(peers, backends), threads, min(seconds, 1) if quick else seconds
-            )
+            _check_device(device)
+            plan = _plan(tasks or [], sizes or [], masks or [], spacing, files or [], memory, quick, device)
+            contestants = _contestants(peers, backends, device)
+            result = _measure(plan, contestants, threads, min(seconds, 1) if quick else seconds)
         _print(result)
         for path in _write(result, json_out, plot_out):
             typer.echo(f"Written to {path}", err=True)
+    if result.get("interrupted"):
+        typer.echo(f"Interrupted after {len(result['cells'])} rows", err=True)
+        raise typer.Exit(130)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device: got {device!r}, wanted cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: got 'cuda', wanted a GPU: PyTorch {torch.__version__} sees none")
 
 
 def _plan(
@@ -119,6 +139,7 @@ def _plan(
     files: list[Path],
     memory: bool,
     quick: bool,
+    device: str,
 ) -> list[Cell]:
     from surfloss.bench import plan
 
@@ -128,18 +149,20 @@ def _plan(
     if sizes or masks or files:
         volumes = [_numbers("size", size, int) for size in sizes]
         cells = plan.named(volumes, masks, _numbers("spacing", spacing, float), files, memory)
-    else:
+    elif device == "cpu":
         cells = plan.quick() if quick else plan.full()
-    return [cell for cell in cells if cell.task in (tasks or plan.TASKS)]
+    else:
+        cells = plan.gpu_quick() if quick else plan.gpu()
+    return [cell for cell in cells if not tasks or cell.task in tasks]
 
 
-def _contestants(peers: str | None, backends: str | None) -> list[Contestant]:
+def _contestants(peers: str | None, backends: str | None, device: str) -> list[Contestant]:
     from surfloss.bench.peers import choose
 
     def names(text: str) -> list[str]:
         return [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
 
-    return choose(None if peers is None else names(peers), names(backends or ""))
+    return choose(None if peers is None else names(peers), names(backends or ""), device)
 
 
 def _measure(
@@ -198,8 +221,11 @@ def _write(result: dict[str, Any], json_out: Path | None, plot_out: Path | None)
     from surfloss._files import write_text
     from surfloss.bench.machine import slug
 
+    # A folder has whole runs: an interrupted one stands beside them.
+    part = "-interrupted" if result.get("interrupted") else ""
+
     def inside(out: Path, ending: str) -> Path:
-        return out / f"cpu-{slug(result['machine'])}{ending}" if out.is_dir() else out
+        return out / f"{slug(result['machine'])}{part}{ending}" if out.is_dir() else out
 
     if json_out is not None:
         path = inside(json_out, ".json")

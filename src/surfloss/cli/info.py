@@ -12,7 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_PACKAGES = ("torch", "numpy", "scipy", "triton", "nibabel", "nnunetv2", "monai", "matplotlib", "jinja2")
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "triton",
+    "nibabel",
+    "SimpleITK",
+    "nnunetv2",
+    "monai",
+    "matplotlib",
+    "jinja2",
+)
 
 
 def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

@@ -202,12 +202,16 @@ def check_tensors(input: Tensor, target: Tensor) -> None:
 
 
 def warn_single_channel(option: str, ignored: bool) -> None:
-    """Warn at the line that called the loss, whether as a function or through modules."""
     if ignored and not torch.compiler.is_compiling():
-        level, frame = 1, sys._getframe()
-        while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("surfloss", "torch"):
-            level, frame = level + 1, frame.f_back
-        warnings.warn(f"single-channel input: {option} is ignored", stacklevel=level)
+        warn_at_call(f"single-channel input: {option} is ignored")
+
+
+def warn_at_call(message: str) -> None:
+    """Warn at the line that called the loss, whether as a function or through modules."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("surfloss", "torch"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 def _extremes(value: Tensor) -> tuple[float, float]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike, fail
+from surfloss._check import SpacingLike
+from surfloss.losses._distance import check_distance_options, checked_map, refuse_uniform
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
 from surfloss.ops.hausdorff import hausdorff_error
 
@@ -76,7 +77,8 @@ def hausdorff_dt_loss(
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
     check_options(sigmoid, softmax, other_act, reduction)
-    _check_hausdorff_options(alpha, normalize, empty)
+    _check.not_negative("alpha", alpha)
+    check_distance_options(empty, EMPTY, normalize)
     # The operator has a sigmoid of its own, which saves the probabilities, but no gradient for the target.
     fused_sigmoid = sigmoid and not target.requires_grad
     prediction, target, ignore = prepare(
@@ -94,16 +96,16 @@ def hausdorff_dt_loss(
     lead, spatial = prediction.shape[:2], prediction.shape[2:]
     steps, item_steps = _check.spacing(spacing, len(spatial), lead, prediction.device)
     if target_distance is not None:
-        target_distance = _as_items(_checked_distance(target_distance, target, validate))
+        given = checked_map("target_distance", target_distance, target, validate, signed=False)
+        target_distance = _as_items(given)
     if normalize:
         steps, item_steps, target_distance = _by_diagonal(steps, item_steps, target_distance, spatial)
+    if empty == "raise":
+        refuse_uniform("input", prediction > (0 if fused_sigmoid else 0.5), ignore)
+        refuse_uniform("target", target > 0.5, ignore)
+        empty = "zero"
     if ignore is not None:
         ignore = _as_items(ignore.expand_as(prediction))
-    if empty == "raise":
-        if torch.compiler.is_compiling():
-            fail("empty", "'raise' in a compiled graph", "an option that reads no values", RuntimeError)
-        _refuse_empty(prediction > (0 if fused_sigmoid else 0.5), target > 0.5, ignore)
-        empty = "zero"
     error, _ = hausdorff_error(
         _as_items(prediction),
         _as_items(target),
@@ -162,7 +164,8 @@ class HausdorffDTLoss(LossModule):
         validate: bool | None = None,
     ) -> None:
         check_options(sigmoid, softmax, other_act, reduction)
-        _check_hausdorff_options(alpha, normalize, empty)
+        _check.not_negative("alpha", alpha)
+        check_distance_options(empty, EMPTY, normalize)
         super().__init__(
             alpha=alpha,
             include_background=include_background,
@@ -206,27 +209,9 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
         return torch.log1p(super().forward(input, target, target_distance=target_distance, spacing=spacing))
 
 
-def _check_hausdorff_options(alpha: float, normalize: str | None, empty: str) -> None:
-    _check.not_negative("alpha", alpha)
-    if normalize not in (None, "diagonal"):
-        fail("normalize", repr(normalize), "None or 'diagonal'")
-    if empty not in EMPTY:
-        fail("empty", repr(empty), f"one of {', '.join(EMPTY)}")
-
-
 def _as_items(value: Tensor) -> Tensor:
     """`(batch, channels, *spatial)` as the operators' `(items, *spatial)`, contiguous."""
     return value.flatten(0, 1).contiguous()
-
-
-def _checked_distance(distance: Tensor, target: Tensor, validate: bool | None) -> Tensor:
-    _check.tensor("target_distance", distance)
-    _check.same_device("target_distance", distance, "input", target)
-    if distance.shape != target.shape:
-        fail("target_distance", f"shape {tuple(distance.shape)}", f"the target's, {tuple(target.shape)}")
-    if _check.can_read(distance, validate) and not bool((distance >= 0).all()):
-        fail("target_distance", "NaN or negative values", "distances")
-    return distance.detach().float()
 
 
 def _by_diagonal(
@@ -242,14 +227,3 @@ def _by_diagonal(
     if target_distance is not None:
         target_distance = target_distance / diagonals.float().view(-1, *(1,) * len(spatial))
     return steps, item_steps / diagonals[:, None], target_distance
-
-
-def _refuse_empty(prediction: Tensor, target: Tensor, ignore: Tensor | None) -> None:
-    for name, mask in (("input", prediction), ("target", target)):
-        items = mask.flatten(0, 1).flatten(1)
-        counted = torch.ones_like(items) if ignore is None else ~ignore.flatten(1)
-        inside = (items & counted).sum(1)
-        uniform = (inside == 0) | (inside == counted.sum(1))
-        if bool(uniform.any()):
-            where = [divmod(int(i), mask.shape[1]) for i in uniform.nonzero()]
-            fail(name, f"an empty or full mask at (item, channel) {where}", "both labels (empty='raise')")

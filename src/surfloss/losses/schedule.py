@@ -1,5 +1,6 @@
 """Weights that change over a training."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -67,7 +68,29 @@ class Constant(Schedule):
         return {"weight": self._weight}
 
 
-class LinearWarmup(Schedule):
+class _Ramp(Schedule):
+    """From one weight to another, on a curve that the subclass draws from 0 to 1."""
+
+    def __init__(self, weight: float, steps: int, *, start: float = 0.0, delay: int = 0) -> None:
+        super().__init__()
+        self._weight = not_negative("weight", weight)
+        self._start = not_negative("start", start)
+        self._steps = whole("steps", steps, 1)
+        self._delay = whole("delay", delay, 0)
+
+    @abstractmethod
+    def _share(self, progress: float) -> float:
+        """How much of the way is done; 0 at 0 and 1 at 1."""
+
+    def at(self, t: int) -> float:
+        share = self._share(min(max((t - self._delay) / self._steps, 0.0), 1.0))
+        return (1 - share) * self._start + share * self._weight  # exact at both ends
+
+    def _settings(self) -> dict[str, Any]:
+        return {"weight": self._weight, "steps": self._steps, "start": self._start, "delay": self._delay}
+
+
+class LinearWarmup(_Ramp):
     """From `start` to `weight` in a straight line of `steps` steps, beginning after `delay` steps.
 
     Args:
@@ -80,16 +103,58 @@ class LinearWarmup(Schedule):
         ValueError: if a weight is negative or not finite, `steps` below 1 or `delay` negative.
     """
 
-    def __init__(self, weight: float, steps: int, *, start: float = 0.0, delay: int = 0) -> None:
-        super().__init__()
-        self._weight = not_negative("weight", weight)
-        self._start = not_negative("start", start)
-        self._steps = whole("steps", steps, 1)
-        self._delay = whole("delay", delay, 0)
+    def _share(self, progress: float) -> float:
+        return progress
 
-    def at(self, t: int) -> float:
-        share = min(max((t - self._delay) / self._steps, 0.0), 1.0)
-        return (1 - share) * self._start + share * self._weight  # exact at both ends
+
+class CosineRamp(_Ramp):
+    """From `start` to `weight` on half a period of a cosine of `steps` steps, beginning after `delay` steps.
+
+    Args:
+        weight: the last weight, which holds from step `delay + steps` on.
+        steps: the length of the ramp, at least 1.
+        start: the first weight, which holds until step `delay`.
+        delay: steps before the ramp begins.
+
+    Raises:
+        ValueError: if a weight is negative or not finite, `steps` below 1 or `delay` negative.
+    """
+
+    def _share(self, progress: float) -> float:
+        return (1 - math.cos(math.pi * progress)) / 2
+
+
+class Rebalance(LinearWarmup):
+    """The weight alpha of a region loss, from 1 to `floor` in a straight line of `steps` steps.
+
+    Its `complement`, 1 - alpha, is the weight of the surface loss beside it (Kervadec et al. 2021, who take
+    0.01 off an epoch until 0.01 is left).
+
+    Args:
+        steps: the length of the line, at least 1.
+        floor: the last weight, from 0 to 1.
+
+    Raises:
+        ValueError: if `steps` is below 1 or `floor` not from 0 to 1.
+
+    Example:
+        >>> alpha = Rebalance(steps=10_000)
+        >>> loss = CompoundLoss(
+        ...     {"dice_ce": (DiceCELoss(), alpha), "surface": (BoundaryLoss(), alpha.complement)}
+        ... )
+    """
+
+    def __init__(self, steps: int, *, floor: float = 0.01) -> None:
+        if not_negative("floor", floor) > 1:
+            fail("floor", repr(floor), "a number from 0 to 1")
+        super().__init__(floor, steps, start=1.0)
+
+    @property
+    def complement(self) -> LinearWarmup:
+        """A schedule of 1 - alpha, as far on as this one."""
+        complement = LinearWarmup(1 - self._weight, self._steps)
+        complement._steps_taken = self._steps_taken
+        return complement
 
     def _settings(self) -> dict[str, Any]:
-        return {"weight": self._weight, "steps": self._steps, "start": self._start, "delay": self._delay}
+        return {"steps": self._steps, "floor": self._weight}

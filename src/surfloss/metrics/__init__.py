@@ -1,12 +1,16 @@
 """Metrics of a segmentation: overlap, volume, and distances between surfaces.
 
 All take `(prediction, target, *, spacing)` as NumPy arrays or torch tensors and give Python floats. Tensors
-on a GPU are copied to the host, where metrics are computed in double precision.
+on a GPU are cropped to the foreground there and copied to the host, where metrics are computed in double
+precision.
 """
 
-from surfloss.metrics.evaluate import CaseMetrics, evaluate, evaluate_folders
+from surfloss.metrics.evaluate import CaseMetrics, evaluate
+from surfloss.metrics.folders import evaluate_folders
 from surfloss.metrics.lesions import Component, Lesion, LesionReport, per_lesion
 from surfloss.metrics.overlap import boundary_iou, dice
+from surfloss.metrics.running import SurfaceMetrics
+from surfloss.metrics.summary import Summary
 from surfloss.metrics.surface import (
     SurfaceDistances,
     average_surface_distance,
@@ -22,7 +26,9 @@ __all__ = [
     "Component",
     "Lesion",
     "LesionReport",
+    "Summary",
     "SurfaceDistances",
+    "SurfaceMetrics",
     "abc2_volume_ml",
     "average_surface_distance",
     "average_symmetric_surface_distance",

@@ -1,25 +1,20 @@
-"""All metrics of one case, and of two folders of cases."""
+"""All metrics of one case, from one measurement of its surfaces and components."""
 
 import math
-import statistics
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from itertools import product
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from surfloss._check import SpacingLike, fail
-from surfloss._nifti import read_volume
+from surfloss import _check
+from surfloss._check import SpacingLike
 from surfloss.metrics import _masks
+from surfloss.metrics._components import components
 from surfloss.metrics._masks import BoolArray, FloatArray, Mask
-from surfloss.metrics.lesions import per_lesion
+from surfloss.metrics.lesions import LesionReport, match
 from surfloss.metrics.overlap import dice
-from surfloss.metrics.surface import surface_distances
-from surfloss.metrics.volume import abc2_volume_ml, relative_volume_difference, volume_ml
-
-_ENDINGS = (".nii.gz", ".nii")
+from surfloss.metrics.surface import between, check_percentile
+from surfloss.metrics.volume import abc2_of, relative_volume_difference, volume_ml
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,28 @@ class CaseMetrics:
     false_positive_lesions: int
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What may be chosen of a case's metrics.
+
+    The first tolerance is that of `surface_dice`; every further one adds a value `surface_dice_<tolerance>`.
+    Every percentile but 95, which is always there, adds `hausdorff_distance_<percentile>`.
+    """
+
+    tolerances: tuple[float, ...] = (0.42,)
+    percentiles: tuple[float, ...] = ()
+    per_lesion: bool = False
+    slice_axis: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.tolerances:
+            _check.fail("tolerance", "none", "at least one")
+        for tolerance in self.tolerances:
+            _check.not_negative("tolerance", tolerance)
+        for percentile in self.percentiles:
+            check_percentile(percentile)
+
+
 def evaluate(
     prediction: Mask,
     target: Mask,
@@ -63,127 +80,58 @@ def evaluate(
     Raises:
         TypeError, ValueError: on arguments of another form.
     """
-    p, t = _masks.pair(prediction, target)
-    box = _masks.bounding_box(p | t)
-    p, t = p[box], t[box]
-    surfaces = surface_distances(p, t, spacing=spacing)
-    report = per_lesion(p, t, spacing=spacing)
-    solid = p.ndim == 3
-    return CaseMetrics(
-        dice=dice(p, t),
-        relative_volume_difference=_defined(relative_volume_difference(p, t)),
-        hausdorff_distance=_defined(surfaces.hausdorff()),
-        hausdorff_distance_95=_defined(surfaces.hausdorff(95)),
-        surface_dice=_defined(surfaces.dice(tolerance)),
-        average_symmetric_surface_distance=_defined(surfaces.average_symmetric()),
-        volume_ml=volume_ml(p, spacing=spacing) if solid else None,
-        target_volume_ml=volume_ml(t, spacing=spacing) if solid else None,
-        abc2_volume_ml=abc2_volume_ml(p, spacing=spacing, slice_axis=slice_axis) if solid else None,
-        target_abc2_volume_ml=abc2_volume_ml(t, spacing=spacing, slice_axis=slice_axis) if solid else None,
-        lesions=len(report.lesions),
-        detected_lesions=report.detected,
-        false_positive_lesions=len(report.false_positives),
-    )
+    masks = _masks.pair(prediction, target)
+    settings = Settings((tolerance,), slice_axis=slice_axis)
+    values, _ = measure(*masks, _masks.steps(spacing, masks[0].ndim), settings)
+    return CaseMetrics(**values)  # type: ignore[arg-type]
+
+
+def measure(
+    prediction: BoolArray, target: BoolArray, steps: FloatArray, settings: Settings
+) -> tuple[dict[str, float | None], LesionReport]:
+    """The fields of `CaseMetrics`, with those that the settings add, and the lesions.
+
+    Args:
+        prediction, target, steps: in the form of `_masks`.
+    """
+    surfaces = between(prediction, target, steps)
+    p_labels, t_labels = components(prediction, prediction.ndim), components(target, target.ndim)
+    report = match(p_labels, t_labels, steps, settings.tolerances[0] if settings.per_lesion else None)
+    volumes: Sequence[float | None] = (None,) * 4
+    if prediction.ndim == 3:
+        volumes = (
+            volume_ml(prediction, spacing=steps),
+            volume_ml(target, spacing=steps),
+            abc2_of(p_labels, steps, settings.slice_axis),
+            abc2_of(t_labels, steps, settings.slice_axis),
+        )
+    values = {
+        "dice": dice(prediction, target),
+        "relative_volume_difference": _defined(relative_volume_difference(prediction, target)),
+        "hausdorff_distance": _defined(surfaces.hausdorff()),
+        "hausdorff_distance_95": _defined(surfaces.hausdorff(95)),
+        "surface_dice": _defined(surfaces.dice(settings.tolerances[0])),
+        "average_symmetric_surface_distance": _defined(surfaces.average_symmetric()),
+        "volume_ml": volumes[0],
+        "target_volume_ml": volumes[1],
+        "abc2_volume_ml": volumes[2],
+        "target_abc2_volume_ml": volumes[3],
+        "lesions": len(report.lesions),
+        "detected_lesions": report.detected,
+        "false_positive_lesions": len(report.false_positives),
+    }
+    for tolerance in settings.tolerances[1:]:
+        values[f"surface_dice_{tolerance:g}"] = _defined(surfaces.dice(tolerance))
+    for percentile in settings.percentiles:
+        values[f"hausdorff_distance_{percentile:g}"] = _defined(surfaces.hausdorff(percentile))
+    return values, report
+
+
+def value_names(settings: Settings) -> list[str]:
+    """The names of what `measure` gives, in its order."""
+    point = np.ones((1, 1), bool)
+    return list(measure(point, point, np.ones(2), settings)[0])
 
 
 def _defined(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def evaluate_folders(
-    prediction_dir: str | Path,
-    target_dir: str | Path,
-    *,
-    tolerance: float = 0.42,
-    progress: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """Evaluate every case of a folder of targets against the prediction of the same file name.
-
-    Args:
-        prediction_dir, target_dir: folders of binary NIfTI volumes (`.nii.gz`, `.nii`) on the same grids. The
-            spacing is that of the target's header.
-        tolerance: of the surface Dice, in mm.
-        progress: called with the name of each case when it is done.
-
-    Returns:
-        A JSON-ready dictionary: `cases`, a list of the fields of `CaseMetrics` with the name `case`;
-        `summary`, for every metric the `mean`, `std` (population), `median` and `count` of the cases where it
-        is defined, and in `null` the number of those where it is not; `unmatched`, the predictions without a
-        target.
-
-    Raises:
-        FileNotFoundError: if a folder or a target's prediction is missing.
-        ValueError: if there is no target, or a file is unreadable, not binary, not on its target's grid, or
-            has a header that contradicts itself.
-    """
-    predictions = _volumes("prediction_dir", Path(prediction_dir))
-    targets = _volumes("target_dir", Path(target_dir))
-    if not targets:
-        fail("target_dir", f"no NIfTI file in {target_dir}", "one target a case (.nii.gz or .nii)")
-    if missing := sorted(set(targets) - set(predictions)):
-        wanted = f"a prediction of every target ({len(missing)} missing, the first {missing[0]})"
-        fail("prediction_dir", f"{len(predictions)} cases in {prediction_dir}", wanted, FileNotFoundError)
-    cases: list[dict[str, Any]] = []
-    for case, path in targets.items():
-        target, affine, spacing = _read(path)
-        prediction, other_affine, _ = _read(predictions[case])
-        _same_grid(predictions[case], prediction.shape, other_affine, target.shape, affine)
-        cases.append({"case": case, **asdict(evaluate(prediction, target, spacing, tolerance=tolerance))})
-        if progress:
-            progress(case)
-    return {
-        "cases": cases,
-        "summary": {
-            field.name: _summary([case[field.name] for case in cases]) for field in fields(CaseMetrics)
-        },
-        "unmatched": sorted(set(predictions) - set(targets)),
-    }
-
-
-def _summary(values: list[float | None]) -> dict[str, float | int | None]:
-    defined = [value for value in values if value is not None]
-    return {
-        "mean": statistics.fmean(defined) if defined else None,
-        "std": statistics.pstdev(defined) if defined else None,
-        "median": statistics.median(defined) if defined else None,
-        "count": len(defined),
-        "null": len(values) - len(defined),
-    }
-
-
-def _volumes(argument: str, folder: Path) -> dict[str, Path]:
-    """NIfTI files by case name, in the order of the names."""
-    if not folder.is_dir():
-        fail(argument, folder, "an existing folder", FileNotFoundError)
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        ending = next((ending for ending in _ENDINGS if path.name.endswith(ending)), None)
-        if ending:
-            case = path.name.removesuffix(ending)
-            if case in found:
-                fail(argument, f"{found[case].name} and {path.name}", "one file a case")
-            found[case] = path
-    return found
-
-
-def _read(path: Path) -> tuple[BoolArray, FloatArray, list[float]]:
-    """A binary volume as `(z, y, x)`, its affine, and its spacing in the same order."""
-    voxels, affine, zooms = read_volume(path)
-    return _masks.binary(str(path), voxels.T), affine, list(zooms[::-1])
-
-
-def _same_grid(
-    path: Path,
-    shape: tuple[int, ...],
-    affine: FloatArray,
-    wanted_shape: tuple[int, ...],
-    wanted_affine: FloatArray,
-) -> None:
-    """Require the target's shape, and no corner of the grid further off than a hundredth of a voxel."""
-    if shape != wanted_shape:
-        fail(str(path), f"shape {shape[::-1]}", f"the target's shape {wanted_shape[::-1]}")
-    corners = np.array(list(product(*((0, size - 1) for size in (*shape[::-1], 1)[:3]))))
-    change = affine - wanted_affine
-    distance = np.linalg.norm(corners @ change[:3, :3].T + change[:3, 3], axis=1).max()
-    if not distance <= 0.01 * np.linalg.norm(wanted_affine[:3, :3], axis=0).min():
-        fail(str(path), f"an affine that moves voxels by {distance:.4g} mm", "the target's affine")

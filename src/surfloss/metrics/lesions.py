@@ -1,14 +1,16 @@
 """Lesions one by one: connected components of the target, matched with those of the prediction by overlap."""
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
-from surfloss.metrics._masks import BoolArray, Mask
+from surfloss.metrics._components import Labels, boxes, components
+from surfloss.metrics._masks import FloatArray, Mask
+from surfloss.metrics.surface import between
 
 # By number of axes and of neighbors: how many steps along axes lead to a neighbor at most.
 _REACH = {(2, 4): 1, (2, 8): 2, (3, 6): 1, (3, 18): 2, (3, 26): 3}
@@ -27,11 +29,14 @@ class Component:
 class Lesion(Component):
     """A component of the target, and the labels of the prediction's components that overlap it.
 
-    `dice` compares it with all of those together, 0 where there are none.
+    `dice` compares it with all of those together, 0 where there are none; so do `surface_dice` and
+    `hausdorff_distance_95` (in mm, None where there are none), if a tolerance was given.
     """
 
     matched: tuple[int, ...]
     dice: float
+    surface_dice: float | None = None
+    hausdorff_distance_95: float | None = None
 
     @property
     def detected(self) -> bool:
@@ -53,7 +58,12 @@ class LesionReport:
 
 
 def per_lesion(
-    prediction: Mask, target: Mask, *, spacing: SpacingLike = None, connectivity: int | None = None
+    prediction: Mask,
+    target: Mask,
+    *,
+    spacing: SpacingLike = None,
+    connectivity: int | None = None,
+    tolerance: float | None = None,
 ) -> LesionReport:
     """Match the connected components of two masks: two components match where they share a voxel.
 
@@ -63,6 +73,7 @@ def per_lesion(
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
         spacing: mm along each axis in array order, or one number; None for 1.
         connectivity: neighbors of a voxel: 6, 18 or 26 in 3-D, 4 or 8 in 2-D; None for the most.
+        tolerance: in mm; with it, surfaces are measured for each lesion too, which takes longer.
 
     Returns:
         Components in the order of their first voxels, labeled from 1 in each mask; none for an empty mask.
@@ -77,13 +88,21 @@ def per_lesion(
     if reach is None:
         choices = ", ".join(str(neighbors) for axes, neighbors in _REACH if axes == dims)
         fail("connectivity", connectivity, f"one of {choices} in {dims}-D")
-    box = _masks.bounding_box(masks[0] | masks[1])
-    p, t = (_components(mask[box], reach) for mask in masks)
-    p_sizes, t_sizes = (np.bincount(labels.ravel(), minlength=1) for labels in (p, t))
-    both = (p > 0) & (t > 0)
-    numbers, shared = np.unique(t[both] * np.int64(len(p_sizes)) + p[both], return_counts=True)
-    pairs = np.divmod(numbers, len(p_sizes))
-    volume = float(np.prod(steps)) / 1000 if dims == 3 else None
+    if tolerance is not None:
+        _check.not_negative("tolerance", tolerance)
+    p, t = (components(mask, reach) for mask in masks)
+    return match(p, t, steps, tolerance)
+
+
+def match(prediction: Labels, target: Labels, steps: FloatArray, tolerance: float | None) -> LesionReport:
+    """`per_lesion` of masks whose components are known."""
+    p_sizes, t_sizes = (np.bincount(labels.reshape(-1), minlength=1) for labels in (prediction, target))
+    both = (prediction > 0) & (target > 0)
+    # One number a pair of labels: sorted by lesion, so that its matches stand together.
+    numbers, shared = np.unique(target[both] * np.int64(len(p_sizes)) + prediction[both], return_counts=True)
+    lesion_of, match_of = np.divmod(numbers, len(p_sizes))
+    ends = np.searchsorted(lesion_of, np.arange(len(t_sizes)), side="right")
+    volume = float(np.prod(steps)) / 1000 if len(steps) == 3 else None
 
     def component(label: int, sizes: npt.NDArray[np.intp]) -> tuple[int, int, float | None]:
         voxels = int(sizes[label])
@@ -91,17 +110,33 @@ def per_lesion(
 
     lesions = []
     for label in range(1, len(t_sizes)):
-        chosen = pairs[0] == label
-        matched = pairs[1][chosen]
+        chosen = slice(ends[label - 1], ends[label])
+        matched = match_of[chosen]
         total = int(t_sizes[label] + p_sizes[matched].sum())
         dice = 2 * int(shared[chosen].sum()) / total
         lesions.append(Lesion(*component(label, t_sizes), tuple(matched.tolist()), dice))
-    false = sorted(set(range(1, len(p_sizes))) - set(pairs[1].tolist()))
+    if tolerance is not None:
+        lesions = _with_surfaces(lesions, prediction, target, steps, tolerance)
+    false = np.setdiff1d(np.arange(1, len(p_sizes)), match_of).tolist()
     return LesionReport(tuple(lesions), tuple(Component(*component(label, p_sizes)) for label in false))
 
 
-def _components(mask: BoolArray, reach: int) -> npt.NDArray[np.int32]:
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(mask, structure=ndimage.generate_binary_structure(mask.ndim, reach))
-    return cast(npt.NDArray[np.int32], labels)
+def _with_surfaces(
+    lesions: list[Lesion], prediction: Labels, target: Labels, steps: FloatArray, tolerance: float
+) -> list[Lesion]:
+    p_boxes, t_boxes = boxes(prediction), boxes(target)
+    measured = []
+    for lesion in lesions:
+        if not lesion.detected:
+            measured.append(replace(lesion, surface_dice=0.0))
+            continue
+        around = [t_boxes[lesion.label - 1], *(p_boxes[label - 1] for label in lesion.matched)]
+        box = tuple(
+            slice(min(side.start for side in sides), max(side.stop for side in sides))
+            for sides in zip(*around, strict=True)
+        )
+        found = np.isin(prediction[box], lesion.matched)
+        surfaces = between(found, target[box] == lesion.label, steps)
+        dice, distance = surfaces.dice(tolerance), surfaces.hausdorff(95)
+        measured.append(replace(lesion, surface_dice=dice, hausdorff_distance_95=distance))
+    return measured

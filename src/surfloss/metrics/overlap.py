@@ -54,11 +54,10 @@ def boundary_iou(
     masks = _masks.pair(prediction, target)
     steps = _masks.steps(spacing, masks[0].ndim)
     if width is None:
-        width = max(0.02 * float(np.linalg.norm(steps * masks[0].shape)), steps.min())
+        width = max(0.02 * float(np.linalg.norm(steps * target.shape)), steps.min())
     elif not 0 < width < math.inf:
         fail("width", width, "a positive finite distance in mm")
-    box = _masks.bounding_box(masks[0] | masks[1])
-    p, t = (_boundary_region(mask[box], steps, width) for mask in masks)
+    p, t = (_boundary_region(mask, steps, width) for mask in masks)
     shared, union = int(np.count_nonzero(p & t)), int(np.count_nonzero(p | t))
     return shared / union if union else math.nan
 

@@ -5,10 +5,11 @@ surface crosses each edge between an inside and an outside corner at the middle 
 "Marching Cubes"). `docs/metrics.md` says how the sizes relate to the published table.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +29,15 @@ def neighborhood_codes(mask: BoolArray) -> npt.NDArray[np.uint8]:
         uint8, one longer than the mask along each axis.
     """
     padded = np.pad(mask, 1)
-    codes = np.zeros([size + 1 for size in mask.shape], np.uint8)
-    for corner in product((0, 1), repeat=mask.ndim):
-        codes <<= 1
-        codes |= padded[tuple(slice(c, c + size) for c, size in zip(corner, codes.shape, strict=True))]
-    return codes
+    # A flat array is joined with its own shifted copy; what wraps around an end falls into the last places.
+    codes: npt.NDArray[Any] = padded.view(np.uint8).reshape(-1)
+    for axis in reversed(range(mask.ndim)):
+        next_one = math.prod(padded.shape[axis + 1 :])
+        joined = codes * np.uint8(2**2 ** (mask.ndim - 1 - axis))  # NumPy's shift of bytes is slow
+        joined[:-next_one] |= codes[next_one:]
+        codes = joined
+    inner = (slice(None, -1),) * mask.ndim
+    return np.ascontiguousarray(codes.reshape(padded.shape)[inner])
 
 
 def element_sizes(spacing: FloatArray) -> FloatArray:

@@ -1,15 +1,13 @@
 """The report: the paper's tables beside ours, curves and pictures, as Markdown, CSV and one HTML page."""
 
 import base64
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from surfloss._files import write_text
+from surfloss._render import csv_table, render
 from surfloss.nnunet.plots import case_pictures, training_curves
 from surfloss.nnunet.run import Run, read_json
 
@@ -79,11 +77,13 @@ def write_report(run: Run) -> Path:
         for name, image in zip(saved[title], images, strict=True):
             (run.report / name).parent.mkdir(parents=True, exist_ok=True)
             (run.report / name).write_bytes(image)
-    write_text(run.report / "report.md", _render("report.md.j2", pictures=saved, **content))
+    write_text(run.report / "report.md", render("surfloss.nnunet", "report.md.j2", pictures=saved, **content))
     embedded = {
         title: [base64.b64encode(image).decode() for image in images] for title, images in pictures.items()
     }
-    write_text(run.report / "report.html", _render("report.html.j2", pictures=embedded, **content))
+    write_text(
+        run.report / "report.html", render("surfloss.nnunet", "report.html.j2", pictures=embedded, **content)
+    )
     write_text(run.report / "report.csv", _summary_csv(run))
     write_text(run.report / "cases.csv", _cases_csv(run))
     return run.report / "report.html"
@@ -137,7 +137,7 @@ def _summary_csv(run: Run) -> str:
                 row = _row(run, name)
                 cells = [cell for pair in row.pairs for cell in pair]
                 rows.append([subset, row.title, *cells, row.null, row.cases])
-    return _csv([*header, "null cases", "cases"], rows)
+    return csv_table([*header, "null cases", "cases"], rows)
 
 
 def _cases_csv(run: Run) -> str:
@@ -147,26 +147,5 @@ def _cases_csv(run: Run) -> str:
         name = path.relative_to(run.folder / "metrics").with_suffix("").as_posix()
         for case in read_json(path)["cases"]:
             header = list(case)
-            rows.append([name, *("null" if value is None else value for value in case.values())])
-    return _csv(["predictions", *header], rows)
-
-
-def _csv(header: list[str], rows: list[list[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _render(template: str, **content: Any) -> str:
-    import jinja2
-
-    source = resources.files("surfloss.nnunet") / "templates" / template
-    environment = jinja2.Environment(
-        autoescape=template.endswith(".html.j2"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.from_string(source.read_text(encoding="utf-8")).render(**content)
+            rows.append([name, *case.values()])
+    return csv_table(["predictions", *header], rows)

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from surfloss._check import fail
 from surfloss._files import write_text, written_whole
-from surfloss.metrics.evaluate import evaluate_folders
+from surfloss.metrics import evaluate_folders
 from surfloss.nnunet import convert
 from surfloss.nnunet.presets import Model
 from surfloss.nnunet.run import Run, fold_seed, read_json
@@ -146,6 +147,10 @@ def evaluate(run: Run, progress: Progress) -> None:
             with run.job(job):
                 progress(job, 1, 0)
                 result = evaluate_folders(run.predictions(name), truth, tolerance=run.preset.tolerance)
+                for case in result["cases"]:
+                    if case["problem"]:
+                        got = f"a problem ({case['problem']['message']})"
+                        fail(f"case {case['case']} of {name}", got, "an evaluation of every case")
                 write_text(run.metrics(name), json.dumps(result, indent=2, allow_nan=False))
                 progress(job, 1, 1)
 

@@ -1,10 +1,13 @@
 """Who takes part: this library's backends, and one adapter for each other library.
 
-An adapter is a module with a function for each task it can do, `edt(case, threads)` or `loss(case, threads)`.
-It brings the case into its library's own form and returns the call to be timed, without arguments:
+An adapter is a module with a function for each task it can do, `edt(case, threads)` or `loss(case, threads)`;
+those of GPUs take a `device` too. It brings the case into its library's own form and returns the call to be
+timed, without arguments; on a GPU the call may return before its work is done:
 
-- `edt`: the two-sided distance, float32 or float64, anything NumPy can read, `(z, y, x)`;
-- `loss`: one forward and backward pass; the loss, and its gradient on the logits.
+- `edt`: the two-sided distance, float32 or float64, `(z, y, x)` or as `Case.batch` has it: anything that
+  NumPy can read, or an array of a GPU library;
+- `loss`: one forward and backward pass; the loss, and its gradient on the logits;
+- `contour`: the same of the contour loss.
 
 To add one, write the module and give it a row in `PEERS`; the rest follows from that row.
 """
@@ -28,9 +31,10 @@ class Contestant:
     Attributes:
         adapter: its module in this package.
         package: what must be importable for it.
-        tasks: what it can do, "edt", "loss".
+        tasks: what it can do, "edt", "loss", "contour".
         computes: what exactly is timed, for the reader of a table.
         backend: which of this library's backends; None for other libraries.
+        device: where it runs; None for the CPU.
     """
 
     name: str
@@ -39,11 +43,12 @@ class Contestant:
     tasks: tuple[str, ...]
     computes: str
     backend: str | None = None
+    device: str | None = None
 
     def absent(self) -> str | None:
         """Why it cannot take part here, or None where it can."""
         if self.backend is not None:
-            return available_backends()[self.backend]
+            return unavailable(self.backend, self.device or "cpu")
         try:
             importlib.import_module(self.package)
         except ImportError as error:
@@ -54,29 +59,47 @@ class Contestant:
     def prepare(self, task: str, case: Case, threads: int) -> Call:
         """The call to be timed for this case; what only brings the input into form is done before."""
         adapter = importlib.import_module(f"{__name__}.{self.adapter}")
-        options = {} if self.backend is None else {"backend": self.backend}
+        named = (("backend", self.backend), ("device", self.device))
+        options = {name: value for name, value in named if value is not None}
         call: Call = getattr(adapter, task)(case, threads, **options)
         return call
 
 
+_LOSS = "HausdorffDTLoss, forward and backward"
 PEERS = (
     Contestant("edt", "edt", "edt", ("edt",), "one multi-label transform of the labels 1 and 2, all threads"),
     Contestant("simpleitk", "simpleitk", "SimpleITK", ("edt",), "SignedMaurerDistanceMap of m and of ~m"),
     Contestant("scipy", "scipy", "scipy.ndimage", ("edt",), "distance_transform_edt(m) + (~m), one thread"),
-    Contestant("monai", "monai", "monai.losses", ("loss",), "HausdorffDTLoss, forward and backward"),
+    Contestant("monai", "monai", "monai.losses", ("loss",), f"{_LOSS}; distances by SciPy"),
+)
+_CUPY = "a call a mask and side; loss: eq. 8 in PyTorch with these distances"
+GPU_PEERS = (
+    Contestant("cupyx", "cupyx", "cupyx.scipy.ndimage", ("edt", "loss"), _CUPY, device="cuda"),
+    Contestant("cucim", "cucim", "cucim.core.operations", ("edt", "loss"), _CUPY, device="cuda"),
+    Contestant(
+        "monai", "monai", "monai.losses", ("loss",), f"{_LOSS}; by cuCIM or else SciPy", device="cuda"
+    ),
+    Contestant("scipy", "round_trip", "scipy.ndimage", ("edt",), "through the CPU and back", device="cuda"),
 )
 
 
-def ours(backend: str) -> Contestant:
+def ours(backend: str, device: str | None = None) -> Contestant:
     """This library, answered by one backend."""
-    return Contestant(
-        f"surfloss/{backend}",
-        "own",
-        "surfloss",
-        ("edt", "loss"),
-        "two_sided_edt; HausdorffDTLoss, forward and backward",
-        backend,
-    )
+    tasks, computes = ("edt", "loss", "contour"), "two_sided_edt; HausdorffDTLoss, forward and backward"
+    return Contestant(f"surfloss/{backend}", "own", "surfloss", tasks, computes, backend, device)
+
+
+def replayed(backend: str, device: str) -> Contestant:
+    """This library, its launches recorded in a CUDA graph: what is left without the time of launching."""
+    tasks, computes = ("edt", "loss"), "the same, recorded once in a CUDA graph and replayed"
+    return Contestant(f"surfloss/{backend} graph", "graph", "surfloss", tasks, computes, backend, device)
+
+
+def unavailable(backend: str, device: str) -> str | None:
+    """Why a backend cannot run here on tensors of that device type, or None where it can."""
+    if reason := available_backends()[backend]:
+        return reason
+    return next(row for row in TABLE if row.name == backend).unavailable(device)
 
 
 def fastest_backend(device: str = "cpu") -> str:
@@ -87,24 +110,32 @@ def fastest_backend(device: str = "cpu") -> str:
     fail("backend", f"none for {device} tensors", "a backend that runs there", RuntimeError)
 
 
-def choose(peers: Sequence[str] | None = None, backends: Sequence[str] | None = None) -> list[Contestant]:
+def choose(
+    peers: Sequence[str] | None = None, backends: Sequence[str] | None = None, device: str = "cpu"
+) -> list[Contestant]:
     """This library first, then the others; whether they are installed or not.
 
     Args:
-        peers: names from `PEERS`; None for all.
+        peers: names from `PEERS`, for a GPU from `GPU_PEERS`; None for all.
         backends: names of backends; None for the one that answers when none is named.
+        device: "cpu" or "cuda".
 
     Raises:
         ValueError: on an unknown name, or a backend that cannot run here.
+        RuntimeError: if no backend runs on the device.
     """
-    known = {peer.name: peer for peer in PEERS}
+    known = {peer.name: peer for peer in (PEERS if device == "cpu" else GPU_PEERS)}
     for name in peers or ():
         if name not in known:
             fail("peers", repr(name), f"some of {', '.join(known)}, or none")
     for name in backends or ():
         if name not in available_backends():
             fail("backends", repr(name), f"some of {', '.join(available_backends())}")
-        if reason := available_backends()[name]:
+        if reason := unavailable(name, device):
             fail("backends", repr(name), f"backends that run here: {reason}")
     chosen = [peer for name, peer in known.items() if peers is None or name in peers]
-    return [ours(name) for name in backends or [fastest_backend()]] + chosen
+    backends = backends or [fastest_backend(device)]
+    if device == "cpu":
+        return [ours(name) for name in backends] + chosen
+    own = [make(name, device) for name in backends for make in (ours, replayed)]
+    return own + chosen

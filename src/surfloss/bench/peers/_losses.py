@@ -10,9 +10,9 @@ from surfloss.bench.cases import Case
 from surfloss.bench.peers import Call
 
 
-def forward_and_backward(loss: Callable[[Tensor, Tensor], Tensor], case: Case) -> Call:
+def forward_and_backward(loss: Callable[[Tensor, Tensor], Tensor], case: Case, device: str = "cpu") -> Call:
     """One pass of `loss(logits, target)` as a call that gives the loss and the gradient on the logits."""
-    logits, target = tensors(case)
+    logits, target = (tensor.to(device) for tensor in tensors(case))
     logits.requires_grad_()
 
     def call() -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""MONAI: the loss; on CPU tensors it asks SciPy for the distances, whatever else is installed."""
+"""MONAI: the loss. Distances are SciPy's on CPU tensors; on a GPU cuCIM's where that is installed."""
 
 from monai.losses import HausdorffDTLoss
 
@@ -7,5 +7,5 @@ from surfloss.bench.peers import Call
 from surfloss.bench.peers._losses import forward_and_backward
 
 
-def loss(case: Case, threads: int) -> Call:
-    return forward_and_backward(HausdorffDTLoss(sigmoid=True, include_background=True), case)
+def loss(case: Case, threads: int, device: str = "cpu") -> Call:
+    return forward_and_backward(HausdorffDTLoss(sigmoid=True, include_background=True), case, device)

@@ -1,0 +1,293 @@
+"""`make gpu`: everything that a GPU must prove and measure, in one run of less than nine minutes.
+
+Every part runs in a process of its own with a time limit: one that fails, hangs or takes the driver down is
+reported, and the rest goes on. After each the result is written anew, whole, to one JSON file. This file
+needs Python alone; what the parts need is theirs (docs/gpu.md).
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+BUILD = ROOT / "build" / "gpu"
+UNFINISHED = "unfinished"
+_LEAST_S = 5  # less than this is no time to begin with a part
+_TAIL = 15  # lines of a part's output that its record keeps where it did not end well
+
+Found = dict[str, Any]
+
+
+def read_json(path: Path) -> Found:
+    found: Found = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def read_tests(path: Path) -> Found:
+    """What tests/gpu/conftest.py noted: numbers, reasons, and the test in which a process ended early."""
+    outcomes: dict[str, dict[str, str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        outcomes[event.pop("test")] = event
+    skipped: dict[str, int] = {}
+    for event in outcomes.values():
+        if event["outcome"] == "skipped":
+            skipped[event["reason"]] = skipped.get(event["reason"], 0) + 1
+    return {
+        "passed": sum(event["outcome"] == "passed" for event in outcomes.values()),
+        "skipped": skipped,
+        "failed": {test: e["reason"] for test, e in outcomes.items() if e["outcome"] == "failed"},
+        UNFINISHED: [test for test, event in outcomes.items() if event["outcome"] == "started"],
+    }
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process.
+
+    Attributes:
+        command: what is run; the file that it writes its findings to is named by `PART_FINDINGS`.
+        read: makes a dictionary of that file, which may be there after a failure too.
+        at_top: whether the findings go to the top of the result, not into the part's record.
+        skip: why it is not run, if it is not.
+        environment: what it gets beside the conductor's.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    limit_s: float
+    read: Callable[[Path], Found] = read_json
+    at_top: bool = False
+    skip: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def conduct(
+    parts: Iterable[Part], result: Found, write: Callable[[Found], None], deadline: float, folder: Path
+) -> None:
+    """Run the parts in order until `deadline` (of `time.monotonic`), and `write` the result after each.
+
+    The logs go to `folder`. A part is made when its turn comes, so it may depend on the result so far.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in parts:
+        left_s = deadline - time.monotonic()
+        reason = part.skip or (None if left_s >= _LEAST_S else "no time was left")
+        if reason:
+            record: Found = {"state": "skipped", "reason": reason}
+        else:
+            record, found = _run(part, min(part.limit_s, left_s), folder)
+            if part.at_top:
+                result |= found
+            else:
+                record |= found
+        result["parts"][part.name] = record
+        write(result)
+        print(_line(part.name, record), flush=True)
+
+
+def _run(part: Part, limit_s: float, folder: Path) -> tuple[Found, Found]:
+    """The record of one part, and its findings."""
+    stem = "".join(letter if letter.isalnum() else "-" for letter in part.name)
+    log, findings = folder / f"{stem}.log", folder / f"{stem}.json"
+    findings.unlink(missing_ok=True)
+    environment = os.environ | dict(part.environment) | {"PART_FINDINGS": str(findings)}
+    start = time.monotonic()
+    record: Found = {"state": "done"}
+    with log.open("wb") as output:
+        try:
+            # A session of its own, so that its children end with it.
+            process = subprocess.Popen(
+                part.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return {"state": "failed", "reason": str(error), "seconds": 0.0, "output": []}, {}
+        try:
+            code = process.wait(limit_s)
+            if code:
+                how = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+                record = {"state": "failed", "reason": how}
+        except subprocess.TimeoutExpired:
+            record = {"state": "stopped", "reason": f"it took more than {limit_s:.0f} s"}
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps even a killed process
+                process.wait(10)
+    record["seconds"] = round(time.monotonic() - start, 1)
+    if record["state"] != "done":
+        record["output"] = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
+    try:
+        found = part.read(findings) if findings.exists() else {}
+    except (ValueError, KeyError) as error:
+        found = {"findings": f"could not be read: {error!r}"}
+    return record, found
+
+
+def _line(name: str, record: Found) -> str:
+    line = f"{name}: {record['state']}"
+    line += f" after {record['seconds']} s" if "seconds" in record else ""
+    line += f" ({record['reason']})" if "reason" in record else ""
+    if "passed" in record:
+        line += f"; {record['passed']} passed, {len(record['failed'])} failed"
+        line += f", {sum(record['skipped'].values())} skipped"
+        line += "".join(f"\n  failed: {test}: {why}" for test, why in record["failed"].items())
+        line += "".join(f"\n  did not end: {test}" for test in record[UNFINISHED])
+    told = record.get("failed") or record.get(UNFINISHED)
+    if record["state"] in ("failed", "stopped") and not told:
+        line += "".join(f"\n  | {text}" for text in record["output"][-5:])
+    return line
+
+
+def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Iterator[Part]:
+    """The parts of a whole run; what a later one needs of an earlier one it reads off the result."""
+    python = sys.executable
+    options = ("--device", device, *(("--tiny",) if tiny else ()))
+    yield Part("machine", (python, str(HERE / "measure.py"), "machine", *options), 60, at_top=True)
+    no_device = result.get("no_device")
+    library = result.get("backends", {}).get("cpu", "unknown")
+    yield _build(no_device or ("it is there already" if library is None else None))
+    backends = [name for name, reason in result.get("gpu_backends", {}).items() if reason is None] or [None]
+
+    def tests(stem: str, limit_s: float, backend: str | None, prefix: tuple[str, ...] = ()) -> Part:
+        command = (python, "-m", "pytest", f"tests/gpu/test_{stem}.py", "-o", "addopts=", "--tb=short", "-q")
+        # The suite's own conftest.py needs more packages than these tests.
+        command += ("--import-mode=importlib", "--confcutdir=tests/gpu", "-p", "no:cacheprovider")
+        command += ("-k", "few") if tiny else ()
+        # Most of the time goes into compiling kernels for so many shapes, which processes can share.
+        command += ("-n", "4") if stem == "exact" and importlib.util.find_spec("xdist") else ()
+        name = " ".join(
+            filter(None, (Path(prefix[0]).name if prefix else "tests", *prefix[2:3], stem, backend))
+        )
+        environment = {"GPU_TEST_DEVICE": device} | ({"GPU_TEST_BACKEND": backend} if backend else {})
+        if prefix:  # every tensor an allocation of its own, whose ends are watched
+            environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
+        return Part(
+            name, (*prefix, *command), limit_s, read_tests, False, no_device, tuple(environment.items())
+        )
+
+    for backend in backends:
+        yield tests("exact", 120, backend)
+    # One that brought its process down would do so to everybody's measurements; one that is slow would not.
+    records = {b: result["parts"].get(f"tests exact {b}", {"state": "done"}) for b in backends if b}
+    sound = [b for b, record in records.items() if record["state"] != "failed" or not record.get(UNFINISHED)]
+    named = ("--backends", ",".join(sound)) if sound else ()
+    measure = (python, str(HERE / "measure.py"), "compare", *options, *named)
+    yield Part("compare", measure, 180, at_top=True, skip=no_device)
+    step = (python, str(HERE / "training_step.py"), *options)
+    yield Part("training step", step, 90, at_top=True, skip=no_device)
+    drawn = "matplotlib is not installed" if importlib.util.find_spec("matplotlib") is None else None
+    picture = (python, str(HERE / "measure.py"), "plot", "--result", str(out()))
+    yield Part("plot", picture, 30, skip=no_device or drawn)
+    for stem, limit_s in (("hausdorff", 60), ("losses", 60), ("torch", 90)):
+        for backend in backends:
+            yield tests(stem, limit_s, backend)
+    yield tests("errors", 40, None)
+    sanitizer = shutil.which("compute-sanitizer", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
+    for tool in ("memcheck", "racecheck"):
+        if sanitizer is None or device == "cpu":
+            why = "no GPU is tested" if device == "cpu" else "compute-sanitizer is not installed"
+            yield Part(f"compute-sanitizer {tool}", (), 0, skip=no_device or why)
+            continue
+        checked = (
+            sanitizer,
+            "--tool",
+            tool,
+            "--error-exitcode",
+            "9",
+            "--target-processes",
+            "application-only",
+        )
+        for backend in backends:
+            yield tests("short", 60, backend, checked)
+
+
+def _build(skip: str | None) -> Part:
+    """The CPU library, which judges the large volumes; without it they are left out."""
+    if skip is None and shutil.which("cmake") is None:
+        skip = "cmake is not installed"
+    folder = shlex.quote(str(BUILD / "cpu"))
+    steps = (
+        f"cmake -S . -B {folder} -DCMAKE_BUILD_TYPE=Release",
+        f"cmake --build {folder} --parallel",
+        f"cmake --install {folder} --prefix src",
+    )
+    return Part("build of the CPU library", ("sh", "-c", " && ".join(steps)), 90, skip=skip)
+
+
+def _install(wheels: Path) -> str:
+    """Install the wheels of a folder into one of our own, and return that."""
+    target = BUILD / "wheels"
+    files = sorted(str(path) for path in wheels.glob("*.whl"))
+    if not files:
+        raise SystemExit(f"wheels: got {wheels}, wanted a folder with wheels")
+    # Without what they depend on: the machine's PyTorch is to be measured.
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--upgrade"]
+    subprocess.run([*pip, "--find-links", str(wheels), "--target", str(target), *files], check=True)
+    return str(target)
+
+
+def _write(path: Path, result: Found) -> None:
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 where every part ended well or was skipped, 1 where one did not, 2 where there is no device."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a trial without a GPU"
+    )
+    parser.add_argument("--out", type=Path, help="otherwise results/gpu-DEVICE.json, or build/gpu")
+    parser.add_argument("--minutes", type=float, default=8.75, help="for all together")
+    parser.add_argument("--wheels", type=Path, help="folder of wheels to install into build/gpu/wheels")
+    parser.add_argument("--tiny", action="store_true", help="small volumes and few tests")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts whose names begin so, and the machine")
+    options = parser.parse_args(arguments)
+    deadline = time.monotonic() + 60 * options.minutes
+    paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    if options.wheels is not None:
+        paths.insert(1, _install(options.wheels))
+    os.environ |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+    result: Found = {"format": 1, "tiny": options.tiny, "parts": {}}
+
+    def out() -> Path:
+        published = not options.tiny and options.only == [""]
+        folder = HERE / "results" if published else BUILD
+        return options.out or folder / f"{result.get('slug', 'gpu-unknown')}.json"
+
+    def write(result: Found) -> None:
+        if "no_device" not in result or options.out is not None:
+            _write(out(), result)
+
+    parts = plan(result, options.device, options.tiny, out)
+    chosen = (part for part in parts if part.name.startswith(("machine", *options.only)))
+    conduct(chosen, result, write, deadline, BUILD / "logs")
+    if "no_device" in result:
+        return 2
+    print(f"Written to {out()}")
+    return int(any(part["state"] in ("failed", "stopped") for part in result["parts"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
