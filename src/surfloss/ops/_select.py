@@ -19,6 +19,7 @@ from torch import Tensor
 from surfloss import _env
 from surfloss._check import fail
 from surfloss.backends import _load
+from surfloss.backends.cuda import device as cuda_device
 
 
 class Implementation(Protocol):
@@ -105,6 +106,13 @@ TABLE = (
         automatic_on=("cpu",),
         named_on=("cpu",),
         problem=_load.cpu_library_problem,
+    ),
+    Backend(
+        "cuda",
+        "surfloss.backends.cuda",
+        automatic_on=(),
+        named_on=("cuda",),
+        problem=cuda_device.problem,
     ),
     # Named on a GPU tensor, the reference goes through the CPU: slow, correct and asked for.
     Backend("reference", "surfloss.backends.reference", automatic_on=("cpu",), named_on=None),

@@ -1,0 +1,129 @@
+// The Hausdorff error from the squared distances of both masks: error, gradient, and sums in a fixed order.
+#include "common.cuh"
+
+constexpr int kThreads = 256;
+
+// The sum over a block, in thread 0; the order does not depend on the device.
+__device__ double block_sum(double value) {
+  double* sums = reinterpret_cast<double*>(shared);
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_down_sync(kAllLanes, value, offset);
+  if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int warp = 1; warp < kThreads / kWarp; ++warp) value += sums[warp];
+  }
+  return value;
+}
+
+__device__ inline float sigmoid_of(float x) { return 1 / (1 + expf(-x)); }
+__device__ inline double sigmoid_of(double x) { return 1 / (1 + exp(-x)); }
+
+enum Empty { kZero, kDiagonal, kReference };
+
+// What an item of one label gets for a squared distance; sizes and steps are (z, y, x), with axes of 1 in
+// front.
+struct Filler {
+  int empty;
+  int sizes[3];
+  double steps[3];
+  const double* item_spacing;
+  int dims;
+
+  __device__ float squared(Offset item, Offset voxel) const {
+    if (empty == kZero) return 0;
+    const Offset row = voxel / sizes[2];
+    const Offset position[3] = {row / sizes[1], row % sizes[1], voxel % sizes[2]};
+    double sum = 0;
+#pragma unroll
+    for (int axis = 0; axis < 3; ++axis) {
+      if (axis < 3 - dims) continue;
+      const double weight = squared_step(steps[axis], item_spacing, item, dims, axis - (3 - dims));
+      // SciPy measures to a voxel before the first one.
+      const Offset from = empty == kDiagonal ? sizes[axis] : position[axis] + (axis == 3 - dims);
+      sum += static_cast<double>(from) * static_cast<double>(from) * weight;
+    }
+    return static_cast<float>(sum);
+  }
+};
+
+template <typename Real>
+struct Hausdorff {
+  const Real* input;
+  const void* target;  // bytes, or as the input
+  bool byte_target;
+  const float *input_squared, *target_squared;
+  const unsigned char* ignore;  // or null
+  bool sigmoid;
+  float alpha;
+  Filler filler;
+  Offset voxels;
+  int blocks;      // of an item
+  Real* gradient;  // may be the memory of input_squared: a voxel is read before it is written
+  double* partial;
+
+  __device__ float weight_of(float squared, Offset item, Offset voxel) const {
+    if (squared == infinity<float>()) squared = filler.squared(item, voxel);
+    if (alpha == 2) return squared;
+    return alpha == 1 ? sqrtf(squared) : powf(squared, alpha / 2);
+  }
+
+  __device__ void solve() const {
+    const Offset item = blockIdx.x / blocks;
+    double sum = 0;
+    for (Offset voxel = blockIdx.x % blocks * kThreads + threadIdx.x; voxel < voxels;
+         voxel += static_cast<Offset>(blocks) * kThreads) {
+      const Offset at = item * voxels + voxel;
+      float weight = weight_of(input_squared[at], item, voxel) + weight_of(target_squared[at], item, voxel);
+      if (ignore && ignore[at]) weight = 0;
+      const Real prediction = sigmoid ? sigmoid_of(input[at]) : input[at];
+      const Real wanted = byte_target ? static_cast<Real>(static_cast<const unsigned char*>(target)[at] != 0)
+                                      : static_cast<const Real*>(target)[at];
+      const Real difference = prediction - wanted;
+      Real slope =
+          difference * static_cast<Real>(weight) * static_cast<Real>(2.0 / static_cast<double>(voxels));
+      if (sigmoid) slope *= prediction * (1 - prediction);
+      gradient[at] = slope;
+      sum += difference * difference * static_cast<Real>(weight);
+    }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+  }
+};
+
+#define SURFLOSS_HAUSDORFF(name, Real)                                                                      \
+  extern "C" __global__ void __launch_bounds__(kThreads)                                                    \
+      name(const Real* input, const void* target, int byte_target, const float* input_squared,              \
+           const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha, int empty,   \
+           int nz, int ny, int nx, double step_z, double step_y, double step_x, const double* item_spacing, \
+           int dims, Offset voxels, int blocks, Real* gradient, double* partial) {                          \
+    const Hausdorff<Real> error{                                                                            \
+        input,         target,         byte_target != 0,                                                    \
+        input_squared, target_squared, ignore,                                                              \
+        sigmoid != 0,  alpha,          {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims}, \
+        voxels,        blocks,         gradient,                                                            \
+        partial};                                                                                           \
+    error.solve();                                                                                          \
+  }
+
+SURFLOSS_HAUSDORFF(hausdorff_float, float)
+SURFLOSS_HAUSDORFF(hausdorff_double, double)
+
+// A block an item: the mean from the partial sums.
+template <typename Real>
+__device__ void mean(const double* partial, int blocks, Offset voxels, Real* error) {
+  double sum = 0;
+  for (int i = threadIdx.x; i < blocks; i += kThreads) {
+    sum += partial[static_cast<Offset>(blockIdx.x) * blocks + i];
+  }
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) error[blockIdx.x] = static_cast<Real>(sum / static_cast<double>(voxels));
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads)
+    mean_float(const double* partial, int blocks, Offset voxels, float* error) {
+  mean(partial, blocks, voxels, error);
+}
+extern "C" __global__ void __launch_bounds__(kThreads)
+    mean_double(const double* partial, int blocks, Offset voxels, double* error) {
+  mean(partial, blocks, voxels, error);
+}

@@ -1,0 +1,264 @@
+"""CUDA C++ kernels for NVIDIA GPUs: allocates, orders the passes, launches; csrc/cuda does the rest."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from surfloss._check import fail
+from surfloss.backends.cuda import device
+from surfloss.backends.cuda.device import float32, float64, int32, int64, pointer
+
+_FORMS = {"one_sided": 0, "two_sided": 1, "signed": 2}
+_EMPTY = {"zero": 0, "diagonal": 1, "reference": 2}
+# How a voxel becomes a label: `Kind` of csrc/cuda/common.cuh.
+_NONZERO = {
+    torch.bool: 0,
+    torch.uint8: 0,
+    torch.float16: 1,
+    torch.bfloat16: 1,
+    torch.float32: 2,
+    torch.float64: 3,
+}
+_ABOVE_HALF = {torch.bool: 0, torch.float32: 4, torch.float64: 5}
+_ABOVE_ZERO = {torch.float32: 6, torch.float64: 7}
+
+# Of csrc/cuda, too.
+_WARP, _ROW_WARPS, _COLUMN_WARPS, _FAN, _THREADS = 32, 8, 8, 8, 256
+_INT_INFINITY = 1 << 30
+_SEARCHED_ROWS = 16
+
+_LONGEST = 1 << 24  # positions along y and z are floats
+_SMALLEST, _LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+
+Labels: TypeAlias = tuple[Tensor, int]
+"""Values `(batch, *spatial)`, contiguous, and the kind of their labels."""
+Arguments: TypeAlias = tuple[device.Argument, ...]
+
+
+def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+    """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
+    distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
+    _Transform([_nonzero(mask)], [distance], spacing, _dense(item_spacing), form, squared).run("mask")
+    return distance
+
+
+def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
+    """Index of the nearest zero voxel along each axis; -1 in an item without one."""
+    batch, *sizes = mask.shape
+    nearest = torch.empty((batch, len(sizes), *sizes), dtype=torch.int32, device=mask.device)
+    field = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
+    where: list[Tensor | None] = [torch.empty_like(field, dtype=torch.int32) for _ in sizes]
+    for axis in _column_axes(mask.shape, skipped=True):
+        where[axis] = None
+    labels, steps = [_nonzero(mask)], _dense(item_spacing)
+    _Transform(labels, [field], spacing, steps, "one_sided", True, where).run("mask")
+    if mask.numel():
+        arguments = (
+            *map(pointer, [None] * (3 - len(sizes)) + where), pointer(nearest),
+            int64(batch), int32(len(sizes)), *map(int32, _in_front(1, sizes)),
+        )  # fmt: skip
+        device.launch("follow", _parts(mask.numel(), _THREADS), (_THREADS, 1), 0, arguments, mask.device)
+    return nearest
+
+
+def hausdorff_error(
+    input: Tensor,
+    target: Tensor,
+    input_squared: Tensor | None,
+    target_squared: Tensor | None,
+    ignore: Tensor | None,
+    sigmoid: bool,
+    alpha: float,
+    spacing: list[float],
+    item_spacing: Tensor | None,
+    empty: str,
+) -> tuple[Tensor, Tensor]:
+    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
+    batch, *sizes = input.shape
+    voxels = math.prod(sizes)
+    input, target, item_spacing = input.contiguous(), target.contiguous(), _dense(item_spacing)
+    ignore, input_squared, target_squared = _dense(ignore), _dense(input_squared), _dense(target_squared)
+    gradient = torch.empty_like(input)
+    error = torch.zeros(batch, dtype=input.dtype, device=input.device)
+    labels, fields = [], []
+    if input_squared is None:
+        # The gradient's own memory where that will do: the kernel reads a voxel before it writes it.
+        is_single = input.dtype == torch.float32
+        input_squared = gradient if is_single else torch.empty_like(input, dtype=torch.float32)
+        labels.append((input, (_ABOVE_ZERO if sigmoid else _ABOVE_HALF)[input.dtype]))
+        fields.append(input_squared)
+    if target_squared is None:
+        target_squared = torch.empty_like(input, dtype=torch.float32)
+        labels.append((target, _ABOVE_HALF[target.dtype]))
+        fields.append(target_squared)
+    _Transform(labels, fields, spacing, item_spacing, "two_sided", True).run("input")
+    if not input.numel():
+        return error, gradient
+    blocks = min(1024, _parts(voxels, 4 * _THREADS))
+    partial = torch.empty(batch * blocks, dtype=torch.float64, device=input.device)
+    real = "float" if input.dtype == torch.float32 else "double"
+    arguments = (
+        pointer(input), pointer(target), int32(target.dtype == torch.bool),
+        pointer(input_squared), pointer(target_squared), pointer(ignore), int32(sigmoid), float32(alpha),
+        int32(_EMPTY[empty]), *map(int32, _in_front(1, sizes)), *map(float64, _in_front(1.0, spacing)),
+        pointer(item_spacing), int32(len(sizes)), int64(voxels), int32(blocks),
+        pointer(gradient), pointer(partial),
+    )  # fmt: skip
+    sums = _THREADS // _WARP * 8
+    device.launch(f"hausdorff_{real}", batch * blocks, (_THREADS, 1), sums, arguments, input.device)
+    arguments = (pointer(partial), int32(blocks), int64(voxels), pointer(error))
+    device.launch(f"mean_{real}", batch, (_THREADS, 1), sums, arguments, input.device)
+    return error, gradient
+
+
+@dataclass(frozen=True)
+class _Transform:
+    """The distances of one mask, or of two of one shape in the same launches, each with a field of float32.
+
+    With `where`, for one mask, the fields end as signed squares, of no use; and for every axis that has a
+    pass `where` gets the index, int32, that the pass found nearest, and has None for the others.
+    """
+
+    labels: Sequence[Labels]
+    fields: Sequence[Tensor]
+    spacing: list[float]
+    item_spacing: Tensor | None
+    form: str
+    squared: bool
+    where: Sequence[Tensor | None] | None = None
+
+    def run(self, argument: str) -> None:
+        """Fill the fields.
+
+        Args:
+            argument: what an error calls the masks.
+
+        Raises:
+            ValueError: where an item is too large, or squared distances leave float32's range.
+        """
+        if not self.fields or not self.fields[0].numel():
+            return
+        field = self.fields[0]
+        sizes = list(field.shape[1:])
+        _check_range(argument, sizes, self.spacing if self.item_spacing is None else None)
+        limit = device.shared_bytes_limit(field.device)
+        axes = _column_axes(field.shape)
+        tiled = {axis: _tile_bytes(sizes[axis]) <= limit for axis in axes}
+        steps = {step for step, size in zip(self.spacing, sizes, strict=True) if size > 1} or {1.0}
+        in_steps = (
+            self.item_spacing is None
+            and self.where is None
+            and len(steps) == 1
+            and sum((size - 1) ** 2 for size in sizes) < _INT_INFINITY
+            and all(tiled.values())
+        )
+        number, unit = ("int", max(steps) ** 2) if in_steps else ("float", 1.0)
+        self._rows(number, self._ending(not axes, unit))
+        for axis in axes:
+            ending = self._ending(axis == axes[-1], unit)
+            if tiled[axis]:
+                self._columns(axis, number, self.fields, None, ending)
+            else:
+                for one in self.fields:
+                    self._columns(axis, number, [one], one.clone(), ending)
+
+    def _rows(self, number: str, ending: Arguments) -> None:
+        """The pass along x, from the labels."""
+        first, last = self.fields[0], self.fields[-1]
+        batch, *sizes = first.shape
+        items, rows = batch * len(self.fields), math.prod(sizes[:-1])
+        (values, kind), (last_values, last_kind) = self.labels[0], self.labels[-1]
+        arguments = (
+            pointer(values), int32(kind), pointer(last_values), int32(last_kind), pointer(first),
+            pointer(last), int64(batch), pointer(self.where[-1] if self.where else None), int64(items),
+            int64(rows), int32(sizes[-1]), float64(self.spacing[-1]), pointer(self.item_spacing),
+            int32(len(sizes)), *ending,
+        )  # fmt: skip
+        blocks, words = _parts(items * rows, _ROW_WARPS), 4 * _WARP * _ROW_WARPS
+        device.launch(f"rows_{number}", blocks, (_WARP, _ROW_WARPS), 4 * words, arguments, first.device)
+
+    def _columns(
+        self, axis: int, number: str, fields: Sequence[Tensor], source: Tensor | None, ending: Arguments
+    ) -> None:
+        """The pass along y or z, in place, or from `source` where a column is too long for shared memory."""
+        batch, *sizes = fields[0].shape
+        size, voxels, inner = sizes[axis], math.prod(sizes), math.prod(sizes[axis + 1 :])
+        tiles = _parts(voxels // size, _WARP)
+        blocks = batch * len(fields) * tiles
+        coarse = (
+            source if source is None else source.new_empty(blocks * _coarse_rows(size), dtype=torch.int32)
+        )
+        arguments = (
+            pointer(fields[0]), pointer(fields[-1]), int64(batch), pointer(source), pointer(coarse),
+            pointer(self.where[axis] if self.where else None), int64(voxels), int64(inner), int32(size),
+            int64(tiles), int32(_top(size)), float64(self.spacing[axis]), pointer(self.item_spacing),
+            int32(len(sizes)), int32(axis), *ending,
+        )  # fmt: skip
+        kernel = ("" if source is None else "long_") + ("nearest" if self.where else "columns")
+        warps = max(1, min(_COLUMN_WARPS, _parts(size, 2 * _FAN)))
+        shared_bytes = _tile_bytes(size) if source is None else 0
+        device.launch(f"{kernel}_{number}", blocks, (_WARP, warps), shared_bytes, arguments, fields[0].device)
+
+    def _ending(self, last: bool, unit: float) -> Arguments:
+        """`Finish` of csrc/cuda/common.cuh."""
+        finished = last and self.where is None
+        return int32(finished), int32(_FORMS[self.form]), int32(self.squared), float32(unit)
+
+
+def _check_range(argument: str, sizes: list[int], spacing: list[float] | None) -> None:
+    """Refuse what kernels cannot do; a spacing for each item stays unread, on the device."""
+    if math.prod(sizes) >= 1 << 31 or any(size > _LONGEST for size in sizes[:-1]):
+        wanted = f"at most {2**31 - 1} voxels an item, and {_LONGEST} along any axis but the last"
+        fail(argument, f"items of shape {tuple(sizes)}", wanted)
+    if spacing is None:
+        return
+    extents = [(step * size) ** 2 for step, size in zip(spacing, sizes, strict=True)]
+    if any(step**2 < _SMALLEST for step in spacing) or sum(extents) > _LARGEST:
+        wanted = "steps whose squares, and that of the whole extent, are within float32's range"
+        fail("spacing", spacing, wanted)
+
+
+def _nonzero(mask: Tensor) -> Labels:
+    if mask.dtype not in _NONZERO:
+        mask = mask.bool()
+    return mask.contiguous(), _NONZERO[mask.dtype]
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _column_axes(shape: torch.Size, skipped: bool = False) -> list[int]:
+    """The spatial axes with a pass of columns, in its order: all but the last, and those of size 1."""
+    return [axis for axis in range(len(shape) - 3, -1, -1) if (shape[axis + 1] > 1) != skipped]
+
+
+def _coarse_rows(size: int) -> int:
+    """How many numbers hold the nearest rows of every 8th row of a tile."""
+    return _parts(size, _FAN) * _WARP
+
+
+def _tile_bytes(size: int) -> int:
+    """Shared memory of a block of 32 columns."""
+    return 4 * (size * _WARP + _coarse_rows(size))
+
+
+def _top(size: int) -> int:
+    """How far apart are the rows that are searched without bounds."""
+    top = _FAN
+    while _parts(size, top) > _SEARCHED_ROWS:
+        top *= _FAN
+    return top
+
+
+def _parts(whole: int, part: int) -> int:
+    return -(-whole // part)
+
+
+def _in_front(filler: float, values: list[Any]) -> list[Any]:
+    """Three values, for (z, y, x)."""
+    return [filler] * (3 - len(values)) + values

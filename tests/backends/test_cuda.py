@@ -1,0 +1,213 @@
+"""The CUDA kernels and their adapter without a GPU: the kernels compiled for the CPU, a thread a fiber.
+
+Much of it are the operators' own tests, run once more on that backend. test_cuda_build.py looks at what
+compilers make of the kernels.
+"""
+
+import functools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import surfloss
+from surfloss.backends import cuda, reference
+from surfloss.backends.cuda import device
+from surfloss.ops import _select
+from tests.ops import test_edt as edt_tests
+from tests.ops import test_hausdorff as hausdorff_tests
+from tests.support import cases, cuda_shim
+from tests.support.cases import CASES, Case
+from tests.support.compare import assert_equal, assert_within_ulp
+
+pytestmark = [
+    pytest.mark.skipif(cuda_shim.missing() is not None, reason=str(cuda_shim.missing())),
+    pytest.mark.usefixtures("poisoned_scratch"),
+]
+
+UNIT, SLICES = [1.0, 1.0, 1.0], [5.0, 0.42, 0.42]
+SHORT = [case for case in CASES if max(case.mask.shape) < 1000]
+LONG = [case for case in CASES if max(case.mask.shape) > 1000]
+# The search without bounds, of every 512th row, is slow on a CPU where columns have nothing near.
+LONG = [case for case in LONG if "background" in case.name or "axis 2" in case.name]
+
+
+def named(case: object) -> str:
+    return case.name if isinstance(case, Case) else str(case)
+
+
+@pytest.fixture
+def shared_bytes() -> int:
+    """The shared memory of a block."""
+    return cuda_shim.H100_SHARED_BYTES
+
+
+@pytest.fixture(autouse=True)
+def backend(monkeypatch: pytest.MonkeyPatch, shared_bytes: int) -> str:
+    """The name of the backend, which here runs on CPU tensors."""
+    row = _select.Backend("cuda", "surfloss.backends.cuda", automatic_on=(), named_on=("cpu",))
+    others = [other for other in _select.TABLE if other.name != "cuda"]
+    monkeypatch.setattr(_select, "TABLE", (row, *others))
+    monkeypatch.setattr(device, "launch", cuda_shim.launch)
+    monkeypatch.setattr(device, "shared_bytes_limit", lambda _: shared_bytes)
+    return "cuda"
+
+
+@pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
+@pytest.mark.parametrize("case", SHORT, ids=named)
+def test_distance_is_exact(case: Case, two_sided: bool, backend: str) -> None:
+    edt_tests.test_distance_is_exact(case, two_sided, backend)
+
+
+@pytest.mark.parametrize("case", LONG, ids=named)
+def test_long_axes(case: Case, backend: str) -> None:
+    edt_tests.test_distance_is_exact(case, True, backend)
+
+
+@pytest.mark.parametrize("shared_bytes", [0])
+@pytest.mark.parametrize("case", SHORT[::3], ids=named)
+def test_without_shared_memory(case: Case, backend: str) -> None:
+    """As where an axis is too long for it."""
+    edt_tests.test_distance_is_exact(case, True, backend)
+    edt_tests.test_index_leads_to_a_nearest_background_voxel(case, backend)
+
+
+@pytest.mark.parametrize("case", SHORT, ids=named)
+def test_index_leads_to_a_nearest_background_voxel(case: Case, backend: str) -> None:
+    edt_tests.test_index_leads_to_a_nearest_background_voxel(case, backend)
+
+
+@pytest.mark.parametrize("case", SHORT[::2], ids=named)
+def test_root_and_sign(case: Case, backend: str) -> None:
+    edt_tests.test_root_and_sign(case, backend)
+
+
+test_every_number_but_zero_is_foreground = edt_tests.test_every_number_but_zero_is_foreground
+test_item_spacing_gives_each_item_its_own = edt_tests.test_item_spacing_gives_each_item_its_own
+test_item_spacing_of_indices = edt_tests.test_item_spacing_of_indices
+
+
+@pytest.mark.parametrize("name", edt_tests.SAMPLES)
+def test_opcheck_edt(name: str, backend: str) -> None:
+    edt_tests.test_opcheck_edt(edt_tests.SAMPLES[name], "signed", False, backend)
+    edt_tests.test_opcheck_nearest_background(edt_tests.SAMPLES[name], backend)
+
+
+# Every test of the Hausdorff operator but the one that compiles graphs, which sees no backend.
+for name, function in vars(hausdorff_tests).items():
+    if name.startswith("test_") and "compiles" not in name:
+        globals()[f"test_hausdorff_{name.removeprefix('test_')}"] = function
+
+
+def both(mask: Tensor, spacing: list[float]) -> list[Tensor]:
+    """The squared two-sided distance by the kernels and by the reference."""
+    return [module.edt(mask, spacing, None, "two_sided", True) for module in (cuda, reference)]
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_shape(data: st.DataObject) -> None:
+    shape = data.draw(
+        st.lists(st.integers(0, 40), min_size=1, max_size=3).filter(lambda s: math.prod(s) < 9000)
+    )
+    share = data.draw(st.sampled_from([0.0, 0.003, 0.05, 0.5, 0.95, 0.999, 1.0]))
+    batch, seed = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 999))
+    steps = data.draw(st.lists(st.floats(1e-6, 1e6), min_size=len(shape), max_size=len(shape)))
+    mask = cases.noise(batch, *shape, share=share, seed=seed)
+    assert_equal(*both(mask, [1.0] * len(shape)))
+    got, right = both(mask, steps)
+    assert_within_ulp(got.double().sqrt(), right.double().sqrt(), 2)
+
+
+def test_steps_that_sums_absorb() -> None:
+    """A step of z is nothing beside a step of y: rounded sums tie where exact ones do not."""
+    for seed in range(200, 215):
+        mask = cases.noise(1, 20, 6, 7, share=0.01, seed=seed)
+        got, right = both(mask, [0.002, 224.0, 0.009])
+        assert_within_ulp(got.double().sqrt(), right.double().sqrt(), 2, f"seed {seed}")
+
+
+@pytest.mark.parametrize("shape", [(1, 70, 9, 33), (2, 3, 140, 33), (1, 2, 3, 1100), (1, 70, 71)], ids=str)
+def test_several_levels_and_chunks(shape: tuple[int, ...]) -> None:
+    for share in (0.5, 0.998):
+        mask, steps = cases.noise(*shape, share=share), SLICES[-len(shape) + 1 :]
+        for spacing in ([1.0] * len(steps), steps):
+            got, right = (module.edt(mask, spacing, None, "signed", False) for module in (cuda, reference))
+            assert_within_ulp(got, right, 2 if spacing is steps else 1)
+
+
+@pytest.mark.parametrize("sigmoid", [False, True], ids=["probabilities", "logits"])
+def test_hausdorff_of_many_blocks(sigmoid: bool) -> None:
+    """Several blocks an item, of several rounds each; and the same sums in every run."""
+    shape = (2, 3, 61, 83)
+    input, target = torch.randn(shape), cases.blob(*shape)
+    if not sigmoid:
+        input = input.sigmoid()
+    arguments = (None, None, None, sigmoid, 2.0, SLICES, None, "zero")
+    got, again, right = (
+        module.hausdorff_error(input, target, *arguments) for module in (cuda, cuda, reference)
+    )
+    for ours, same, theirs in zip(got, again, right, strict=True):
+        assert torch.equal(ours, same)
+        torch.testing.assert_close(ours, theirs, rtol=4e-6, atol=1e-7 * float(theirs.abs().max()))
+
+
+def structures(n: int) -> dict[str, Tensor]:
+    z, y, x = torch.meshgrid(*(torch.arange(n),) * 3, indexing="ij")
+    return {
+        "blob": cases.blob(1, n, n, n),
+        "half noise": cases.noise(1, n, n, n),
+        "a diagonal plane": (x + y + z < 3 * n // 2)[None],
+        "diagonal stripes": ((x + y + z) // 5 % 2 == 0)[None],
+        "lone voxels": cases.noise(1, n, n, n, share=3 / n**3, seed=2),
+        "a corner": cases.few(n, n, n, at=((0, 0, 0),)),
+        "empty": torch.zeros(1, n, n, n, dtype=torch.bool),
+    }
+
+
+@pytest.mark.parametrize("name", structures(4))
+def test_candidates_a_voxel_are_bounded(name: str) -> None:
+    """Two passes, of three levels each: brute force looks at 2 n candidates a voxel."""
+    n = 72
+    cuda_shim.candidates()
+    cuda.edt(structures(n)[name], UNIT, None, "two_sided", True)
+    looked_at, slots = (count / n**3 for count in cuda_shim.candidates())
+    # At most 16 of the search without bounds and 8 a level, in each pass; far less where something is near.
+    if name == "empty":
+        assert slots == 0
+    else:
+        assert 8 < looked_at <= slots < 40, slots
+
+
+def test_undefined_behaviour_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overflow, shifts too far and misplaced accesses would end the process."""
+    monkeypatch.setattr(device, "launch", functools.partial(cuda_shim.launch, sanitize=True))
+    for case in [
+        case for case in SHORT if case.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")
+    ]:
+        for form in ("one_sided", "signed"):
+            cuda.edt(case.mask, list(case.spacing), None, form, False)
+            cuda.edt(case.mask.double(), [0.7] * len(case.spacing), None, form, False)
+        cuda.nearest_background(case.mask, list(case.spacing), None)
+    input = torch.randn(2, 4, 5, 40)
+    for empty in ("zero", "diagonal", "reference"):
+        for alpha in (1.0, 2.0, 2.5):
+            cuda.hausdorff_error(input, input > 9, None, None, input > 1, True, alpha, SLICES, None, empty)
+    edge = cases.few(1, 23000, 2, at=((0, 0, 0),))
+    cuda.edt(edge, UNIT, None, "two_sided", True)
+
+
+@pytest.mark.parametrize("step", [1e-30, 1e25])
+def test_spacing_outside_the_range_of_floats(step: float, backend: str) -> None:
+    with pytest.raises(ValueError, match=r"spacing: got .*, wanted steps whose squares"):
+        surfloss.two_sided_edt(cases.noise(4, 5, 6), spacing=(1.0, step, 1.0), backend=backend)
+
+
+@pytest.mark.parametrize("sizes", [[2**11, 2**11, 2**9], [2, 2**25, 1]])
+def test_too_large(sizes: list[int]) -> None:
+    """Asked of the check itself, before anything of 10 GB is allocated."""
+    with pytest.raises(ValueError, match=r"mask: got items of shape .*, wanted at most 2147483647 voxels"):
+        cuda._check_range("mask", sizes, UNIT)

@@ -1,0 +1,193 @@
+"""NVIDIA's compilers on the CUDA kernels, without a GPU; what is kept; and what is said on failure."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import surfloss
+from surfloss.backends.cuda import device
+from tests.support import ptxas
+
+KERNELS = {
+    "rows_int", "rows_float", "columns_int", "columns_float", "nearest_float", "long_columns_float",
+    "long_nearest_float", "follow", "hausdorff_float", "hausdorff_double", "mean_float", "mean_double",
+}  # fmt: skip
+needs_nvcc = pytest.mark.skipif(ptxas.missing() is not None, reason=str(ptxas.missing()))
+needs_nvrtc = pytest.mark.skipif(device.compiler_problem() is not None, reason=str(device.compiler_problem()))
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "surfloss"
+
+
+@pytest.fixture
+def fresh_answers() -> Iterator[None]:
+    """What is remembered of this machine is forgotten, before and after."""
+    remembered = (device.problem, device.compiler_problem)  # as they are, whatever a test replaces
+    for function in remembered:
+        function.cache_clear()
+    yield
+    for function in remembered:
+        function.cache_clear()
+
+
+@needs_nvcc
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_kernels_compile_without_warnings_and_hold_all_in_registers(architecture: str) -> None:
+    usage = ptxas.usage(architecture)
+    assert set(usage) == KERNELS
+    for kernel, used in usage.items():
+        if not kernel.startswith("long_"):  # axes of more than 1,600 voxels
+            assert (used.stack, used.spills) == (0, 0), (kernel, used)
+        # The launch bounds promise so many blocks of 256 threads on a multiprocessor of 65,536 registers.
+        assert used.registers <= (64 if kernel.startswith("rows") else 80), (kernel, used)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_nvrtc_compiles_the_same_sources(architecture: str, cache_folder: Path) -> None:
+    code = device.compiled(architecture)
+    assert code.startswith(b"\x7fELF")
+    for kernel in KERNELS:
+        assert kernel.encode() in code
+    assert [path.name for path in cache_folder.iterdir()] == [
+        f"kernels-{device._fingerprint()}-{architecture}.cubin"
+    ]
+
+
+@needs_nvrtc
+def test_what_is_compiled_is_kept(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(device, "_compile", lambda architecture: (calls.append(architecture), b"code")[1])
+    assert device.compiled("sm_90") == device.compiled("sm_90") == b"code"
+    device.compiled("sm_80")
+    assert calls == ["sm_90", "sm_80"]
+    assert len(list(cache_folder.iterdir())) == 2
+
+
+@needs_nvrtc
+def test_another_source_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = device._fingerprint()
+    for path in ptxas.SOURCES.glob("*.cu*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(device, "_source_folder", lambda: tmp_path)
+    assert device._fingerprint.__wrapped__() == before
+    (tmp_path / "edt.cu").write_text("// changed")
+    assert device._fingerprint.__wrapped__() != before
+
+
+@needs_nvrtc
+def test_without_a_place_to_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(device, "_compile", lambda _: b"code")
+    assert device.compiled("sm_90") == b"code"
+
+
+@needs_nvrtc
+def test_an_architecture_that_nvrtc_does_not_know(cache_folder: Path) -> None:
+    with pytest.raises(Exception, match="arch"):
+        device.compiled("sm_35")
+    assert not cache_folder.exists()
+
+
+@needs_nvrtc
+def test_cuda_core_takes_the_arguments() -> None:
+    from cuda.core._kernel_arg_handler import ParamHolder
+
+    ParamHolder(
+        (device.pointer(None), device.int32(1), device.int64(2), device.float32(0.5), device.float64(2.0))
+    )
+
+
+@pytest.mark.usefixtures("fresh_answers")
+@pytest.mark.parametrize(
+    ("name", "replacement", "reason"),
+    [
+        ("_is_installed", lambda module: module != "cuda.core", "cuda-core is not installed (`pip install"),
+        ("_is_installed", lambda module: module != "cuda.bindings", "cuda-bindings is not installed"),
+        ("_source_folder", lambda: Path("/nowhere"), "this installation lacks the kernels' sources"),
+    ],
+)
+def test_what_is_missing_is_named(
+    name: str, replacement: object, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, name, replacement)
+    assert surfloss.available_backends()["cuda"].startswith(reason)
+
+
+@pytest.mark.usefixtures("fresh_answers")
+def test_a_missing_nvrtc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> tuple[int, int]:
+        raise RuntimeError("libnvrtc.so not found\nsearched everywhere")
+
+    monkeypatch.setattr(device, "_is_installed", lambda _: True)
+    monkeypatch.setattr(device, "_nvrtc_version", broken)
+    assert (
+        device.compiler_problem()
+        == "NVRTC, which comes with PyTorch's CUDA builds, does not load: libnvrtc.so not found"
+    )
+
+
+@pytest.mark.usefixtures("fresh_answers")
+@pytest.mark.parametrize(
+    ("available", "capability", "reason"),
+    [
+        (False, None, "PyTorch finds no NVIDIA GPU, driver, or CUDA build of its own"),
+        (True, (6, 1), "An old GPU is sm_61, older than sm_70"),
+        (True, (9, 0), None),
+    ],
+)
+def test_the_gpu_is_looked_at(
+    available: bool, capability: tuple[int, int] | None, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "compiler_problem", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "An old GPU")
+    assert surfloss.available_backends()["cuda"] == reason
+
+
+def test_naming_it_for_another_device_or_without_a_gpu_raises() -> None:
+    with pytest.raises(
+        RuntimeError, match="backend: got 'cuda' for a tensor on cpu, wanted a backend that runs there"
+    ):
+        surfloss.two_sided_edt(torch.ones(2, 2, 2), backend="cuda")
+
+
+@needs_nvrtc
+def test_a_launch_goes_to_the_current_stream_with_all_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's and the driver's side are played: there is no GPU."""
+    import cuda.core
+    from cuda.bindings import driver
+
+    calls = []
+    library = SimpleNamespace(get_kernel=lambda name: SimpleNamespace(handle=f"handle of {name}"))
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=7))
+    monkeypatch.setattr(device, "shared_bytes_limit", lambda _: 99 * 1024)
+    monkeypatch.setattr(device, "_library", lambda _: library)
+    success = (driver.CUresult.CUDA_SUCCESS,)
+    monkeypatch.setattr(driver, "cuKernelSetAttribute", lambda *args: (calls.append(args), success)[1])
+    monkeypatch.setattr(cuda.core, "launch", lambda *args: calls.append(args))
+    device._kernel.cache_clear()
+    argument = device.int32(5)
+    for _ in range(2):
+        device.launch("rows_int", 11, (32, 8), 512, [argument], torch.device("cuda", 3))
+    device._kernel.cache_clear()
+    (attribute, limit, handle, where), *launches = calls
+    assert "MAX_DYNAMIC_SHARED_SIZE_BYTES" in str(attribute)
+    assert (limit, handle, int(where)) == (99 * 1024, "handle of rows_int", 3)
+    assert len(launches) == 2
+    stream, config, kernel, *arguments = launches[0]
+    assert stream.__cuda_stream__() == (0, 7)
+    assert (config.grid, config.block, config.shmem_size) == ((11, 1, 1), (32, 8, 1), 512)
+    assert kernel.handle == handle
+    assert arguments == [argument]
