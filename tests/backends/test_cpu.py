@@ -253,9 +253,9 @@ def test_interrupt_leaves_the_process_usable() -> None:
 def _seconds(mask: Tensor, spacing: list[float]) -> float:
     times = []
     for _ in range(9):
-        start = time.perf_counter()
+        start = time.process_time()  # other work on the machine does not count
         squared_edt(mask, spacing, None, True, "cpu")
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 
