@@ -452,3 +452,16 @@ def test_refuses_bad_spacing(spacing: Any) -> None:
     input, target = binary()
     with pytest.raises(ValueError, match=r"^spacing: got .*, wanted "):
         HausdorffDTLoss(spacing=spacing)(input, target)
+
+
+def test_gradient_kept_in_bfloat16() -> None:
+    input, target = torch.randn(2, 1, 4, 9, 9), (torch.rand(2, 1, 4, 9, 9) < 0.2).float()
+    plain, kept = (
+        result(HausdorffDTLoss(sigmoid=True, include_background=True, kept_dtype=dtype), input, target)
+        for dtype in (None, torch.bfloat16)
+    )
+    assert torch.equal(kept.value, plain.value)
+    torch.testing.assert_close(kept.gradient, plain.gradient, rtol=2**-8, atol=0)
+    assert not torch.equal(kept.gradient, plain.gradient)
+    with pytest.raises(ValueError, match=r"kept_dtype: got torch.float16, wanted None or torch.bfloat16"):
+        HausdorffDTLoss(kept_dtype=torch.float16)

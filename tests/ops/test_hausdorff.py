@@ -282,6 +282,7 @@ SAMPLES = {
     "target distance, alpha 1": _sample(*SHAPE, target_distance=torch.rand(SHAPE) * 9, alpha=1.0),
     "sigmoid": _sample(*SHAPE, sigmoid=True),
     "bool target": ((probabilities(*SHAPE).requires_grad_(), cases.noise(*SHAPE, seed=3)), {}),
+    "kept in bfloat16": _sample(*SHAPE, in_bfloat16=True),
     "alpha 2.5, diagonal": _sample(*SHAPE, alpha=2.5, empty="diagonal"),
     "reference policy, item spacing": _sample(*SHAPE, item_spacing=ITEM_SPACING, empty="reference"),
     "target only": ((probabilities(*SHAPE), probabilities(*SHAPE, seed=1).requires_grad_()), {}),
@@ -301,5 +302,21 @@ def test_opcheck(sample: tuple[tuple, dict], backend: str) -> None:
         "item_spacing": None,
         "empty": "zero",
     }
-    arguments = (defaults | options).values()
-    torch.library.opcheck(hausdorff_error, (input, target, *arguments, backend))
+    named = defaults | options
+    in_bfloat16 = named.pop("in_bfloat16", False)
+    torch.library.opcheck(hausdorff_error, (input, target, *named.values(), backend, in_bfloat16))
+
+
+def test_gradient_kept_in_half_the_memory(backend: str) -> None:
+    input, target = probabilities(*SHAPE, dtype=torch.float32), cases.noise(*SHAPE, seed=3)
+    grads = []
+    for in_bfloat16 in (False, True):
+        leaf = input.clone().requires_grad_()
+        arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, in_bfloat16)
+        error, gradient = hausdorff_error(leaf, target, *arguments)
+        error.sum().backward()
+        assert gradient.dtype == (torch.bfloat16 if in_bfloat16 else torch.float32)
+        assert leaf.grad.dtype == torch.float32
+        grads.append(leaf.grad)
+    torch.testing.assert_close(grads[1], grads[0], rtol=2**-8, atol=0)
+    assert not torch.equal(*grads)

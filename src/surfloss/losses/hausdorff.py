@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike
+from surfloss._check import SpacingLike, fail
 from surfloss.losses._distance import check_distance_options, checked_map, refuse_uniform
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
 from surfloss.ops.hausdorff import hausdorff_error
@@ -38,6 +38,7 @@ def hausdorff_dt_loss(
     normalize: str | None = None,
     empty: str = "zero",
     ignore_index: int | None = None,
+    kept_dtype: torch.dtype | None = None,
     backend: str | None = None,
     validate: bool | None = None,
 ) -> Tensor:
@@ -66,6 +67,9 @@ def hausdorff_dt_loss(
             "diagonal", the item's physical diagonal; "reference", what SciPy gives there and the paper's code
             used (the distance to a voxel before the first); "raise", an error, for which values are read.
         ignore_index: label of voxels that have no error, no gradient, and belong to neither side.
+        kept_dtype: of the gradient, between the forward and the backward pass: None for the precision of the
+            computation, or torch.bfloat16, half the memory for an error of up to 2^-9 of each value. float16
+            has not the range: most of a gradient would be 0 there.
         backend: who computes the distances; None for the fastest on the input's device.
         validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
 
@@ -77,8 +81,7 @@ def hausdorff_dt_loss(
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
     check_options(sigmoid, softmax, other_act, reduction)
-    _check.not_negative("alpha", alpha)
-    check_distance_options(empty, EMPTY, normalize)
+    _check_hausdorff_options(alpha, normalize, empty, kept_dtype)
     # The operator has a sigmoid of its own, which saves the probabilities, but no gradient for the target.
     fused_sigmoid = sigmoid and not target.requires_grad
     prediction, target, ignore = prepare(
@@ -117,6 +120,7 @@ def hausdorff_dt_loss(
         item_steps,
         empty,
         backend,
+        kept_dtype is not None,
     )
     return reduced(error.view(lead), reduction, batch, len(spatial))
 
@@ -160,12 +164,12 @@ class HausdorffDTLoss(LossModule):
         normalize: str | None = None,
         empty: str = "zero",
         ignore_index: int | None = None,
+        kept_dtype: torch.dtype | None = None,
         backend: str | None = None,
         validate: bool | None = None,
     ) -> None:
         check_options(sigmoid, softmax, other_act, reduction)
-        _check.not_negative("alpha", alpha)
-        check_distance_options(empty, EMPTY, normalize)
+        _check_hausdorff_options(alpha, normalize, empty, kept_dtype)
         super().__init__(
             alpha=alpha,
             include_background=include_background,
@@ -179,6 +183,7 @@ class HausdorffDTLoss(LossModule):
             normalize=normalize,
             empty=empty,
             ignore_index=ignore_index,
+            kept_dtype=kept_dtype,
             backend=backend,
             validate=validate,
         )
@@ -207,6 +212,15 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
         spacing: SpacingLike = None,
     ) -> Tensor:
         return torch.log1p(super().forward(input, target, target_distance=target_distance, spacing=spacing))
+
+
+def _check_hausdorff_options(
+    alpha: float, normalize: str | None, empty: str, kept_dtype: torch.dtype | None
+) -> None:
+    _check.not_negative("alpha", alpha)
+    check_distance_options(empty, EMPTY, normalize)
+    if kept_dtype not in (None, torch.bfloat16):
+        fail("kept_dtype", kept_dtype, "None or torch.bfloat16")
 
 
 def _as_items(value: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ def hausdorff_error(
     item_spacing: Tensor | None,
     empty: str,
     backend: str | None,
+    in_bfloat16: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 
@@ -40,10 +41,11 @@ def hausdorff_error(
         alpha: the exponent; 0^0 is 1.
         empty: "zero", "diagonal" or "reference", the distance in an item that has one label only (0, the
             physical diagonal of the item, or what SciPy computes for a volume without background).
+        in_bfloat16: keep the gradient in half the memory, and 8 bits of its digits.
 
     Returns:
         The errors `(batch,)` in the input's dtype, 0 for an item without voxels, and their gradient with
-        respect to the input, in its shape and dtype.
+        respect to the input, in its shape and, unless `in_bfloat16`, its dtype.
     """
     implementation = select(backend, input.device)
     input_squared, target_squared = None, None if target_distance is None else target_distance.square()
@@ -54,14 +56,28 @@ def hausdorff_error(
         input_squared = _squared_without(ignore, prediction, steps, item_spacing, implementation)
         if target_squared is None:
             target_squared = _squared_without(ignore, target > 0.5, steps, item_spacing, implementation)
-    return implementation.hausdorff_error(
+    error, gradient = implementation.hausdorff_error(
         input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, item_spacing, empty
     )
+    return error, gradient.bfloat16() if in_bfloat16 else gradient
 
 
 @hausdorff_error.register_fake
-def _(input: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    return input.new_empty(input.shape[:1]), torch.empty_like(input)
+def _(
+    input: Tensor,
+    target: Tensor,
+    target_distance: Tensor | None,
+    ignore: Tensor | None,
+    sigmoid: bool,
+    alpha: float,
+    spacing: Sequence[float],
+    item_spacing: Tensor | None,
+    empty: str,
+    backend: str | None,
+    in_bfloat16: bool = False,
+) -> tuple[Tensor, Tensor]:
+    gradient = torch.empty_like(input, dtype=torch.bfloat16 if in_bfloat16 else input.dtype)
+    return input.new_empty(input.shape[:1]), gradient
 
 
 def _squared_without(
@@ -90,10 +106,11 @@ def _backward(ctx: Any, grad_error: Tensor | None, _: Tensor | None) -> tuple[Te
         fail("create_graph", "True", "False: the Hausdorff error has no second derivative", RuntimeError)
     if ctx.sigmoid and ctx.needs_input_grad[1]:
         fail("target", "one that requires a gradient", "one without, beside the fused sigmoid", RuntimeError)
-    nothing = (None,) * 8
+    nothing = (None,) * 9
     if grad_error is None:
         return (None, None, *nothing)
     (gradient,) = ctx.saved_tensors
+    # In the dtype of the error, whichever the gradient is kept in.
     grad = gradient * grad_error.view(-1, *(1,) * (gradient.ndim - 1))
     # The error is a function of the difference of the two.
     return (grad, -grad if ctx.needs_input_grad[1] else None, *nothing)
