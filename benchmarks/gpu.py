@@ -158,6 +158,25 @@ def _line(name: str, record: Found) -> str:
     return line
 
 
+# What a test tells of that leaves its process, or the process's context on the device, useless.
+_FATAL = (
+    "illegal memory access",
+    "ILLEGAL_ADDRESS",
+    "misaligned address",
+    "MISALIGNED",
+    "launch failure",
+    "LAUNCH_FAILED",
+    "crashed while running",
+)
+
+
+def _is_sound(record: Found) -> bool:
+    """Whether a backend's tests left their process and the device as they should: others would suffer."""
+    reasons = record.get("failed", {}).values()
+    fatal = record.get(UNFINISHED) or any(text in reason for text in _FATAL for reason in reasons)
+    return record["state"] != "failed" or not fatal
+
+
 def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Iterator[Part]:
     """The parts of a whole run; what a later one needs of an earlier one it reads off the result."""
     python = sys.executable
@@ -189,7 +208,7 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
         yield tests("exact", 120, backend)
     # One that brought its process down would do so to everybody's measurements; one that is slow would not.
     records = {b: result["parts"].get(f"tests exact {b}", {"state": "done"}) for b in backends if b}
-    sound = [b for b, record in records.items() if record["state"] != "failed" or not record.get(UNFINISHED)]
+    sound = [backend for backend, record in records.items() if _is_sound(record)]
     named = ("--backends", ",".join(sound)) if sound else ()
     measure = (python, str(HERE / "measure.py"), "compare", *options, *named)
     yield Part("compare", measure, 180, at_top=True, skip=no_device)
@@ -258,7 +277,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a trial without a GPU"
     )
-    parser.add_argument("--out", type=Path, help="otherwise results/gpu-DEVICE.json, or build/gpu")
+    parser.add_argument(
+        "--out", type=Path, help="a file, or a folder; otherwise results/gpu-DEVICE.json, or build/gpu"
+    )
     parser.add_argument("--minutes", type=float, default=8.75, help="for all together")
     parser.add_argument("--wheels", type=Path, help="folder of wheels to install into build/gpu/wheels")
     parser.add_argument("--tiny", action="store_true", help="small volumes and few tests")
@@ -272,9 +293,11 @@ def main(arguments: list[str] | None = None) -> int:
     result: Found = {"format": 1, "tiny": options.tiny, "parts": {}}
 
     def out() -> Path:
+        if options.out is not None and not options.out.is_dir():
+            return Path(options.out)
         published = not options.tiny and options.only == [""]
-        folder = HERE / "results" if published else BUILD
-        return options.out or folder / f"{result.get('slug', 'gpu-unknown')}.json"
+        folder = options.out or (HERE / "results" if published else BUILD)
+        return Path(folder) / f"{result.get('slug', 'gpu-unknown')}.json"
 
     def write(result: Found) -> None:
         if "no_device" not in result or options.out is not None:

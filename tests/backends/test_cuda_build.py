@@ -177,6 +177,10 @@ def test_a_launch_goes_to_the_current_stream_with_all_shared_memory(monkeypatch:
     success = (driver.CUresult.CUDA_SUCCESS,)
     monkeypatch.setattr(driver, "cuKernelSetAttribute", lambda *args: (calls.append(args), success)[1])
     monkeypatch.setattr(cuda.core, "launch", lambda *args: calls.append(args))
+    made_current = []
+    monkeypatch.setattr(
+        cuda.core, "Device", lambda index: SimpleNamespace(set_current=lambda: made_current.append(index))
+    )
     device._kernel.cache_clear()
     argument = device.int32(5)
     for _ in range(2):
@@ -186,6 +190,7 @@ def test_a_launch_goes_to_the_current_stream_with_all_shared_memory(monkeypatch:
     assert "MAX_DYNAMIC_SHARED_SIZE_BYTES" in str(attribute)
     assert (limit, handle, int(where)) == (99 * 1024, "handle of rows_int", 3)
     assert len(launches) == 2
+    assert made_current == [3, 3]
     stream, config, kernel, *arguments = launches[0]
     assert stream.__cuda_stream__() == (0, 7)
     assert (config.grid, config.block, config.shmem_size) == ((11, 1, 1), (32, 8, 1), 512)

@@ -129,6 +129,20 @@ def test_a_backend_that_brings_its_tests_down_is_not_measured(monkeypatch: pytes
     assert "training step" in names
 
 
+@pytest.mark.parametrize(
+    ("record", "sound"),
+    [
+        ({"state": "done"}, True),
+        ({"state": "failed", "failed": {"test": "AssertionError: 3 voxels beyond 2"}}, True),
+        ({"state": "failed", "unfinished": ["test"]}, False),
+        ({"state": "failed", "failed": {"test": "CUDA error: an illegal memory access was met"}}, False),
+        ({"state": "failed", "failed": {"test": "worker 'gw0' crashed while running 'test'"}}, False),
+    ],
+)
+def test_a_backend_that_faults_would_spoil_the_others(record: dict, sound: bool) -> None:
+    assert gpu._is_sound(record) == sound
+
+
 def test_without_a_gpu_nothing_runs_and_nothing_is_written(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

@@ -87,7 +87,7 @@ def pytest_runtest_logstart(nodeid: str) -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
-        _note(report.nodeid, "failed", str(crash.message if crash else report.longrepr)[-500:])
+        _note(report.nodeid, "failed", str(crash.message if crash else report.longrepr)[:500])
     elif report.skipped:
         _note(report.nodeid, "skipped", str(report.longrepr[-1]).removeprefix("Skipped: "))
     elif report.when == "call":

@@ -120,7 +120,8 @@ def test_captured_in_a_graph(backend: str, cuda: str) -> None:
 
 def test_nothing_waits_for_the_device(backend: str, cuda: str) -> None:
     logits, labels = batch(cuda)
-    loss = HausdorffDTLoss(**BOTH, spacing=torch.tensor([SPACING, SPACING], device=cuda), backend=backend)
+    spacing = torch.tensor([SPACING, SPACING], device=cuda)
+    loss = HausdorffDTLoss(**BOTH, spacing=spacing, normalize="diagonal", backend=backend)
     calls = (
         lambda: passed(loss, logits, labels),
         lambda: two_sided_edt(labels > 0, spacing=SPACING, backend=backend),

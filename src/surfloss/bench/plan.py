@@ -69,8 +69,11 @@ def full() -> list[Cell]:
 def gpu() -> list[Cell]:
     """Every row of the published GPU tables; the rows of the budgets come first."""
     plan = [drawn("loss", PATCH, mask, weigh=mask == "blobs") for mask in cases.USUAL]
-    plan += [drawn("edt", PATCH, mask, HEAD_CT, items=4) for mask in cases.USUAL]
     large = ("scipy",)
+    plan += [
+        drawn("edt", PATCH, mask, HEAD_CT, items=4, without=() if mask == "blobs" else large)
+        for mask in cases.USUAL
+    ]
     plan += [drawn("edt", SCAN, mask, HEAD_CT, without=large) for mask in cases.USUAL]
     plan += [drawn("edt", (128,) * 3, mask, items=4, without=large) for mask in cases.USUAL]
     plan += [drawn("edt", PLANE, mask, items=256, without=large) for mask in ("blobs", "random")]

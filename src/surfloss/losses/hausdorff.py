@@ -236,8 +236,9 @@ def _by_diagonal(
         diagonal = sum((step * size) ** 2 for step, size in zip(steps, spatial, strict=True)) ** 0.5
         steps = [step / diagonal for step in steps]
         return steps, None, None if target_distance is None else target_distance / diagonal
-    sizes = item_steps.new_tensor(list(spatial))
-    diagonals = (item_steps * sizes).norm(dim=1)
+    # No tensor of the sizes: to make one, a GPU would wait for the host.
+    squares = [(step * size) ** 2 for step, size in zip(item_steps.unbind(1), spatial, strict=True)]
+    diagonals = torch.stack(squares).sum(0).sqrt()
     if target_distance is not None:
         target_distance = target_distance / diagonals.float().view(-1, *(1,) * len(spatial))
     return steps, item_steps / diagonals[:, None], target_distance

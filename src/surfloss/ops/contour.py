@@ -64,7 +64,9 @@ def _implementation(requested: str | None, device: torch.device) -> ContourImple
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _, highest, lowest = output
-    ctx.depth, ctx.backend = inputs[2:]
+    # By name: the backward pass of a GPU has a thread of its own, where `use_backend` does not hold.
+    chosen = select_contour(inputs[3], highest.device.type)
+    ctx.depth, ctx.backend = inputs[2], None if chosen is None else chosen.name
     ctx.save_for_backward(highest, lowest)
     ctx.mark_non_differentiable(highest, lowest)
     ctx.set_materialize_grads(False)

@@ -59,7 +59,11 @@ def compiler_problem() -> str | None:
     if not _is_installed("cuda.bindings"):
         return "cuda-bindings is not installed, which comes with PyTorch's CUDA builds"
     try:
+        from cuda.core import LaunchConfig, ObjectCode, Program, launch  # noqa: F401
+
         _nvrtc_version()
+    except ImportError as error:
+        return f"cuda-core 1.0 or later does not load: {str(error).splitlines()[0]}"
     except RuntimeError as error:  # cuda.pathfinder's own is one
         return f"NVRTC, which comes with PyTorch's CUDA builds, does not load: {str(error).splitlines()[0]}"
     return None
@@ -85,11 +89,12 @@ def launch(
         threads: of a block, along x and y.
         arguments: in the order and the types of the kernel's parameters.
     """
-    from cuda.core import LaunchConfig
+    from cuda.core import Device, LaunchConfig
     from cuda.core import launch as launch_kernel
 
     with torch.cuda.device(device):
         index = torch.cuda.current_device()
+        Device(index).set_current()  # a thread that has not used the GPU yet has no context
         config = LaunchConfig(grid=blocks, block=(*threads, 1), shmem_size=shared_bytes)
         stream = _Stream(torch.cuda.current_stream().cuda_stream)
         launch_kernel(stream, config, _kernel(kernel, index), *arguments)

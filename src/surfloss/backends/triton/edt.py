@@ -13,6 +13,10 @@ otherwise 0. docs/gpu-transform.md tells why this is exact, and what it costs.
 Axes are always (z, y, x); "stride" is the distance between neighbors along the axis of the search, and the
 places at one position of that axis are its columns. A squared step is two floats, the nearest one and what is
 left: tables and long distances would otherwise lose a bit.
+
+Columns past the end are brought back to the last one, and called contiguous all the same: without that word
+some versions of Triton lay a tile out across its rows. It is untrue in the last tile of an axis, and harmless
+as long as sizes are not specialized, since vectors are then never loaded.
 """
 
 import triton
@@ -69,7 +73,8 @@ def scan_rows(
         place = tl.maximum(_last(tl.where(starts, x[None, :], -1)), previous[:, None])
         distance = tl.where(place >= 0, x[None, :] - place + 1, NONE)
         if SEVERAL:
-            right = tl.load(rows + (row[:, None] + tl.minimum(x, X - 1)[None, :])).to(tl.int32)
+            own = tl.max_contiguous(tl.minimum(x, X - 1), CHUNK)
+            right = tl.load(rows + (row[:, None] + own[None, :])).to(tl.int32)
             previous = tl.maximum(previous, tl.max(tl.where(starts, x[None, :], -1), axis=1))
         else:
             place = _next(tl.where(ends, x[None, :], X))
@@ -114,7 +119,7 @@ def middle_pass(
     y_step, y_rest = squared_step(item_steps, mask % items, y_step, y_rest, 1, DIMS)
     x_step, x_rest = squared_step(item_steps, mask % items, x_step, x_rest, 2, DIMS)
     x = lane_block * LANES + tl.arange(0, LANES)
-    column = tl.minimum(x, X - 1)
+    column = tl.max_contiguous(tl.minimum(x, X - 1), LANES)
     y = block * BLOCK + tl.arange(0, BLOCK)
     inside = (y < Y)[:, None] & (x < X)[None, :]
     place = (tl.minimum(y, Y - 1) * X)[:, None] + column[None, :]
@@ -170,7 +175,7 @@ def last_pass(
     step, rest = squared_step(item_steps, item, step, rest, AXIS, DIMS)
     x_step, x_rest = squared_step(item_steps, item, x_step, x_rest, 2, DIMS)
     lane = lane_block * LANES + tl.arange(0, LANES)
-    column = tl.minimum(lane, stride - 1)
+    column = tl.max_contiguous(tl.minimum(lane, stride - 1), LANES)
     item = item.to(tl.int64)
     sign, squared, index = search(
         field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride, step,
@@ -336,9 +341,10 @@ def _edges(
 @triton.jit
 def _labels(values, row, x, X, ABOVE: tl.constexpr):
     """Labels of a chunk and of its neighbors; at the end of a row, the voxel's own."""
-    here = _is_foreground(tl.load(values + (row[:, None] + tl.minimum(x, X - 1)[None, :])), ABOVE)
-    before = tl.minimum(tl.maximum(x - 1, 0), X - 1)
-    after = tl.minimum(x + 1, X - 1)
+    own = tl.max_contiguous(tl.minimum(x, X - 1), x.shape[0])
+    here = _is_foreground(tl.load(values + (row[:, None] + own[None, :])), ABOVE)
+    before = tl.max_contiguous(tl.minimum(tl.maximum(x - 1, 0), X - 1), x.shape[0])
+    after = tl.max_contiguous(tl.minimum(x + 1, X - 1), x.shape[0])
     return (
         here,
         _is_foreground(tl.load(values + (row[:, None] + before[None, :])), ABOVE),

@@ -47,7 +47,8 @@ def hausdorff_pass(
     x_step, x_rest = squared_step(item_steps, item, x_step, x_rest, 2, DIMS)
     row, lane = block * BLOCK + tl.arange(0, BLOCK), lane_block * LANES + tl.arange(0, LANES)
     inside = (row < size)[:, None] & (lane < stride)[None, :]
-    row, column = tl.minimum(row, size - 1)[:, None], tl.minimum(lane, stride - 1)
+    row = tl.minimum(row, size - 1)[:, None]
+    column = tl.max_contiguous(tl.minimum(lane, stride - 1), LANES)
     item = item.to(tl.int64)
     place = item * voxels + row * stride + column[None, :]
 
