@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, cast
 
 import torch
@@ -81,8 +82,13 @@ class Backend:
         return cast(Implementation, importlib.import_module(self.module))
 
 
+@cache  # every call of an operator on a GPU asks, and the search costs as much as a small transform
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
 def _triton_problem() -> str | None:
-    if importlib.util.find_spec("triton") is None:
+    if not _has_triton():
         return "Triton is not installed (on Linux and Windows it comes with PyTorch for GPUs)"
     if not _env.triton_interprets() and not torch.cuda.is_available():
         return "PyTorch finds no GPU here (TRITON_INTERPRET=1 at start runs it on CPU tensors, for tests)"
@@ -150,13 +156,8 @@ def select(requested: str | None, device: torch.device) -> Implementation:
         ValueError: if a name is unknown.
         RuntimeError: if the named backend cannot run there, or if none can.
     """
-    for source, name in (
-        ("backend", requested),
-        ("use_backend", _override.get()),
-        ("SURFLOSS_BACKEND", _env.requested_backend()),
-    ):
-        if name is None:
-            continue
+    source, name = _wish(requested)
+    if name is not None:
         backend = _by_name(source, name)
         if reason := backend.unavailable(device.type):
             fail(
@@ -179,12 +180,22 @@ def select(requested: str | None, device: torch.device) -> Implementation:
 
 def select_contour(requested: str | None, device_type: str) -> Backend | None:
     """The backend for the operators of contours: the one asked for, or the first that has them; or None."""
-    name = requested or _override.get() or _env.requested_backend()
+    _, name = _wish(requested)
     for backend in TABLE:
         wanted = device_type in backend.automatic_on if name is None else backend.name == name
         if wanted and backend.has_contour and backend.unavailable(device_type) is None:
             return backend
     return None
+
+
+def _wish(requested: str | None) -> tuple[str, str | None]:
+    """Which backend is asked for, or None, and by what."""
+    wishes = (
+        ("backend", requested),
+        ("use_backend", _override.get()),
+        ("SURFLOSS_BACKEND", _env.requested_backend()),
+    )
+    return next((wish for wish in wishes if wish[1] is not None), ("backend", None))
 
 
 def _by_name(source: str, name: str) -> Backend:
