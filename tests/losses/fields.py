@@ -35,6 +35,18 @@ def in_channels(labels: Tensor, channels: int) -> Tensor:
     return torch.cat([(labels == label).float() for label in range(channels)], 1)
 
 
+def binary(dims: int, *, batch: int = 2) -> tuple[Tensor, Tensor]:
+    """Probabilities, many of them near 0 and 1, and a target of one channel, float64."""
+    input = (4 * logits(dims, 1, batch=batch, dtype=torch.float64)).sigmoid()
+    return input, labels(dims, 1, batch=batch).double()
+
+
+def box(shape: tuple[int, ...], sizes: tuple[int, ...], at: tuple[int, ...]) -> Tensor:
+    mask = torch.zeros(1, 1, *shape, dtype=torch.float64)
+    mask[(0, 0, *(slice(a, a + n) for a, n in zip(at, sizes, strict=True)))] = 1
+    return mask
+
+
 def real(name: str, *, shift: int = 2, most: int = 64) -> tuple[Tensor, Tensor, tuple[float, float, float]]:
     """A real label, its blurred and shifted copy as a prediction, and its spacing in mm.
 

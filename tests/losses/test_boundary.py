@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from surfloss import BoundaryLoss, GeneralizedSurfaceLoss, signed_distance, two_sided_edt
-from tests.losses.fields import in_channels, labels, logits, real, result
+from tests.losses.fields import assert_agrees, in_channels, labels, logits, real, result
 from tests.support.oracles import scipy_two_sided
 from tests.support.volumes import LABELS
 
@@ -55,6 +55,20 @@ class TestBoundary:
         torch.testing.assert_close(
             (got.value, got.gradient), (right.value, right.gradient), rtol=1e-6, atol=1e-9
         )
+
+    @pytest.mark.parametrize(
+        "options", [{}, {"include_background": True}, {"batch": True}, {"reduction": "sum"}]
+    )
+    @pytest.mark.parametrize("dims", [2, 3])
+    def test_is_monais(self, dims: int, options: dict[str, Any]) -> None:
+        monai = pytest.importorskip("monai.losses.boundary_loss", reason="MONAI has it from 1.6 on")
+        input, target = logits(dims, 3), labels(dims, 3)
+        target[0][target[0] == 2] = 0  # a class that is not there
+        target[1] = 1  # and one that is alone
+        theirs = monai.BoundaryLoss(**BOTH, **({"include_background": False} | options))
+        right = result(theirs, input, target)
+        assert right.value != 0
+        assert_agrees(result(BoundaryLoss(**BOTH, **options), input, target), right, 1e-6)
 
     @pytest.mark.parametrize("name", LABELS)
     def test_real_label(self, name: str) -> None:

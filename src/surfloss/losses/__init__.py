@@ -15,12 +15,8 @@ from surfloss.losses.hausdorff import (
     hausdorff_dt_loss,
     log_hausdorff_dt_loss,
 )
-from surfloss.losses.hausdorff_morphology import (
-    HausdorffConvLoss,
-    HausdorffERLoss,
-    hausdorff_conv_loss,
-    hausdorff_er_loss,
-)
+from surfloss.losses.hausdorff_conv import HausdorffConvLoss, hausdorff_conv_loss
+from surfloss.losses.hausdorff_er import HausdorffERLoss, hausdorff_er_loss
 from surfloss.losses.surface_dice import SurfaceDiceLoss, surface_dice_loss
 
 __all__ = [

@@ -1,0 +1,204 @@
+"""Hausdorff loss by erosion: no distance transform.
+
+Karimi & Salcudean, "Reducing the Hausdorff Distance in Medical Image Segmentation with Convolutional Neural
+Networks", IEEE Trans. Med. Imaging 39(2), 2020, section II-B.2. The paper leaves the scale of the soft
+threshold open; here it is T(x) = relu(2x - 1): nothing below one half, and 1 stays 1, so that it can be
+repeated.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from surfloss import _check
+from surfloss._check import fail
+from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
+
+RESCALES = ("fixed", "minmax")
+
+
+def hausdorff_er_loss(
+    input: Tensor,
+    target: Tensor,
+    *,
+    alpha: float = 2.0,
+    iterations: int = 10,
+    include_background: bool = False,
+    to_onehot_y: bool = False,
+    sigmoid: bool = False,
+    softmax: bool = False,
+    other_act: Activation | None = None,
+    reduction: str = "mean",
+    batch: bool = False,
+    rescale: str = "fixed",
+    ignore_index: int | None = None,
+    validate: bool | None = None,
+) -> Tensor:
+    """Hausdorff loss by erosion (Karimi & Salcudean 2020, section II-B.2), in voxels.
+
+    The squared error E_0 = (p - g)^2 is eroded again and again: E_k = T(B * E_{k-1}), with B the mean over a
+    voxel and its face neighbors and T the soft threshold at one half. The loss of an item and channel is
+    sum_k k^alpha sum E_k / voxels: the thicker a wrong region, the more erosions it outlives. Outside the
+    volume there is no error. Empty and full masks need no rule.
+
+    Errors with |p - g| below 0.7 are gone after the first erosion, so the loss needs a region loss beside it.
+
+    Args:
+        input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
+            `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
+        target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
+        alpha: exponent of the number of erosions, at least 0.
+        iterations: erosions, at least 1: the half thickness in voxels beyond which no region weighs more.
+        include_background: whether channel 0 counts; a single channel always does.
+        reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
+        batch: average over the batch before the reduction.
+        rescale: "fixed", T(x) = relu(2x - 1); "minmax", relu(x - 1/2) stretched to [0, 1] over the item, as
+            the PyTorch code in circulation does it (kornia's `HausdorffERLoss`). That makes a loss of 1 from
+            a remainder of 1e-6, with the gradient to match.
+        ignore_index: label of voxels without error and gradient, as those outside the volume.
+        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
+
+    Returns:
+        A scalar, or with "none" one value an item and channel; in float32, or float64 for such input.
+
+    Raises:
+        TypeError, ValueError: on an argument of another form.
+    """
+    check_options(sigmoid, softmax, other_act, reduction)
+    _check_er_options(alpha, iterations, rescale)
+    prediction, target, ignore = prepare(
+        input,
+        target,
+        include_background=include_background,
+        to_onehot_y=to_onehot_y,
+        sigmoid=sigmoid,
+        softmax=softmax,
+        other_act=other_act,
+        ignore_index=ignore_index,
+        validate=validate,
+    )
+    error = (prediction - target).square()
+    if ignore is not None:
+        error = error.masked_fill(ignore, 0)
+    if rescale == "fixed":
+        total = _Erosions.apply(error, alpha, iterations)  # type: ignore[no-untyped-call]
+    else:
+        total = _stretched_erosions(error, alpha, iterations)
+    values = total / math.prod(error.shape[2:])
+    return reduced(values, reduction, batch, prediction.ndim - 2)
+
+
+class HausdorffERLoss(LossModule):
+    """`functional.hausdorff_er_loss` as a module; the arguments are those of the function."""
+
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        iterations: int = 10,
+        include_background: bool = False,
+        to_onehot_y: bool = False,
+        sigmoid: bool = False,
+        softmax: bool = False,
+        other_act: Activation | None = None,
+        reduction: str = "mean",
+        batch: bool = False,
+        *,
+        rescale: str = "fixed",
+        ignore_index: int | None = None,
+        validate: bool | None = None,
+    ) -> None:
+        check_options(sigmoid, softmax, other_act, reduction)
+        _check_er_options(alpha, iterations, rescale)
+        super().__init__(
+            alpha=alpha,
+            iterations=iterations,
+            include_background=include_background,
+            to_onehot_y=to_onehot_y,
+            sigmoid=sigmoid,
+            softmax=softmax,
+            other_act=other_act,
+            reduction=reduction,
+            batch=batch,
+            rescale=rescale,
+            ignore_index=ignore_index,
+            validate=validate,
+        )
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return hausdorff_er_loss(input, target, **self.options)
+
+
+def _check_er_options(alpha: float, iterations: int, rescale: str) -> None:
+    _check.not_negative("alpha", alpha)
+    _check.whole("iterations", iterations, 1)
+    if rescale not in RESCALES:
+        fail("rescale", repr(rescale), f"one of {', '.join(RESCALES)}")
+
+
+def soft_threshold_(x: Tensor) -> Tensor:
+    """T, in the place of x."""
+    return x.mul_(2).sub_(1).relu_()
+
+
+def _mean_over_cross(x: Tensor) -> Tensor:
+    """Mean over every voxel and its face neighbors of `(batch, channels, *spatial)`; 0 outside the volume."""
+    total = x.clone()
+    for axis in range(2, x.ndim):
+        rest = x.shape[axis] - 1
+        total.narrow(axis, 1, rest).add_(x.narrow(axis, 0, rest))
+        total.narrow(axis, 0, rest).add_(x.narrow(axis, 1, rest))
+    return total.div_(2 * (x.ndim - 2) + 1)
+
+
+class _Erosions(torch.autograd.Function):
+    """sum_k k^alpha sum E_k for each item and channel of E_0, `(batch, channels, *spatial)`.
+
+    An erosion is linear where something is left, and constant elsewhere. So all that the gradient needs of it
+    is a bit a voxel, and the sum has no second derivative with respect to E_0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, error: Tensor, alpha: float, iterations: int) -> Tensor:
+        total = error.new_zeros(error.shape[:2])
+        bits = []
+        for k in range(1, iterations + 1):
+            error = soft_threshold_(_mean_over_cross(error))
+            total += k**alpha * error.flatten(2).sum(2)
+            if k % 8 == 1:
+                bits.append(torch.zeros_like(error, dtype=torch.uint8))
+            bits[-1] |= (error > 0).byte() << (k - 1) % 8
+        ctx.alpha, ctx.iterations = alpha, iterations
+        ctx.save_for_backward(*bits)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        bits = ctx.saved_tensors
+        slope = torch.zeros_like(bits[0], dtype=grad.dtype)
+        for k in range(ctx.iterations, 0, -1):
+            gone = bits[(k - 1) // 8] & 1 << (k - 1) % 8 == 0
+            # The mean over the cross is its own adjoint; T has the slope 2.
+            slope = _mean_over_cross(slope.add_(k**ctx.alpha).masked_fill_(gone, 0)).mul_(2)
+        return slope * grad.view(*grad.shape, *(1,) * (slope.ndim - 2)), None, None
+
+
+def _stretched_erosions(error: Tensor, alpha: float, iterations: int) -> Tensor:
+    """What `_Erosions` gives, with every E_k stretched to [0, 1]. Of each step its input alone is kept."""
+    total = error.new_zeros(error.shape[:2])
+    for k in range(1, iterations + 1):
+        error = checkpoint(_stretched_erosion, error, use_reentrant=False, preserve_rng_state=False)
+        total = total + k**alpha * error.flatten(2).sum(2)
+    return total
+
+
+def _stretched_erosion(error: Tensor) -> Tensor:
+    """An erosion, stretched for every item and channel; one that is the same throughout as it is."""
+    x = F.relu(_mean_over_cross(error) - 0.5)
+    spatial = tuple(range(2, x.ndim))
+    low, high = x.amin(spatial, keepdim=True), x.amax(spatial, keepdim=True)
+    uniform = low == high
+    return (x - low.masked_fill(uniform, 0)) / (high - low).masked_fill(uniform, 1)
