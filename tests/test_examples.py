@@ -17,8 +17,8 @@ def run(name: str) -> Any:
     return runpy.run_path(str(FOLDER / f"{name}.py"))["main"]()
 
 
-# Lightning's torchmetrics imports torchvision where it is installed, but PyPI's does not import beside a CPU build
-# of PyTorch. So the script runs as if there were none; what it prints last is its result.
+# Lightning's torchmetrics imports torchvision where it is installed, but PyPI's does not import beside a CPU
+# build of PyTorch. So the script runs as if there were none; what is printed last is the result.
 WITHOUT_TORCHVISION = """
 import importlib.metadata, json, runpy, sys
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from surfloss import CompoundLoss, ContourLoss, DiceCELoss, GradientRatioMonitor, HausdorffDTLoss
-from surfloss.schedules import Constant, LinearWarmup, Rebalance, Schedule
+from surfloss.schedules import Constant, CosineRamp, LinearWarmup, Rebalance, Schedule
 from tests.losses.fields import labels, logits, result
 
 INPUT, TARGET = logits(3, 3), labels(3, 3)
@@ -116,8 +116,10 @@ class TestCompound:
         torch.testing.assert_close(restored(INPUT, TARGET), right)
         with pytest.raises(ValueError, match=r"^term: got 'contour', wanted one of dice_ce, surface"):
             loss.scale("contour", 1.0)
-        with pytest.raises(ValueError, match=r"^factor: got -1"):
-            loss.scale("surface", -1.0)
+        for bad in (-1.0, math.nan, math.inf):
+            with pytest.raises(ValueError, match=rf"^factor: got {bad}"):
+                loss.scale("surface", bad)
+        assert loss.factors["surface"] == 0.25
 
     def test_options_reach_the_named_term(self) -> None:
         spacing = torch.tensor([[5.0, 0.4, 0.4], [1.0, 1, 1]])
@@ -167,6 +169,47 @@ class TestCompound:
         other = CompoundLoss({"dice_ce": (DiceCELoss(), 1.0)})
         with pytest.raises(ValueError, match=r"^state: got the terms \['dice_ce'\], wanted the terms"):
             compound().load_state_dict(other.state_dict())
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"steps": 5}, r"state: got .*'steps': 5.*, wanted a state saved by LinearWarmup\(.*steps=4"),
+            ({"steps_taken": -1}, "steps_taken: got -1"),
+            ({"steps_taken": 2.5}, "steps_taken: got 2.5"),
+            ({"factor": -1.0}, "factor: got -1"),
+            ({"factor": math.nan}, "factor: got nan"),
+        ],
+    )
+    def test_a_refused_state_changes_nothing(self, change: dict[str, Any], message: str) -> None:
+        def two_ramps() -> CompoundLoss:
+            ramps = [(Linear(1.0), LinearWarmup(weight, 4)) for weight in (1.0, 2.0)]
+            return CompoundLoss({"a": ramps[0], "surface": ramps[1]})
+
+        loss, other = two_ramps(), two_ramps()
+        loss.step()
+        for _ in range(3):
+            other.step()
+        state = other.state_dict()
+        state["_extra_state"]["surface"].update(change)
+        before, value = loss.state_dict(), loss(INPUT, TARGET)
+        with pytest.raises(ValueError, match=f"^{message}"):
+            loss.load_state_dict(state)
+        assert loss.state_dict() == before
+        assert torch.equal(loss(INPUT, TARGET), value)
+        loss.load_state_dict(other.state_dict())
+        assert loss.weights == other.weights
+
+    @pytest.mark.parametrize("ramp", [LinearWarmup, CosineRamp])
+    def test_holds_the_last_weight_past_the_end(self, ramp: type[LinearWarmup | CosineRamp]) -> None:
+        loss = CompoundLoss({"a": (Linear(1.0), ramp(0.5, 3))})
+        for _ in range(10):
+            loss.step()
+        restored = CompoundLoss({"a": (Linear(1.0), ramp(0.5, 3))})
+        restored.load_state_dict(loss.state_dict())
+        for one in (loss, restored):
+            one.step()
+            assert one.weights == {"a": 0.5}
+            assert one(INPUT, TARGET) == 0.5 * Linear(1.0)(INPUT, TARGET)
 
     @pytest.mark.parametrize(
         ("terms", "message", "error"),

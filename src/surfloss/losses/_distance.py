@@ -1,11 +1,14 @@
 """Distances of targets in channels, for the losses that weigh voxels by them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.edt import distance_transform_edt, two_sided_edt
+from surfloss.ops.edt import two_sided_without
 
 
 def check_distance_options(empty: str, policies: tuple[str, ...], normalize: str | None = None) -> None:
@@ -27,16 +30,15 @@ def squared_two_sided(
     Returns:
         float32, the mask's shape, in mm^2; inf where there is no such voxel.
     """
-    dims = mask.ndim - 2
+    options: dict[str, Any] = {
+        "spatial_dims": mask.ndim - 2,
+        "spacing": spacing,
+        "squared": True,
+        "backend": backend,
+    }
     if ignore is None:
-        return two_sided_edt(mask, spatial_dims=dims, spacing=spacing, squared=True, backend=backend)
-    to_background, to_foreground = (
-        distance_transform_edt(
-            side | ignore, spatial_dims=dims, spacing=spacing, squared=True, backend=backend
-        )
-        for side in (mask, ~mask)
-    )
-    return torch.where(mask, to_background, to_foreground)
+        return two_sided_edt(mask, **options)
+    return two_sided_without(ignore, mask, lambda side: distance_transform_edt(side, **options))
 
 
 def smallest_step(mask: Tensor, spacing: SpacingLike) -> float | Tensor:

@@ -153,15 +153,17 @@ class CompoundLoss(nn.Module):
         """Restore the schedules and the factors from `load_state_dict()`.
 
         Raises:
-            ValueError: if the state is of other terms or schedules.
+            ValueError: if the state is of other terms or schedules, or has a factor that is negative or not
+                finite; the loss then stays as it was.
         """
         if set(state) != set(self._schedules):
             fail("state", f"the terms {sorted(state)}", f"the terms {sorted(self._schedules)}")
-        for name, schedule in self._schedules.items():
+        schedules, factors = self.schedules, {}  # copies: a state that is refused changes nothing
+        for name, schedule in schedules.items():
             own = dict(state[name])
-            factor = not_negative("factor", own.pop("factor", 1.0))
+            factors[name] = not_negative("factor", own.pop("factor", 1.0))
             schedule.load_state_dict(own)
-            self._factors[name] = factor
+        self._schedules, self._factors = schedules, factors
         self._fill_weights()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CompoundLoss":

@@ -10,7 +10,7 @@ of shape `(batch, dims)`, which replaces it). Distances are constants of every g
 autograd rule: callers detach the mask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -72,3 +72,15 @@ def nearest_background(
 def _(mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, backend: str | None) -> Tensor:
     batch, *spatial = mask.shape
     return torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
+
+
+def two_sided_without(ignore: Tensor, mask: Tensor, one_sided: Callable[[Tensor], Tensor]) -> Tensor:
+    """Distance to the opposite label where ignored voxels have neither.
+
+    One transform of two labels cannot say that; here each of two takes them for voxels that are not its goal.
+
+    Args:
+        ignore, mask: bool, of shapes that broadcast.
+        one_sided: from a mask to the distance of its foreground to the nearest zero voxel.
+    """
+    return torch.where(mask, one_sided(mask | ignore), one_sided(~mask | ignore))

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from surfloss._check import fail
-from surfloss.ops._select import Implementation, select
+from surfloss.ops._select import select
+from surfloss.ops.edt import two_sided_without
 
 
 @torch.library.custom_op("surfloss::hausdorff_error", mutates_args=())
@@ -51,11 +52,13 @@ def hausdorff_error(
     input_squared, target_squared = None, None if target_distance is None else target_distance.square()
     steps = list(spacing)
     if ignore is not None:
-        # Ignored voxels have neither label, which one transform of two labels cannot say.
-        prediction = input > (0 if sigmoid else 0.5)
-        input_squared = _squared_without(ignore, prediction, steps, item_spacing, implementation)
+
+        def one_sided(mask: Tensor) -> Tensor:
+            return implementation.edt(mask, steps, item_spacing, "one_sided", True)
+
+        input_squared = two_sided_without(ignore, input > (0 if sigmoid else 0.5), one_sided)
         if target_squared is None:
-            target_squared = _squared_without(ignore, target > 0.5, steps, item_spacing, implementation)
+            target_squared = two_sided_without(ignore, target > 0.5, one_sided)
     error, gradient = implementation.hausdorff_error(
         input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, item_spacing, empty
     )
@@ -78,19 +81,6 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     gradient = torch.empty_like(input, dtype=torch.bfloat16 if in_bfloat16 else input.dtype)
     return input.new_empty(input.shape[:1]), gradient
-
-
-def _squared_without(
-    ignore: Tensor,
-    mask: Tensor,
-    spacing: list[float],
-    item_spacing: Tensor | None,
-    implementation: Implementation,
-) -> Tensor:
-    """Two-sided squared distance in which ignored voxels are neither foreground nor background."""
-    to_background = implementation.edt(mask | ignore, spacing, item_spacing, "one_sided", True)
-    to_foreground = implementation.edt(~mask | ignore, spacing, item_spacing, "one_sided", True)
-    return torch.where(mask, to_background, to_foreground)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
