@@ -1,5 +1,8 @@
 """Put surfloss in the place of a MONAI loss: same arguments, same numbers, and more to choose from.
 
+In a training script it is a swap of one import, `from monai.losses import HausdorffDTLoss` for
+`from surfloss import HausdorffDTLoss`; here both are imported, to train once with each.
+
     python examples/monai_swap.py
 
 It needs MONAI (`pip install 'surfloss[monai]'`).

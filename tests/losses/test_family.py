@@ -229,3 +229,14 @@ def test_deep_supervision_of_nnunet(make: Callable[..., nn.Module]) -> None:
     value.backward()
     assert all(input.grad.isfinite().all() and input.grad.any() for input in inputs[:2])
     assert inputs[2].grad is None
+
+
+@pytest.mark.parametrize("input_too", [False, True], ids=["target", "both"])
+def test_tensors_of_monais_loaders(make: Callable[..., nn.Module], input_too: bool) -> None:
+    """Those are a subclass of PyTorch's, which carries the image's header along."""
+    data = pytest.importorskip("monai.data")
+    input, target = sharp(3, 3), labels(3, 3)
+    right = result(make(**BOTH), input, target)
+    got = result(make(**BOTH), data.MetaTensor(input) if input_too else input, data.MetaTensor(target))
+    assert float(got.value) == float(right.value)
+    assert torch.equal(torch.as_tensor(got.gradient), right.gradient)

@@ -97,7 +97,7 @@ def hausdorff_conv_loss(
         fail("spacing", "a tensor in a compiled graph", "numbers: they decide the balls' sizes", RuntimeError)
     else:
         rows = [tuple(row) for row in per_item.tolist()]
-        values = p.new_zeros(len(rows))
+        values = p.new_zeros((len(rows),))
         for steps in dict.fromkeys(rows):
             alike = torch.tensor([i for i, row in enumerate(rows) if row == steps], device=p.device)
             ignored_here = None if ignored is None else ignored[alike]
@@ -175,7 +175,7 @@ class _BallErrors(torch.autograd.Function):
         radii: Sequence[float],
         steps: Sequence[float],
     ) -> Tensor:
-        values, gradient = p.new_empty(len(p)), torch.empty_like(p)
+        values, gradient = p.new_empty((len(p),)), torch.empty_like(p)
         at_once = max(1, _AT_ONCE // math.prod(p.shape[1:]))
         for first in range(0, len(p), at_once):
             some = slice(first, first + at_once)
