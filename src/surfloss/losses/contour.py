@@ -73,8 +73,8 @@ def contour_loss(
     """Squared difference of two contours, in voxels.
 
     `mode="map"` is mean((C(p) - C(g))^2), as Sanner & Mukhopadhyay word it; `mode="length"` is
-    (sum C(p) - sum C(g))^2 / voxels, for each item and channel, as el Jurdi's published code computes it. An
-    empty or a full mask has no contour: C is 0.
+    (sum C(p) - sum C(g))^2 / voxels, for each item and channel, as el Jurdi's published code computes it. The
+    gradient flows to the voxels that the poolings chose. An empty or a full mask has no contour: C is 0.
 
     Args:
         input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or

@@ -45,6 +45,7 @@ def hausdorff_er_loss(
     sum_k k^alpha sum E_k / voxels: the thicker a wrong region, the more erosions it outlives. Outside the
     volume there is no error. Empty and full masks need no rule.
 
+    The gradient flows through the erosions, of which one bit a voxel is kept ("minmax": each computed again).
     Errors with |p - g| below 0.7 are gone after the first erosion, so the loss needs a region loss beside it.
 
     Args:
