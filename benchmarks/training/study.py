@@ -1,8 +1,8 @@
 """`python -m benchmarks.training.study run` and `report`: the study, resumable, from runs to tables.
 
-`run` trains what is missing, one file a run. Configurations are compared on the validation part; `--test`
-looks at the test part too, for the runs that are named, once the choice is made. `report` makes tables and
-plots of the files alone.
+`run` trains what is missing of a plan, one file a run in the plan's folder. Configurations are compared on
+the validation part; `--test` looks at the test part too, for the runs that are named, once the choice is
+made. `report` makes tables and plots of the files alone.
 """
 
 import json
@@ -10,17 +10,18 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 from rich.progress import Progress
 
-from benchmarks.training import data, summary
-from benchmarks.training.configurations import COLLAPSE, EXPLORATION, Configuration
-from benchmarks.training.train import look, train
-from surfloss._files import write_text
+from benchmarks.training import data, pictures, summary
+from benchmarks.training.configurations import BRAIN, COLLAPSE, EXPLORATION, Configuration
+from benchmarks.training.train import measure, segment, train
+from surfloss._files import write_text, written_whole
 
 RESULTS = Path(__file__).parents[1] / "results" / "training"
-PLANS = {"exploration": EXPLORATION, "collapse": COLLAPSE}
+PLANS = {"exploration": EXPLORATION, "collapse": COLLAPSE, "brain": BRAIN}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -37,45 +38,80 @@ def path_of(configuration: Configuration, seed: int, folder: Path) -> Path:
 
 @app.command()
 def run(
-    plan: Annotated[str, typer.Argument(help="exploration or collapse")] = "exploration",
+    plan: Annotated[str, typer.Argument(help=f"{', '.join(PLANS)}.")] = "exploration",
     seeds: Annotated[int, typer.Option(help="Of every configuration.")] = 5,
     first: Annotated[int, typer.Option(help="The first seed.")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="Name of a configuration; repeatable.")] = None,
     test: Annotated[bool, typer.Option(help="Look at the test part too, after the choice.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the runs' files.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Its folder of that plan takes the runs' files.")] = RESULTS,
 ) -> None:
-    """Train what is missing."""
+    """Train what is missing of a plan."""
     torch.set_num_threads(1)
-    out.mkdir(parents=True, exist_ok=True)
-    chosen = [c for c in PLANS[plan] if not only or c.name in only]
-    if unknown := set(only or ()) - {c.name for c in chosen}:
-        raise typer.BadParameter(f"got {sorted(unknown)}, wanted some of {[c.name for c in PLANS[plan]]}")
+    folder = out / plan
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = _configurations(plan, only)
     jobs = [(c, seed) for seed in range(first, first + seeds) for c in chosen]
-    jobs = [job for job in jobs if not done(path_of(*job, out), test)]
-    if not jobs:
-        return
-    parts = {part: data.load(part) for part in ("train", "validation", *(["test"] if test else []))}
+    jobs = [job for job in jobs if not done(path_of(*job, folder), test)]
     with Progress() as progress:
         for configuration, seed in progress.track(jobs, description="training"):
             start = time.perf_counter()
-            network, facts = train(configuration, seed, parts["train"], parts["validation"])
+            training, validation = (
+                data.load(configuration.volumes, part) for part in ("train", "validation")
+            )
+            network, facts = train(configuration, seed, training, validation)
             if test:
-                facts["test"] = look(network, parts["test"])
+                volumes = data.load(configuration.volumes, "test")
+                masks = [segment(network, volume) for volume in volumes]
+                facts["test"] = [measure(mask, volume) for mask, volume in zip(masks, volumes, strict=True)]
+                with written_whole(_masks_of(path_of(configuration, seed, folder))) as unfinished:
+                    np.savez_compressed(unfinished, masks=np.packbits(masks, axis=-1))
             facts["seconds"] = round(time.perf_counter() - start, 1)
-            write_text(path_of(configuration, seed, out), json.dumps(facts) + "\n")
+            write_text(path_of(configuration, seed, folder), json.dumps(facts) + "\n")
 
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of the runs' files.")] = RESULTS,
+    plan: Annotated[str, typer.Argument(help=f"{', '.join(PLANS)}.")] = "exploration",
+    folder: Annotated[Path, typer.Option(help="Its folder of that plan has the runs' files.")] = RESULTS,
     part: Annotated[str, typer.Option(help="validation or test")] = "validation",
-    plot: Annotated[Path | None, typer.Option(help="Draw the validation curves there.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Picture of the training curves.")] = None,
+    differences: Annotated[
+        Path | None, typer.Option(help="Picture of the distances from the baseline.")
+    ] = None,
+    outlines: Annotated[
+        Path | None, typer.Option(help="Picture of test slices, of the first two named.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Name of a configuration; repeatable.")] = None,
 ) -> None:
     """Print the table of the runs that are there."""
-    runs = summary.read(folder)
+    named = [c.name for c in _configurations(plan, only)]
+    runs = summary.read(folder / plan, named)
+    if part == "test":
+        runs = summary.tested(runs)
     typer.echo(summary.table(runs, part), nl=False)
-    if plot is not None:
-        summary.draw(runs, plot)
+    if curves is not None:
+        pictures.draw_curves(runs, curves)
+    if differences is not None:
+        pictures.draw_differences(runs, differences, part)
+    if outlines is not None:
+        configurations = {c.name: c for c in PLANS[plan]}
+        seed = min(set.intersection(*(set(runs[name]) for name in named[:2])))
+        files = {name: _masks_of(path_of(configurations[name], seed, folder / plan)) for name in named[:2]}
+        masks = {name: np.unpackbits(np.load(path)["masks"], axis=-1) > 0 for name, path in files.items()}
+        pictures.draw_outlines(data.load(configurations[named[0]].volumes, "test"), masks, outlines)
+
+
+def _configurations(plan: str, only: list[str] | None) -> list[Configuration]:
+    """Those of a plan, or the named ones of it."""
+    if plan not in PLANS:
+        raise typer.BadParameter(f"got {plan!r}, wanted one of {', '.join(PLANS)}")
+    if unknown := set(only or ()) - {c.name for c in PLANS[plan]}:
+        raise typer.BadParameter(f"got {sorted(unknown)}, wanted some of {[c.name for c in PLANS[plan]]}")
+    return [c for c in PLANS[plan] if not only or c.name in only]
+
+
+def _masks_of(path: Path) -> Path:
+    return path.with_suffix(".npz")
 
 
 def done(path: Path, test: bool) -> bool:
