@@ -1,6 +1,6 @@
 """What the study compares. A configuration is the surface term beside Dice + CE, and the patches it sees."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -17,7 +17,7 @@ from surfloss import (
     LogHausdorffDTLoss,
     SurfaceDiceLoss,
 )
-from surfloss.schedules import Constant, CosineRamp, LinearWarmup, Rebalance, Schedule
+from surfloss.schedules import Constant, LinearWarmup, Rebalance, Schedule
 
 TOLERANCE_MM = 1.7  # a voxel in plane, as INSTANCE2022's 0.42 mm is
 LOSSES = {
@@ -39,15 +39,14 @@ class Configuration:
     Attributes:
         surface: the surface term, by its name in `LOSSES`; None for Dice + CE alone.
         weight: its last weight.
-        schedule: "constant"; "warm-up", a straight line from 0 over the first half, or "cosine", half a
-            period of it; "delayed", 0 for the first half, then the weight at once; "rebalance", as much as
-            is taken from Dice + CE, from nothing to nearly all.
+        schedule: "constant"; "warm-up", a straight line from 0 over the first half; "delayed", 0 for the
+            first half, then the weight at once; "rebalance", as much as is taken from Dice + CE, from nothing
+            to nearly all.
         options: of the surface term. The spacing "mm" stands for the volumes' own; without it, voxels.
         cap: None, or the limit of the gradient ratio that `GradientRatioMonitor` holds.
         volumes: which volumes of `data`, "phantom" or "brain".
         patch: its size, `(z, y, x)`.
         share_with_lesion: see `data.batches`.
-        optimizer: "adam", or "sgd", nnU-Net's kind, which follows the size of a gradient.
         iterations: of the training.
     """
 
@@ -60,8 +59,7 @@ class Configuration:
     volumes: str = "phantom"
     patch: tuple[int, int, int] = (16, 64, 64)
     share_with_lesion: float = 0.5
-    optimizer: str = "adam"
-    iterations: int = 300
+    iterations: int = 400
 
     def loss(self, spacing: tuple[float, float, float]) -> CompoundLoss:
         terms: dict[str, tuple[nn.Module, float | Schedule]] = {"dice_ce": (DiceCELoss(batch=True), 1.0)}
@@ -81,8 +79,6 @@ class Configuration:
         half = max(1, self.iterations // 2)
         if self.schedule == "warm-up":
             return LinearWarmup(self.weight, half)
-        if self.schedule == "cosine":
-            return CosineRamp(self.weight, half)
         if self.schedule == "delayed":
             return LinearWarmup(self.weight, 1, delay=half)
         return Constant(self.weight)
@@ -103,18 +99,13 @@ EXPLORATION = (
     _hausdorff("1e-3", 1e-3),
     _hausdorff("1e-2", 1e-2),
     _hausdorff("1e-2, SciPy's empties", 1e-2, empty="reference"),
-    _hausdorff("1e-1", 1e-1),
-    _hausdorff("1e-2, capped at 0.5", 1e-2, cap=0.5),
     _hausdorff("1e-1, capped at 0.5", 1e-1, cap=0.5),
     _hausdorff("1e-3, warm-up", 1e-3, "warm-up"),
     _hausdorff("1e-2, warm-up", 1e-2, "warm-up"),
     _hausdorff("1e-1, warm-up", 1e-1, "warm-up"),
-    _hausdorff("1e-2, cosine ramp", 1e-2, "cosine"),
     _hausdorff("1e-2, delayed", 1e-2, "delayed"),
-    _hausdorff("1e-3, mm, warm-up", 1e-3, "warm-up", spacing="mm"),
     _hausdorff("10, diagonal, warm-up", 10.0, "warm-up", normalize="diagonal"),
     _hausdorff("100, diagonal, warm-up", 100.0, "warm-up", normalize="diagonal"),
-    _hausdorff("1e-1, alpha 1", 1e-1, alpha=1.0),
     _hausdorff("1e-1, alpha 1, warm-up", 1e-1, "warm-up", alpha=1.0),
     Configuration("log Hausdorff 1e-1", "log", 1e-1),
     Configuration("log Hausdorff 1, warm-up", "log", 1.0, "warm-up"),
@@ -126,7 +117,6 @@ EXPLORATION = (
     Configuration("contour length 1e-3", "contour", 1e-3, options={"mode": "length"}),
     Configuration("boundary 1e-1, warm-up", "boundary", 1e-1, "warm-up"),
     Configuration("boundary, rebalanced", "boundary", 1.0, "rebalance"),
-    Configuration("generalized surface 1, warm-up", "generalized surface", 1.0, "warm-up"),
     Configuration("generalized surface, rebalanced", "generalized surface", 1.0, "rebalance"),
     Configuration(
         "surface Dice 1, warm-up",
@@ -137,40 +127,47 @@ EXPLORATION = (
     ),
 )
 
-# The paper's optimizer is SGD, and most of its patches hold no lesion: the collapse is looked for there, and
-# on patches of two sizes.
+# Chosen from the above for longer trainings, in which chance decides less.
+CONFIRMATION = tuple(
+    replace(configuration, name=f"{configuration.name}, long", iterations=1000)
+    for configuration in EXPLORATION
+    if configuration.name
+    in (
+        "Dice + CE",
+        "Hausdorff 1e-2",
+        "Hausdorff 1e-3, warm-up",
+        "Hausdorff 1e-2, warm-up",
+        "Hausdorff by convolution 1e-2, warm-up",
+        "boundary, rebalanced",
+    )
+)
+
+# The paper's, its parts, and its remedy.
+_SETTINGS: tuple[tuple[str, str | None, float, str, dict[str, Any]], ...] = (
+    ("Dice + CE", None, 0.0, "constant", {}),
+    ("Hausdorff 1e-2", "hausdorff", 1e-2, "constant", {}),
+    ("Hausdorff 1e-2, SciPy's empties", "hausdorff", 1e-2, "constant", {"empty": "reference"}),
+    ("Hausdorff 1e-2, warm-up", "hausdorff", 1e-2, "warm-up", {}),
+)
+
+# Where a collapse is likelier: few patches with a lesion, and larger ones.
 COLLAPSE = tuple(
     Configuration(
-        f"{name}, SGD, {'x'.join(map(str, patch))}, a lesion in {share:.0%}",
+        f"{name}, {'x'.join(map(str, patch))}, a lesion in {share:.0%}",
         surface,
         weight,
         schedule,
         options,
         patch=patch,
         share_with_lesion=share,
-        optimizer="sgd",
         iterations=iterations,
     )
-    for patch, share, iterations in (
-        ((16, 64, 64), 0.0, 300),
-        ((16, 64, 64), 0.5, 300),
-        ((16, 128, 128), 0.5, 150),
-    )
-    for name, surface, weight, schedule, options in (
-        ("Dice + CE", None, 0.0, "constant", {}),
-        ("Hausdorff 1e-2", "hausdorff", 1e-2, "constant", {}),
-        ("Hausdorff 1e-2, SciPy's empties", "hausdorff", 1e-2, "constant", {"empty": "reference"}),
-        ("Hausdorff 1e-2, warm-up", "hausdorff", 1e-2, "warm-up", {}),
-    )
+    for patch, share, iterations in (((16, 64, 64), 0.0, 400), ((16, 96, 96), 0.5, 300))
+    for name, surface, weight, schedule, options in _SETTINGS
 )
 
 # Real intensities and a real lesion; a small one elsewhere in the same brain validates.
 BRAIN = tuple(
     Configuration(f"{name}, brain", surface, weight, schedule, options, volumes="brain")
-    for name, surface, weight, schedule, options in (
-        ("Dice + CE", None, 0.0, "constant", {}),
-        ("Hausdorff 1e-2", "hausdorff", 1e-2, "constant", {}),
-        ("Hausdorff 1e-2, SciPy's empties", "hausdorff", 1e-2, "constant", {"empty": "reference"}),
-        ("Hausdorff 1e-2, warm-up", "hausdorff", 1e-2, "warm-up", {}),
-    )
+    for name, surface, weight, schedule, options in _SETTINGS
 )

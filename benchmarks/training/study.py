@@ -16,12 +16,19 @@ import typer
 from rich.progress import Progress
 
 from benchmarks.training import data, pictures, summary
-from benchmarks.training.configurations import BRAIN, COLLAPSE, EXPLORATION, Configuration
+from benchmarks.training.configurations import (
+    BRAIN,
+    COLLAPSE,
+    CONFIRMATION,
+    EXPLORATION,
+    Configuration,
+)
+from benchmarks.training.network import UNet
 from benchmarks.training.train import measure, segment, train
 from surfloss._files import write_text, written_whole
 
 RESULTS = Path(__file__).parents[1] / "results" / "training"
-PLANS = {"exploration": EXPLORATION, "collapse": COLLAPSE, "brain": BRAIN}
+PLANS = {"exploration": EXPLORATION, "confirmation": CONFIRMATION, "collapse": COLLAPSE, "brain": BRAIN}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -45,7 +52,10 @@ def run(
     test: Annotated[bool, typer.Option(help="Look at the test part too, after the choice.")] = False,
     out: Annotated[Path, typer.Option(help="Its folder of that plan takes the runs' files.")] = RESULTS,
 ) -> None:
-    """Train what is missing of a plan."""
+    """Train what is missing of a plan.
+
+    The networks stay beside the files, and are not trained again for `--test`.
+    """
     torch.set_num_threads(1)
     folder = out / plan
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,19 +64,25 @@ def run(
     jobs = [job for job in jobs if not done(path_of(*job, folder), test)]
     with Progress() as progress:
         for configuration, seed in progress.track(jobs, description="training"):
-            start = time.perf_counter()
-            training, validation = (
-                data.load(configuration.volumes, part) for part in ("train", "validation")
-            )
-            network, facts = train(configuration, seed, training, validation)
+            path = path_of(configuration, seed, folder)
+            weights = path.with_suffix(".pt")
+            if path.exists() and weights.exists():
+                facts, network = json.loads(path.read_text(encoding="utf-8")), UNet()
+                network.load_state_dict(torch.load(weights, weights_only=True))
+            else:
+                parts = [data.load(configuration.volumes, part) for part in ("train", "validation")]
+                start = time.perf_counter()
+                network, facts = train(configuration, seed, *parts)
+                facts["seconds"] = round(time.perf_counter() - start, 1)
+                with written_whole(weights) as unfinished:
+                    torch.save(network.state_dict(), unfinished)
             if test:
                 volumes = data.load(configuration.volumes, "test")
-                masks = [segment(network, volume) for volume in volumes]
+                masks = [segment(network, volume, configuration.patch) for volume in volumes]
                 facts["test"] = [measure(mask, volume) for mask, volume in zip(masks, volumes, strict=True)]
-                with written_whole(_masks_of(path_of(configuration, seed, folder))) as unfinished:
+                with written_whole(_masks_of(path)) as unfinished:
                     np.savez_compressed(unfinished, masks=np.packbits(masks, axis=-1))
-            facts["seconds"] = round(time.perf_counter() - start, 1)
-            write_text(path_of(configuration, seed, folder), json.dumps(facts) + "\n")
+            write_text(path, json.dumps(facts) + "\n")
 
 
 @app.command()

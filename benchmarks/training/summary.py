@@ -20,7 +20,7 @@ COLUMNS = (
     ("RVD", "relative_volume_difference", 3),
 )
 # What two configurations must share for one to be the baseline of the other.
-SETTING = ("volumes", "patch", "share_with_lesion", "optimizer", "iterations")
+SETTING = ("volumes", "patch", "share_with_lesion", "iterations")
 
 Runs = Mapping[int, dict[str, Any]]
 """The runs of a configuration by seed."""
