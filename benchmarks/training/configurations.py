@@ -104,6 +104,8 @@ EXPLORATION = (
     _hausdorff("1e-2, warm-up", 1e-2, "warm-up"),
     _hausdorff("1e-1, warm-up", 1e-1, "warm-up"),
     _hausdorff("1e-2, delayed", 1e-2, "delayed"),
+    _hausdorff("1e-1, delayed", 1e-1, "delayed"),
+    _hausdorff("1, delayed", 1.0, "delayed"),
     _hausdorff("10, diagonal, warm-up", 10.0, "warm-up", normalize="diagonal"),
     _hausdorff("100, diagonal, warm-up", 100.0, "warm-up", normalize="diagonal"),
     _hausdorff("1e-1, alpha 1, warm-up", 1e-1, "warm-up", alpha=1.0),
@@ -171,3 +173,19 @@ BRAIN = tuple(
     Configuration(f"{name}, brain", surface, weight, schedule, options, volumes="brain")
     for name, surface, weight, schedule, options in _SETTINGS
 )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Configurations, and the seeds of the trainings of each."""
+
+    configurations: tuple[Configuration, ...]
+    seeds: tuple[int, ...]
+
+
+PLANS = {
+    "exploration": Plan(EXPLORATION, (0, 1)),
+    "confirmation": Plan(CONFIRMATION, (10, 11, 12, 13, 14, 15)),
+    "collapse": Plan(COLLAPSE, (0, 1, 2)),
+    "brain": Plan(BRAIN, (0, 1, 2)),
+}

@@ -32,7 +32,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "SIZE", (8, 32, 32))
     monkeypatch.setattr(data, "load", lambda _, part: [volume(len(part)), volume(len(part) + 1)])
     small = [dataclasses.replace(c, iterations=2, patch=PATCH) for c in configurations.EXPLORATION]
-    monkeypatch.setattr(study, "PLANS", {"exploration": small})
+    monkeypatch.setattr(study, "PLANS", {"exploration": configurations.Plan(tuple(small), (0, 1))})
     monkeypatch.setattr(train, "LOOKS", 2)
     monkeypatch.setattr(train, "MEAN_OVER", 1)
 
@@ -52,7 +52,7 @@ def test_patches_are_the_same_for_every_loss_and_hold_what_is_asked_for() -> Non
 def test_study_runs_resumes_and_reports(tmp_path: Path) -> None:
     names = ["Dice + CE", "Hausdorff 1e-2, warm-up"]
     only = [word for name in names for word in ("--only", name)]
-    arguments = ["run", "exploration", "--seeds", "2", *only, "--out", str(tmp_path)]
+    arguments = ["run", "exploration", *only, "--out", str(tmp_path)]
     done = CliRunner().invoke(study.app, arguments)
     assert done.exit_code == 0, done.output
     folder = tmp_path / "exploration"
@@ -76,6 +76,13 @@ def test_study_runs_resumes_and_reports(tmp_path: Path) -> None:
         assert all(f"| {name} | 2 |" in told.output for name in names)
     for name in PICTURES:
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    page = tmp_path / "page.md"
+    page.write_text("Before\n<!-- study: exploration test -->\nold\n<!-- end -->\nafter\n")
+    assert CliRunner().invoke(study.app, ["document", str(page), "--folder", str(tmp_path)]).exit_code == 0
+    text = page.read_text()
+    assert "| Dice + CE | 2 |" in text
+    assert "old" not in text
+    assert study.filled(text, tmp_path) == text
     wrong = CliRunner().invoke(study.app, ["run", "exploration", "--only", "no such", "--out", str(tmp_path)])
     assert wrong.exit_code == 2
 
@@ -114,6 +121,11 @@ def test_differences_are_paired() -> None:
     assert text.count("| 100% |") == 2  # no distance is defined
 
 
+def test_the_page_holds_what_the_raw_results_say() -> None:
+    text = study.PAGE.read_text(encoding="utf-8")
+    assert study.filled(text, study.RESULTS) == text
+
+
 def test_a_baseline_is_of_the_same_setting() -> None:
     base = {"Dice + CE": [[0.1, 0.5]]}
     other = {"other patches": [[0.4, 0.4]]}
@@ -124,9 +136,9 @@ def test_a_baseline_is_of_the_same_setting() -> None:
 
 def test_configurations_have_names_and_files_of_their_own() -> None:
     for plan in study.PLANS.values():
-        paths = {study.path_of(configuration, 0, Path()) for configuration in plan}
-        assert len(paths) == len(plan)
-        for configuration in plan:
+        paths = {study.path_of(configuration, 0, Path()) for configuration in plan.configurations}
+        assert len(paths) == len(plan.configurations)
+        for configuration in plan.configurations:
             compound = configuration.loss((9.4, 1.7, 1.7))
             assert len(compound.losses) == (2 if configuration.surface else 1)
 
