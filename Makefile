@@ -5,7 +5,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-slow test-cpp test-threads fuzz lint format bench gpu docs wheel clean
+.PHONY: help demo test test-slow test-cpp test-threads fuzz lint format bench study gpu docs wheel clean
 
 # Of `make fuzz`.
 CASES ?= 20000
@@ -57,6 +57,11 @@ format: $(INSTALLED)  ## lay the code out
 bench: $(INSTALLED)  ## the published comparison, its picture, and the tables of README and docs
 	$(BIN)/surfloss bench --json benchmarks/results --plot benchmarks/results
 	$(BIN)/python benchmarks/tables.py
+
+study: $(INSTALLED)  ## the study of surface losses: trains what is missing of it, some hours, and fills its page
+	for plan in exploration collapse brain confirmation; do $(BIN)/python -m benchmarks.training.study run $$plan || exit; done
+	$(BIN)/python -m benchmarks.training.study run confirmation --test
+	$(BIN)/python -m benchmarks.training.study document
 
 gpu:  ## all tests and measurements on a GPU, with PYTHON as it is; WHEELS=folder has what it lacks
 	$(PYTHON) benchmarks/gpu.py $(if $(WHEELS),--wheels $(WHEELS)) $(if $(OUT),--out $(OUT))

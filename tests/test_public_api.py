@@ -7,7 +7,14 @@ import pytest
 
 import surfloss
 
-MODULES = ("surfloss", "surfloss.functional", "surfloss.losses", "surfloss.schedules", "surfloss.metrics")
+MODULES = (
+    "surfloss",
+    "surfloss.functional",
+    "surfloss.losses",
+    "surfloss.presets",
+    "surfloss.schedules",
+    "surfloss.metrics",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -60,6 +67,7 @@ def test_names_of_the_contract() -> None:
         "functional",
         "metrics",
         "ndimage",
+        "presets",
         "schedules",
         "signed_distance",
         "two_sided_edt",

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "ndimage": {"ops"},
     "losses": {"edt", "ops"},
     "functional": {"losses"},
+    "presets": {"losses"},
     "schedules": {"losses"},
     "metrics": {"edt", "ndimage", "ops"},
     "phantom": set(),

@@ -1,8 +1,8 @@
-"""Tables and plots of the study, from the files of its runs alone."""
+"""Numbers and tables of the study, from the files of its runs alone."""
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-BASELINE = "Dice + CE"
 RESAMPLES = 4000
 # Column title, metric, digits; an absolute relative volume difference is an error.
 COLUMNS = (
@@ -20,18 +19,44 @@ COLUMNS = (
     ("surface Dice", "surface_dice", 3),
     ("RVD", "relative_volume_difference", 3),
 )
+# What two configurations must share for one to be the baseline of the other.
+SETTING = ("volumes", "patch", "share_with_lesion", "iterations")
+
+Runs = Mapping[int, dict[str, Any]]
+"""The runs of a configuration by seed."""
 
 
-def read(folder: Path) -> dict[str, dict[int, dict[str, Any]]]:
-    """Runs by configuration and seed."""
+def read(folder: Path, names: Sequence[str]) -> dict[str, Runs]:
+    """The runs of those configurations that there are, in that order."""
     runs: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for path in sorted(folder.glob("*.json")):
         facts = json.loads(path.read_text(encoding="utf-8"))
         runs[facts["configuration"]["name"]][facts["seed"]] = facts
-    return dict(runs)
+    return {name: runs[name] for name in names if name in runs}
 
 
-def values(runs: Mapping[int, dict[str, Any]], metric: str, part: str) -> Array:
+def tested(runs: Mapping[str, Runs]) -> dict[str, Runs]:
+    """Those that looked at the test part."""
+    kept = {
+        name: {seed: facts for seed, facts in seeds.items() if "test" in facts}
+        for name, seeds in runs.items()
+    }
+    return {name: seeds for name, seeds in kept.items() if seeds}
+
+
+def baseline(name: str, runs: Mapping[str, Runs]) -> str | None:
+    """The configuration without a surface term in the setting of this one; None for such a one itself."""
+    configurations = {other: next(iter(seeds.values()))["configuration"] for other, seeds in runs.items()}
+    own = configurations[name]
+    if own["surface"] is None:
+        return None
+    for other, configuration in configurations.items():
+        if configuration["surface"] is None and all(configuration[key] == own[key] for key in SETTING):
+            return other
+    return None
+
+
+def values(runs: Runs, metric: str, part: str) -> Array:
     """The metric at the end of training, `(seeds, cases)`; NaN where it is undefined."""
     rows = []
     for _, facts in sorted(runs.items()):
@@ -53,18 +78,22 @@ def interval(differences: Array, seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def table(runs: Mapping[str, Mapping[int, dict[str, Any]]], part: str = "validation") -> str:
-    """Markdown: means, and how far each configuration is from the baseline over the seeds that both have.
+def difference(name: str, runs: Mapping[str, Runs], metric: str, part: str) -> Array | None:
+    """How far a configuration is from its baseline, `(seeds, cases)`, over the seeds that both have."""
+    base = baseline(name, runs)
+    if base is None or not (both := sorted(set(runs[name]) & set(runs[base]))):
+        return None
+    of, beside = ({seed: runs[which][seed] for seed in both} for which in (name, base))
+    result = values(of, metric, part) - values(beside, metric, part)
+    return result if np.isfinite(result).any() else None
+
+
+def table(runs: Mapping[str, Runs], part: str = "validation") -> str:
+    """Markdown: means, and how far each configuration is from its baseline.
 
     The intervals are of paired differences, seed by seed and case by case. "null" counts undefined HD95, the
     volumes in which nothing was found; they count in the Dice, and in no distance.
     """
-    if part == "test":
-        runs = {
-            name: kept
-            for name, seeds in runs.items()
-            if (kept := {seed: facts for seed, facts in seeds.items() if "test" in facts})
-        }
     head = ["configuration", "seeds", "ratio", *(title for title, _, _ in COLUMNS), "null"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, seeds in runs.items():
@@ -72,14 +101,10 @@ def table(runs: Mapping[str, Mapping[int, dict[str, Any]]], part: str = "validat
         for _, metric, digits in COLUMNS:
             got = values(seeds, metric, part)
             cell = f"{np.nanmean(got):.{digits}f}" if np.isfinite(got).any() else "-"
-            both = sorted(set(seeds) & set(runs.get(BASELINE, {})))
-            if name != BASELINE and both:
-                base = values({seed: runs[BASELINE][seed] for seed in both}, metric, part)
-                difference = values({seed: seeds[seed] for seed in both}, metric, part) - base
-                if np.isfinite(difference).any():
-                    low, high = interval(difference)
-                    mean = np.nanmean(difference)
-                    cell += f" ({mean:+.{digits}f}: {low:+.{digits}f} to {high:+.{digits}f})"
+            apart = difference(name, runs, metric, part)
+            if apart is not None:
+                low, high = interval(apart)
+                cell += f" ({np.nanmean(apart):+.{digits}f}: {low:+.{digits}f} to {high:+.{digits}f})"
             row.append(cell)
         null = np.isnan(values(seeds, "hausdorff_distance_95", part))
         row.append(f"{null.mean():.0%}")
@@ -87,34 +112,7 @@ def table(runs: Mapping[str, Mapping[int, dict[str, Any]]], part: str = "validat
     return "\n".join(lines) + "\n"
 
 
-def _first_ratio(seeds: Mapping[int, dict[str, Any]]) -> str:
+def _first_ratio(seeds: Runs) -> str:
     """The surface term's gradient over the rest's once its weight is above 0, the median over seeds."""
     first = [next((ratio for _, ratio in facts["ratios"] if ratio > 0), 0.0) for facts in seeds.values()]
     return f"{np.median(first):.2g}" if any(first) else "-"
-
-
-def draw(runs: Mapping[str, Mapping[int, dict[str, Any]]], path: Path, metric: str = "dice") -> None:
-    """The metric on the validation part over training: the mean of the seeds, and their range."""
-    from matplotlib import pyplot, style
-
-    with style.context("default"):
-        figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-        for name, seeds in runs.items():
-            looks = [facts["validation"] for facts in seeds.values()]
-            iterations = [look["iteration"] for look in looks[0]]
-            curves = np.array(
-                [
-                    [
-                        np.nanmean([np.nan if c[metric] is None else c[metric] for c in look["cases"]])
-                        for look in run
-                    ]
-                    for run in looks
-                ]
-            )
-            (line,) = axes.plot(iterations, curves.mean(0), label=name)
-            axes.fill_between(iterations, curves.min(0), curves.max(0), color=line.get_color(), alpha=0.12)
-        axes.set(xlabel="iteration", ylabel=f"{metric}, validation")
-        axes.grid(alpha=0.3)
-        figure.legend(loc="outside right upper", fontsize="small")
-        figure.savefig(path, dpi=150)
-        pyplot.close(figure)

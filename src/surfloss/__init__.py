@@ -1,6 +1,6 @@
 """Surface losses, exact Euclidean distance transforms and surface metrics for 3-D segmentation."""
 
-from surfloss import functional, metrics, ndimage, schedules
+from surfloss import functional, metrics, ndimage, presets, schedules
 from surfloss.edt import distance_transform_edt, signed_distance, two_sided_edt
 from surfloss.losses import (
     BoundaryLoss,
@@ -35,6 +35,7 @@ __all__ = [
     "functional",
     "metrics",
     "ndimage",
+    "presets",
     "schedules",
     "signed_distance",
     "two_sided_edt",

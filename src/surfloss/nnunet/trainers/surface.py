@@ -18,14 +18,8 @@ from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5
 
 from surfloss._check import fail
 from surfloss._files import written_whole
-from surfloss.losses import (
-    CompoundLoss,
-    ContourLoss,
-    DiceCELoss,
-    GradientRatioMonitor,
-    HausdorffDTLoss,
-)
-from surfloss.losses.schedule import Constant, LinearWarmup, Schedule
+from surfloss.losses import CompoundLoss, DiceCELoss, GradientRatioMonitor, presets
+from surfloss.losses.schedule import Schedule
 
 _LOGGED = ("surface_terms", "surface_weights", "gradient_ratios")
 
@@ -50,13 +44,12 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
             self.logger.local_logger.my_fantastic_logging[key] = []
         self._full_resolution: tuple[Any, ...] | None = None
 
-    def surface_loss(self, **options: Any) -> torch.nn.Module | None:
-        """The surface term; `options` tell it how to read logits and labels. None for no surface term."""
-        return None
+    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule] | None:
+        """The surface term and its weight over a training of that many iterations; None for none.
 
-    def surface_schedule(self, iterations: int) -> Schedule:
-        """The weight of the surface term over a training of that many iterations."""
-        return Constant(1.0)
+        `options` tell the loss how to read logits and labels.
+        """
+        return None
 
     def _build_loss(self) -> torch.nn.Module:
         regions = self.label_manager.has_regions
@@ -72,7 +65,8 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
             ddp=self.is_ddp,
         )
         terms: dict[str, Any] = {"dice_ce": (dice_ce, 1.0)}
-        surface = self.surface_loss(
+        surface = self.surface_term(
+            self.num_epochs * self.num_iterations_per_epoch,
             sigmoid=regions,
             softmax=not regions,
             to_onehot_y=not regions,
@@ -80,8 +74,7 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
             ignore_index=ignore,
         )
         if surface is not None:
-            schedule = self.surface_schedule(self.num_epochs * self.num_iterations_per_epoch)
-            terms["surface"] = (surface, schedule)
+            terms["surface"] = surface
         self.compound = CompoundLoss(terms)
         self.compound.register_forward_hook(self._remember_full_resolution)
         self.monitor = (
@@ -161,37 +154,24 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
 
 
 class HausdorffMixin(SurfaceLossMixin):
-    """Hausdorff distance-transform loss (Karimi & Salcudean 2020) in voxels, as the paper, but warmed up.
+    """`presets.hausdorff`: what the training study recommends."""
 
-    The weight rises from 0 to the paper's 1e-3 over the first half of the training, and masks without a
-    boundary have no distance: a constant weight at random initialization pushes to all-background.
-    """
-
-    def surface_loss(self, **options: Any) -> torch.nn.Module:
-        return HausdorffDTLoss(**options)
-
-    def surface_schedule(self, iterations: int) -> Schedule:
-        return LinearWarmup(1e-3, max(1, iterations // 2))
+    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
+        return presets.hausdorff(iterations, **options)
 
 
 class HausdorffPaperMixin(SurfaceLossMixin):
-    """The paper's setting: weight 1e-3 from the start, and SciPy's answer for masks without a boundary."""
+    """`presets.hausdorff_paper`: the paper's setting, which collapsed there."""
 
-    def surface_loss(self, **options: Any) -> torch.nn.Module:
-        return HausdorffDTLoss(empty="reference", **options)
-
-    def surface_schedule(self, iterations: int) -> Schedule:
-        return Constant(1e-3)
+    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
+        return presets.hausdorff_paper(iterations, **options)
 
 
 class ContourMixin(SurfaceLossMixin):
-    """Contour loss on probability maps (el Jurdi et al. 2021, as the paper words it) at weight 1e-3."""
+    """`presets.contour`, the paper's."""
 
-    def surface_loss(self, **options: Any) -> torch.nn.Module:
-        return ContourLoss(mode="map", **options)
-
-    def surface_schedule(self, iterations: int) -> Schedule:
-        return Constant(1e-3)
+    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
+        return presets.contour(iterations, **options)
 
 
 class nnUNetTrainerDiceCE(SurfaceLossMixin):

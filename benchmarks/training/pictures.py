@@ -1,0 +1,118 @@
+"""Pictures of the study: curves of training, distances from the baseline, outlines on test slices."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.training.data import Volume
+from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interval
+from surfloss.metrics import dice
+
+
+def draw_curves(runs: Mapping[str, Runs], path: Path, metric: str = "dice") -> None:
+    """Dice + CE on the patches, and the metric on the validation part; bands span the seeds."""
+    from matplotlib import pyplot, style
+
+    with style.context("default"):
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+        for name, seeds in runs.items():
+            some = next(iter(seeds.values()))
+            loss = np.array([facts["dice_ce"] for facts in seeds.values()])
+            every = some["configuration"]["iterations"] / loss.shape[1]
+            line = _band(left, (np.arange(loss.shape[1]) + 1) * every, loss, name)
+            looks = np.array(
+                [[_mean(look, metric) for look in facts["validation"]] for facts in seeds.values()]
+            )
+            _band(right, [look["iteration"] for look in some["validation"]], looks, None, line.get_color())
+        left.set(xlabel="iteration", ylabel="Dice + CE, training patches")
+        right.set(xlabel="iteration", ylabel=f"{metric}, validation volumes")
+        for axes in (left, right):
+            axes.grid(alpha=0.3)
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+        figure.savefig(path, dpi=150)
+        pyplot.close(figure)
+
+
+def _mean(look: dict[str, Any], metric: str) -> float:
+    return float(np.nanmean([np.nan if case[metric] is None else case[metric] for case in look["cases"]]))
+
+
+def _band(axes: Any, x: Any, curves: Array, label: str | None, color: str | None = None) -> Any:
+    (line,) = axes.plot(
+        x, curves.mean(0), label=label, color=color, marker="." if curves.shape[1] < 9 else ""
+    )
+    axes.fill_between(x, curves.min(0), curves.max(0), color=line.get_color(), alpha=0.15)
+    return line
+
+
+def draw_differences(runs: Mapping[str, Runs], path: Path, part: str = "validation") -> None:
+    """Every configuration's distance from its baseline, with its interval, one panel a metric."""
+    from matplotlib import pyplot, style
+
+    names = [name for name in runs if difference(name, runs, "dice", part) is not None]
+    with style.context("default"):
+        figure, panels = pyplot.subplots(
+            1, 3, figsize=(11, 1.6 + 0.28 * len(names)), sharey=True, layout="constrained"
+        )
+        for axes, (title, metric, _) in zip(panels, COLUMNS[:3], strict=True):
+            for row, name in enumerate(names):
+                apart = difference(name, runs, metric, part)
+                if apart is None:
+                    continue
+                low, high = interval(apart)
+                better = np.nanmean(apart) * (-1 if metric == "hausdorff_distance_95" else 1) > 0
+                color = "tab:green" if better else "tab:red"
+                solid = low > 0 or high < 0
+                axes.plot(
+                    [low, high], [row, row], color=color, lw=2 if solid else 1, alpha=1 if solid else 0.5
+                )
+                axes.plot(np.nanmean(apart), row, "o", color=color, ms=5, alpha=1 if solid else 0.5)
+            axes.axvline(0, color="black", lw=0.8)
+            axes.set(title=f"{title} - Dice + CE's", yticks=range(len(names)), yticklabels=names)
+            axes.grid(alpha=0.3)
+        panels[0].invert_yaxis()
+        figure.savefig(path, dpi=150)
+        pyplot.close(figure)
+
+
+def draw_outlines(
+    volumes: Sequence[Volume],
+    masks: Mapping[str, Sequence[npt.NDArray[np.bool_]]],
+    path: Path,
+    count: int = 4,
+) -> None:
+    """Slices with the outlines of the target and of two configurations' masks.
+
+    The volumes shown are evenly ranked by the first configuration's Dice; of each, the slice with the largest
+    lesion.
+    """
+    from matplotlib import lines, pyplot, style
+
+    targets = [volume.label.numpy() > 0 for volume in volumes]
+    scores = [dice(mask, target) for mask, target in zip(next(iter(masks.values())), targets, strict=True)]
+    ranked = np.argsort(scores)
+    shown = ranked[np.linspace(0, len(ranked) - 1, count).round().astype(int)]
+    with style.context("default"):
+        figure, panels = pyplot.subplots(1, count, figsize=(3 * count, 3.6), layout="constrained")
+        colors = dict(zip(["target", *masks], ("white", "tab:orange", "tab:cyan"), strict=False))
+        for axes, number in zip(panels, shown, strict=True):
+            volume = volumes[number]
+            z = int(targets[number].sum((1, 2)).argmax())
+            axes.imshow(volume.image[z].numpy(), cmap="gray", vmin=0, vmax=1)
+            outlines = {
+                "target": volume.label.numpy() > 0,
+                **{name: mask[number] for name, mask in masks.items()},
+            }
+            for name, mask in outlines.items():
+                if mask[z].any():
+                    axes.contour(mask[z], [0.5], colors=[colors[name]], linewidths=1)
+            told = ", ".join(f"{dice(mask[number], targets[number]):.2f}" for mask in masks.values())
+            axes.set_title(f"volume {number}, slice {z}\nDice {told}", fontsize="small")
+            axes.axis("off")
+        handles = [lines.Line2D([], [], color=color, label=name) for name, color in colors.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, facecolor="lightgray")
+        figure.savefig(path, dpi=150)
+        pyplot.close(figure)

@@ -1,0 +1,54 @@
+"""Surface terms with the weights to train them with: the paper's, and what a study of ours came to.
+
+The paper is Sanner & Mukhopadhyay, "Perimeter-based Loss Evaluation for ICH Segmentation on NCCT", which adds
+a surface loss of a constant weight 1e-3 to Dice + CE. The study is `benchmarks/training`.
+"""
+
+from typing import Any
+
+from surfloss.losses.contour import ContourLoss
+from surfloss.losses.hausdorff import HausdorffDTLoss
+from surfloss.losses.schedule import Constant, LinearWarmup, Schedule
+
+WEIGHT = 1e-3
+
+
+def hausdorff(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Schedule]:
+    """The Hausdorff distance-transform loss in voxels, its weight rising from 0 over half of the training.
+
+    Args:
+        steps: how many steps the training has.
+        options: of `HausdorffDTLoss`, which say how logits and labels are read.
+
+    Raises:
+        ValueError: if `steps` is below 1, or an option is wrong.
+    """
+    return HausdorffDTLoss(**options), LinearWarmup(WEIGHT, max(1, steps // 2))
+
+
+def hausdorff_paper(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Schedule]:
+    """The paper's: weight 1e-3 from the start, and SciPy's answer for masks without a boundary.
+
+    It can drive a network to predict nothing at all.
+
+    Args:
+        steps: how many steps the training has; of no effect.
+        options: of `HausdorffDTLoss`.
+
+    Raises:
+        ValueError: if an option is wrong.
+    """
+    return HausdorffDTLoss(empty="reference", **options), Constant(WEIGHT)
+
+
+def contour(steps: int, **options: Any) -> tuple[ContourLoss, Schedule]:
+    """The contour loss on probability maps (el Jurdi et al. 2021, as the paper words it), weight 1e-3.
+
+    Args:
+        steps: how many steps the training has; of no effect.
+        options: of `ContourLoss`.
+
+    Raises:
+        ValueError: if an option is wrong.
+    """
+    return ContourLoss(mode="map", **options), Constant(WEIGHT)
