@@ -9,7 +9,7 @@ from surfloss.nnunet.results import METRICS, Case, Metric, families, read_cases,
 from surfloss.nnunet.run import Run
 
 HD95 = Metric("hausdorff_distance_95", "HD95 [mm]")
-TESTED = (*METRICS, HD95)
+TESTED = (*METRICS[:3], HD95, *METRICS[3:])
 VOLUMES = {
     "voxel volume": ("volume_ml", "target_volume_ml"),
     "ABC/2": ("abc2_volume_ml", "target_abc2_volume_ml"),

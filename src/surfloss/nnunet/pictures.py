@@ -35,6 +35,36 @@ class Failure:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Number:
+    """A metric as the pictures and their table print it."""
+
+    heading: str
+    name: str
+    digits: int
+    unit: str = ""
+
+    @property
+    def column(self) -> str:
+        return f"{self.heading} [{self.unit}]" if self.unit else self.heading
+
+    def of(self, case: Case) -> str:
+        return "null" if case[self.name] is None else f"{case[self.name]:.{self.digits}f}"
+
+    def said(self, case: Case) -> str:
+        value = self.of(case)
+        return f"{self.heading} {value}" + (f" {self.unit}" if self.unit and value != "null" else "")
+
+
+_NUMBERS = (
+    _Number("Dice", "dice", 3),
+    _Number("HD", "hausdorff_distance", 1, "mm"),
+    _Number("HD95", "hausdorff_distance_95", 1, "mm"),
+    _Number("volume", "volume_ml", 2, "ml"),
+    _Number("true volume", "target_volume_ml", 2, "ml"),
+)
+
+
 def failures(run: Run) -> list[Failure]:
     """Of each set of predictions the worst Dice, the largest distance, and every null prediction."""
     found = []
@@ -66,13 +96,13 @@ def failure_table(run: Run, found: list[Failure]) -> Table:
             title_of(run, failure.name),
             failure.case["case"],
             ", ".join(failure.reasons),
-            *_numbers(failure.case),
+            *(number.of(failure.case) for number in _NUMBERS),
         ]
         for failure in found
     ]
     return Table(
         "Failure cases",
-        ("Model", "Case", "Why", *_NUMBERS),
+        ("Model", "Case", "Why", *(number.column for number in _NUMBERS)),
         rows,
         "Worst Dice and largest HD of each model, and every case in which one of the two masks is empty.",
         text_columns=3,
@@ -80,15 +110,12 @@ def failure_table(run: Run, found: list[Failure]) -> Table:
 
 
 def failure_pictures(run: Run, found: list[Failure], most: int = 3) -> Iterator[Picture]:
-    """Up to three slices of each failure, at most so many a model, the worst Dice first."""
-    shown: dict[str, int] = {}
-    for failure in sorted(found, key=lambda failure: failure.case["dice"] or 0):
-        if (
-            shown.setdefault(failure.name, 0) < most
-            and _prediction(run, failure.name, failure.case["case"]).exists()
-        ):
-            shown[failure.name] += 1
-            yield _failure_picture(run, failure)
+    """Up to three slices of each failure; at most so many failures a model, the worst Dice first."""
+    for name in run.evaluated():
+        own = [failure for failure in found if failure.name == name]
+        for failure in sorted(own, key=lambda failure: failure.case["dice"] or 0)[:most]:
+            if _prediction(run, name, failure.case["case"]).exists():
+                yield _failure_picture(run, failure)
 
 
 @style.context("default")
@@ -96,29 +123,31 @@ def _failure_picture(run: Run, failure: Failure) -> Picture:
     case = failure.case["case"]
     image, truth = _case(run, case)
     prediction = _load(_prediction(run, failure.name, case))
-    areas = {
-        "largest true area": truth.sum((1, 2)),
-        "largest predicted area": prediction.sum((1, 2)),
-        "most wrong voxels": (truth != prediction).sum((1, 2)),
-    }
-    slices: dict[int, list[str]] = {}
-    for what, area in areas.items():
-        if area.any():
-            slices.setdefault(int(area.argmax()), []).append(what)
     figure = Figure(figsize=(3.9 * 3, 4.9), layout="constrained")
-    numbers = ", ".join(
-        f"{name} {value}" for name, value in zip(_NUMBERS, _numbers(failure.case), strict=True)
-    )
     title = f"{title_of(run, failure.name)}, case {case}: {', '.join(failure.reasons)}"
+    numbers = ", ".join(number.said(failure.case) for number in _NUMBERS)
     figure.suptitle(f"{title}\n{numbers}", fontsize=10)
     panels = list(figure.subplots(1, 3))
-    for axes, (place, reasons) in zip(panels, sorted(slices.items()), strict=False):
+    for axes, (place, reasons) in zip(panels, _telling_slices(truth, prediction), strict=False):
         _slice(axes, image[place], truth[place], prediction[place])
         axes.set_title(f"slice {place + 1} of {len(image)}\n{', '.join(reasons)}", fontsize=8)
     for axes in panels:
-        axes.set_axis_off()
+        axes.set(xticks=(), yticks=(), frame_on=False)
     _legend(figure)
     return Picture(title, png(figure))
+
+
+def _telling_slices(truth: Volume, prediction: Volume) -> list[tuple[int, list[str]]]:
+    """Up to three slices, from below, with the reasons: where the masks are largest and the most wrong."""
+    wrong = (truth != prediction).sum((1, 2))
+    chosen: dict[int, list[str]] = {}
+    for what, area in (("true", truth.sum((1, 2))), ("predicted", prediction.sum((1, 2))), ("wrong", wrong)):
+        if area.any():
+            chosen.setdefault(int(area.argmax()), []).append(f"largest {what} area")
+    for place in wrong.argsort()[::-1]:
+        if len(chosen) < 3 and wrong[place]:
+            chosen.setdefault(int(place), ["next largest wrong area"])
+    return sorted(chosen.items())
 
 
 def case_pictures(run: Run, most: int = 8) -> Iterator[Picture]:
@@ -144,26 +173,12 @@ def _case_picture(run: Run, case: str, evaluated: dict[str, dict[str, Case]]) ->
         file = _prediction(run, name, case)
         if file.exists() and case in cases:
             _slice(axes, image[place], truth[place], _load(file)[place])
-            values = dict(zip(_NUMBERS, _numbers(cases[case]), strict=True))
-            axes.set_title(
-                f"{title_of(run, name)}\nDice {values['Dice']}, HD95 {values['HD95 [mm]']} mm", fontsize=8
-            )
+            numbers = ", ".join(number.said(cases[case]) for number in _NUMBERS[:3])
+            axes.set_title(f"{title_of(run, name)}\n{numbers}", fontsize=8)
     for axes in panels:
-        axes.set_axis_off()
+        axes.set(xticks=(), yticks=(), frame_on=False)
     _legend(figure)
     return Picture(title, png(figure))
-
-
-_NUMBERS = ("Dice", "HD [mm]", "HD95 [mm]", "Volume [ml]", "True volume [ml]")
-
-
-def _numbers(case: Case) -> list[str]:
-    names = ("dice", "hausdorff_distance", "hausdorff_distance_95", "volume_ml", "target_volume_ml")
-    digits = (3, 1, 1, 2, 2)
-    return [
-        "null" if case[name] is None else f"{case[name]:.{places}f}"
-        for name, places in zip(names, digits, strict=True)
-    ]
 
 
 def _slice(axes: Any, image: Volume, truth: Volume, prediction: Volume) -> None:

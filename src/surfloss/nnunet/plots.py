@@ -57,7 +57,8 @@ def training_curves(run: Run) -> Picture | None:
     figure = Figure(figsize=(12, 7.5), layout="constrained")
     for axes, (key, title) in zip(figure.subplots(2, 2).flat, _CURVES.items(), strict=True):
         for color, (model, folds) in zip(_COLORS, logs.items(), strict=False):
-            _curve(axes, [log.get(key, []) for log in folds], color, f"{model.title} ({len(folds)})")
+            label = f"{model.title}, {len(folds)} of {run.preset.folds} folds"
+            _curve(axes, [log.get(key, []) for log in folds], color, label)
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -68,9 +69,7 @@ def training_curves(run: Run) -> Picture | None:
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
     )
-    return Picture(
-        "Training curves: mean over the folds and their range; in brackets the number of folds.", png(figure)
-    )
+    return Picture("Mean over the folds and, as a band, their range", png(figure))
 
 
 def _curve(axes: Any, folds: list[list[float]], color: str, label: str) -> None:
@@ -140,32 +139,28 @@ def _bland_altman(run: Run, method: str, evaluated: dict[str, Any]) -> Picture:
     columns = min(3, len(evaluated))
     lines = math.ceil(len(evaluated) / columns)
     figure = Figure(figsize=(4 * columns, 3.5 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat
+    panels = list(figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
     for axes, (name, cases) in zip(panels, evaluated.items(), strict=False):
         prediction, target = volumes(cases, method)
         known = [(p, t) for p, t in zip(prediction, target, strict=True) if p is not None and t is not None]
-        axes.plot(
-            [(p + t) / 2 for p, t in known],
-            [p - t for p, t in known],
-            "o",
-            color=BLUE,
-            alpha=0.7,
-            markersize=5,
-        )
-        got = agreement(prediction, target)
+        means, differences = [(p + t) / 2 for p, t in known], [p - t for p, t in known]
+        axes.plot(means, differences, "o", color=BLUE, alpha=0.7, markersize=5, label="a case")
         axes.axhline(0, color=_GRAY, linewidth=0.8)
+        got = agreement(prediction, target)
+        title = title_of(run, name)
         if got.bias is not None:
-            axes.axhline(got.bias, color=RED, label=f"bias {got.bias:+.2f}")
+            axes.axhline(got.bias, color=RED, label="bias")
+            title += f"\nbias {got.bias:+.2f} ml"
         if got.limits is not None:
-            label = "limits {:+.2f} to {:+.2f}".format(*got.limits)
-            axes.axhline(got.limits[0], color=RED, linestyle="--", label=label)
+            axes.axhline(got.limits[0], color=RED, linestyle="--", label="95 % limits of agreement")
             axes.axhline(got.limits[1], color=RED, linestyle="--")
-        axes.set_title(title_of(run, name), fontsize=9)
-        axes.legend(fontsize=8, frameon=False, loc="best")
+            title += ", limits {:+.2f} to {:+.2f} ml".format(*got.limits)
+        axes.set_title(title, fontsize=9)
         axes.grid(alpha=0.3)
         axes.tick_params(labelbottom=True, labelleft=True)
-    for axes in list(panels)[len(evaluated) :]:
+    for axes in panels[len(evaluated) :]:
         axes.remove()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.supxlabel("mean of predicted and true volume [ml]", fontsize=10)
     figure.supylabel("predicted - true [ml]", fontsize=10)
     return Picture(f"Bland-Altman plot of the {method}, validation cases", png(figure))

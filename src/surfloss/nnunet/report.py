@@ -139,8 +139,8 @@ def _about(run: Run) -> str:
     size = "x".join(map(str, phantom.size))
     return (
         f"Data: the synthetic phantom ({phantom.cases} cases of {size} voxels). Its figures show that "
-        "the pipeline works; they say nothing about patients, and the paper's are printed beside them for the "
-        "layout only."
+        "the pipeline works; they say nothing about patients, and the paper's are printed beside them for "
+        "the layout only."
     )
 
 
