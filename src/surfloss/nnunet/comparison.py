@@ -54,8 +54,9 @@ def comparison_table(run: Run, prefix: str = "") -> Table | None:
         ("Metric", "Losses", "n", "Undefined", "Median difference", "95 % interval", "p", "p (Holm)"),
         rows,
         "Differences are first minus second loss, case by case. Wilcoxon signed-rank, two-sided; Holm's "
-        f"correction over the comparisons of a metric; bootstrap interval of the median. Fewer than "
-        f"{LEAST_CASES} cases that differ are not tested.",
+        "correction over the comparisons of a metric; bootstrap interval of the median. Fewer than "
+        f"{LEAST_CASES} cases that differ are not tested. Cases undefined with either loss are left out, "
+        "so that an empty prediction costs no distance: read their number too.",
         text_columns=2,
     )
 

@@ -101,7 +101,7 @@ def paired_cases(run: Run) -> Iterator[Picture]:
 def _paired(baseline: Model, other: Model, cases: list[Any]) -> Picture:
     before, after = ({case["case"]: case for case in side} for side in cases)
     shared = [case for case in before if case in after]
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 3), (_PAIRED[0], HD95, _PAIRED[1]), strict=True):
         values = [(before[case][metric.name], after[case][metric.name]) for case in shared]
         pairs = [(a * metric.factor, b * metric.factor) for a, b in values if None not in (a, b)]
@@ -115,16 +115,22 @@ def _paired(baseline: Model, other: Model, cases: list[Any]) -> Picture:
         if pairs:
             medians = np.median(pairs, axis=0)
             axes.plot((-0.12, 1.12), medians, "D", color="black", markersize=6, label="median")
-            axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=4, bbox_to_anchor=(0.5, -0.12))
+            axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.14))
         undefined = len(shared) - len(pairs)
         note = f"{len(pairs)} cases" + (f", {undefined} undefined" if undefined else "")
         axes.set_title(f"{metric.heading} ({note})", fontsize=10)
         axes.set_xticks(
-            (0, 1), [baseline.title.partition(", ")[2], other.title.partition(", ")[2]], fontsize=8
+            (0, 1), [_loss(model).replace(" (", "\n(") for model in (baseline, other)], fontsize=8
         )
         axes.set_xlim(-0.4, 1.4)
         axes.grid(axis="y", alpha=0.3)
     return Picture(f"{versus(baseline, other)}, validation cases", png(figure))
+
+
+def _loss(model: Model) -> str:
+    """What follows the network in the model's title."""
+    network, _, loss = model.title.partition(", ")
+    return loss or network
 
 
 def bland_altman(run: Run) -> Iterator[Picture]:
@@ -160,7 +166,7 @@ def _bland_altman(run: Run, method: str, evaluated: dict[str, Any]) -> Picture:
         axes.tick_params(labelbottom=True, labelleft=True)
     for axes in panels[len(evaluated) :]:
         axes.remove()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     figure.supxlabel("mean of predicted and true volume [ml]", fontsize=10)
     figure.supylabel("predicted - true [ml]", fontsize=10)
     return Picture(f"Bland-Altman plot of the {method}, validation cases", png(figure))
