@@ -107,9 +107,8 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 def _readable(title: str, rows: list[dict[str, Any]], text_columns: int) -> Table:
-    """Without the problems, which have a table of their own, and the label where there is but one mask."""
-    unlabeled = {"label"} if rows[0]["label"] is None else set()
-    shown = [name for name in rows[0] if name not in unlabeled | {"problem"}]
+    """Without the problems, which have a table of their own."""
+    shown = [name for name in rows[0] if name != "problem"]
     cells = [
         [
             number(row[name]) if isinstance(row[name], float | None) else str(_flat(row[name]))
