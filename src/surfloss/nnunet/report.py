@@ -154,9 +154,9 @@ def _missing(run: Run) -> list[str]:
 
 def _settings(run: Run) -> Table:
     preset = asdict(run.preset)
-    del preset["models"]
-    settings = {name.replace("_", " "): value for name, value in preset.items()}
-    settings["data"] = run.data or "the phantom"
+    phantom = preset.pop("phantom")
+    settings: dict[str, Any] = {"data": run.data or f"the phantom ({_plain(phantom)})"}
+    settings |= {name.replace("_", " "): value for name, value in preset.items() if name != "models"}
     settings["device"] = _device(run.device)
     settings["machine"] = f"{platform.platform()}, {os.cpu_count()} CPUs"
     settings["Python"] = platform.python_version()
@@ -173,9 +173,11 @@ def _plain(value: Any) -> str:
 
 
 def _device(device: str) -> str:
+    """The device that networks ran on, with its name where this process sees it too."""
     import torch
 
-    return f"cuda, {torch.cuda.get_device_name()}" if device == "cuda" else device
+    seen = device == "cuda" and torch.cuda.is_available()
+    return f"cuda, {torch.cuda.get_device_name()}" if seen else device
 
 
 def _version(package: str) -> str:
