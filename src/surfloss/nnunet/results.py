@@ -61,9 +61,8 @@ class Row:
 
 def tables(run: Run) -> dict[str, list[Row]]:
     """The paper's two tables with our figures, a row a model; what has no result yet is missing."""
-    groups = families(run).values()
-    architectures = [models[0].name for models in groups] + ["ensemble"] * bool(run.preset.ensemble)
-    losses = [model.name for models in groups if len(models) > 1 for model in models]
+    architectures = [name for name in run.evaluated() if name in ("dice_ce_2d", "dice_ce_3d", "ensemble")]
+    losses = [model.name for models in families(run).values() if len(models) > 1 for model in models]
     named = {"Architectures": architectures, "Losses": losses}
     return {title: rows(run, names) for title, names in named.items() if names}
 
