@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from surfloss.cli import app
 from surfloss.metrics import evaluate_folders
+from tests.support.browser import assert_sound, needs_browser, visit
 
 
 @pytest.fixture
@@ -142,7 +143,27 @@ def test_reports_hold_every_case_and_every_lesion(folders, tmp_path):
         assert "Lesions and false positives" in text
     columns = {line.count("|") for line in markdown.read_text().splitlines() if line.startswith("| dice")}
     assert columns == {7}
-    assert not re.search(r"(src|href)=\"(?!data:)", page.read_text())  # one file, nothing to load
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page.read_text())  # one file, nothing to load
+
+
+SORT = """
+  const tables = [...document.querySelectorAll("table")];
+  const table = tables.find(table => table.rows[0].textContent.includes("case"));
+  const column = [...table.rows[0].cells].findIndex(cell => cell.textContent === "dice");
+  table.rows[0].cells[column].firstElementChild.click();
+  return [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
+"""
+
+
+@needs_browser
+def test_the_page_in_a_browser(folders, tmp_path):
+    page = tmp_path / "report.html"
+    assert run(*folders, "--per-lesion", "--html", str(page)).exit_code == 0
+    folder = tmp_path / "visit"
+    folder.mkdir()
+    seen = visit(page.read_text(), folder, SORT)
+    assert_sound(seen)
+    assert seen.found == ["b", "a"]  # the empty prediction has the lower Dice
 
 
 def test_html_escapes_the_names_of_files(folders, tmp_path):

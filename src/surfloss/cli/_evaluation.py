@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.table import Column, Table
+import rich.table
 
-from surfloss._render import csv_table, number, render
+from surfloss._render import Table, csv_table, number, render
 
 Result = dict[str, Any]
 
 _WIDE = 110
+_INTERVAL = "95 % of the mean"
 
 
 def summaries(result: Result) -> dict[str, Any]:
@@ -33,21 +34,18 @@ def problems(result: Result) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys(found)) + extra
 
 
-def terminal_tables(result: Result, width: int) -> Iterator[Table]:
+def terminal_tables(result: Result, width: int) -> Iterator[rich.table.Table]:
     """The summaries; a narrow terminal has no room for the intervals."""
     for title, summary in summaries(result).items():
-        table = Table(Column("metric", overflow="fold"), title=title)
-        headings = ["mean ± std", "95 % of the mean", "median", "count", "null"]
-        for heading in headings if width >= _WIDE else (headings[0], *headings[2:]):
-            table.add_column(heading, justify="right")
-        for metric, values in summary.items():
-            cells = ["-"] * 3 + [str(values["count"]), str(values["null"])]
-            if values["count"]:
-                cells[0] = f"{number(values['mean'])} ± {number(values['std'])}"
-                cells[2] = number(values["median"])
-            if values["ci95"]:
-                cells[1] = " to ".join(map(number, values["ci95"]))
-            table.add_row(metric, *(cells if width >= _WIDE else (cells[0], *cells[2:])))
+        whole = _summary_table(title, summary)
+        shown = [
+            place for place, heading in enumerate(whole.header) if heading != _INTERVAL or width >= _WIDE
+        ]
+        table = rich.table.Table(rich.table.Column("metric", overflow="fold"), title=title)
+        for place in shown[1:]:
+            table.add_column(whole.header[place], justify="right")
+        for row in whole.rows:
+            table.add_row(*(row[place] for place in shown))
         yield table
 
 
@@ -66,19 +64,33 @@ def lesions_csv(result: Result) -> str:
 
 def report(result: Result, prediction_dir: Path, target_dir: Path, template: str) -> str:
     """The Markdown or HTML report."""
-    tables = {"Cases": _readable(result["cases"])}
+    tables = [_summary_table(title, summary) for title, summary in summaries(result).items()]
+    if faults := problems(result):
+        tables.append(Table("Problems", ("case", "kind", "what was found"), faults, text_columns=3))
+    tables.append(_readable("Cases", result["cases"], text_columns=1))
     if found := _all_components(result):
-        tables["Lesions and false positives"] = _readable(found)
+        tables.append(_readable("Lesions and false positives", found, text_columns=2))
     return render(
         "surfloss.cli",
         template,
         targets=len(cases(result)),
         prediction_dir=prediction_dir,
         target_dir=target_dir,
-        summaries=summaries(result),
-        problems=problems(result),
         tables=tables,
     )
+
+
+def _summary_table(title: str, summary: dict[str, Any]) -> Table:
+    rows = []
+    for metric, values in summary.items():
+        cells = ["-"] * 3
+        if values["count"]:
+            cells[0] = f"{number(values['mean'])} ± {number(values['std'])}"
+            cells[2] = number(values["median"])
+        if values["ci95"]:
+            cells[1] = " to ".join(map(number, values["ci95"]))
+        rows.append([metric, *cells, str(values["count"]), str(values["null"])])
+    return Table(title, ("metric", "mean ± std", _INTERVAL, "median", "count", "null"), rows)
 
 
 def _all_components(result: Result) -> list[dict[str, Any]]:
@@ -94,14 +106,17 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return csv_table(rows[0] if rows else (), flat)
 
 
-def _readable(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Heading and rows of a table, without the problems, which have a table of their own."""
+def _readable(title: str, rows: list[dict[str, Any]], text_columns: int) -> Table:
+    """Without the problems, which have a table of their own."""
     shown = [name for name in rows[0] if name != "problem"]
-    cells = [[row[name] for name in shown] for row in rows]
-    return [shown] + [
-        [number(value) if isinstance(value, float | None) else str(_flat(value)) for value in row]
-        for row in cells
+    cells = [
+        [
+            number(row[name]) if isinstance(row[name], float | None) else str(_flat(row[name]))
+            for name in shown
+        ]
+        for row in rows
     ]
+    return Table(title, shown, cells, text_columns=text_columns)
 
 
 def _flat(value: Any) -> Any:

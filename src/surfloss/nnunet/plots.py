@@ -1,98 +1,178 @@
-"""Pictures of a run: training curves, and slices with true and predicted contours."""
+"""Plots of a run: training curves, losses case by case, agreement of volumes."""
 
+import base64
 import io
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-import nibabel
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from surfloss.nnunet.convert import HU_WINDOW
+from surfloss.metrics.paired import agreement
+from surfloss.nnunet.comparison import HD95, VOLUMES, versus, volumes
+from surfloss.nnunet.presets import Model
+from surfloss.nnunet.results import METRICS, families, read_cases, title_of
 from surfloss.nnunet.run import Run, read_json
 
 # Paul Tol's bright scheme, told apart by color-blind readers too.
-_COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
-_TRUTH = "#ffffff"
+BLUE, RED, GREEN, YELLOW, CYAN, PURPLE = "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"
+_COLORS = (BLUE, RED, GREEN, YELLOW, CYAN, PURPLE)
+_GRAY = "#9aa0a8"
+_CURVES = {
+    "train_losses": "Training loss",
+    "mean_fg_dice": "Pseudo Dice (validation patches)",
+    "surface_weights": "Weight of the surface term",
+    "gradient_ratios": "Logit-gradient norm: surface / rest",
+}
+_PAIRED = tuple(metric for metric in METRICS if "dice" in metric.name)
 
 
-@style.context("default")  # nnU-Net sets fonts for pictures of its own
-def training_curves(run: Run) -> bytes:
-    """Loss, pseudo Dice, surface weight and gradient ratio by epoch: a line a model, thin ones its folds."""
-    panels = (
-        ("train_losses", "training loss"),
-        ("mean_fg_dice", "pseudo Dice (validation patches)"),
-        ("surface_weights", "weight of the surface term"),
-        ("gradient_ratios", "logit-gradient norm: surface / rest"),
-    )
-    figure = Figure(figsize=(13, 7.5), layout="constrained")
-    for axes, (key, label) in zip(figure.subplots(2, 2).flat, panels, strict=True):
-        for color, model in zip(_COLORS, run.preset.models, strict=False):
-            paths = [run.training_log(model, fold) for fold in range(run.preset.folds)]
-            curves = np.array([read_json(path)[key] for path in paths if path.exists()], dtype=float)
-            if not curves.size or np.isnan(curves).all():
-                continue
-            epochs = np.arange(1, curves.shape[1] + 1)
-            axes.plot(epochs, curves.T, color=color, alpha=0.35, linewidth=0.9)
-            axes.plot(epochs, curves.mean(0), color=color, linewidth=2, label=model.title)
-        axes.set(xlabel="epoch", title=label)
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file's content and what it shows."""
+
+    caption: str
+    png: bytes
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.png).decode()
+
+
+# The style of everything here is set anew: nnU-Net sets fonts for pictures of its own.
+@style.context("default")
+def training_curves(run: Run) -> Picture | None:
+    """Loss, pseudo Dice, surface weight and gradient ratio by epoch: the folds' mean in their range."""
+    logs = {
+        model: [read_json(path) for fold in range(run.preset.folds)
+                if (path := run.training_log(model, fold)).exists()]
+        for model in run.preset.models
+    }  # fmt: skip
+    if not any(logs.values()):
+        return None
+    figure = Figure(figsize=(12, 7.5), layout="constrained")
+    for axes, (key, title) in zip(figure.subplots(2, 2).flat, _CURVES.items(), strict=True):
+        for color, (model, folds) in zip(_COLORS, logs.items(), strict=False):
+            label = f"{model.title}, {len(folds)} of {run.preset.folds} folds"
+            _curve(axes, [log.get(key, []) for log in folds], color, label)
+        axes.set(xlabel="epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if key == "gradient_ratios" and axes.lines:
             axes.set_yscale("log")
-        if axes.lines:
-            axes.legend(fontsize=8, frameon=False)
-        else:
+        if not axes.lines:
             axes.text(0.5, 0.5, "no surface term", ha="center", transform=axes.transAxes)
-    return _png(figure)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
+    )
+    return Picture("Mean over the folds and, as a band, their range", png(figure))
 
 
-def case_pictures(run: Run, most: int = 8) -> list[bytes]:
-    """A picture a case: the slice with the largest lesion, once a model, with true and predicted contours."""
-    labels = sorted((run.raw / "labelsTs").glob("*.nii.gz"))[:most]
-    titles = {model.name: model.title for model in run.preset.models}
-    if run.preset.ensemble:
-        titles["ensemble"] = "2D + 3D ensemble"
-    return [_case_picture(run, path.name.removesuffix(".nii.gz"), titles) for path in labels]
+def _curve(axes: Any, folds: list[list[float]], color: str, label: str) -> None:
+    """One line with its band; folds may have come to different epochs, and NaN is a gap."""
+    epochs = max(map(len, folds), default=0)
+    curves = np.full((len(folds), epochs), math.nan)
+    for row, values in zip(curves, folds, strict=True):
+        row[: len(values)] = values
+    known = np.ma.masked_invalid(curves)
+    if not known.count():
+        return
+    places = np.arange(1, epochs + 1)
+    axes.fill_between(places, known.min(0), known.max(0), color=color, alpha=0.2, linewidth=0)
+    axes.plot(
+        places, known.mean(0), color=color, linewidth=1.8, label=label, marker="." if epochs < 3 else ""
+    )
+
+
+def paired_cases(run: Run) -> Iterator[Picture]:
+    """Of each loss and the first of its configuration: every case's metrics with both, joined by a line."""
+    for baseline, *others in families(run).values():
+        for other in others:
+            cases = [read_cases(run, model.name) for model in (baseline, other)]
+            if cases[0] and cases[1]:
+                yield _paired(baseline, other, cases)
 
 
 @style.context("default")
-def _case_picture(run: Run, case: str, titles: dict[str, str]) -> bytes:
-    image = _load(run.raw / "imagesTs" / f"{case}_0000.nii.gz")
-    truth = _load(run.raw / "labelsTs" / f"{case}.nii.gz")
-    shown = int(truth.sum((1, 2)).argmax())
-    columns = math.ceil(math.sqrt(len(titles)))
-    rows = math.ceil(len(titles) / columns)
-    figure = Figure(figsize=(3.4 * columns, 3.7 * rows + 0.4), layout="constrained", facecolor="white")
-    figure.suptitle(f"Case {case}, slice {shown}: true contour white, predicted in color", fontsize=11)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, (name, title), color in zip(panels, titles.items(), _COLORS, strict=False):
-        axes.imshow(image[shown], cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], origin="lower")
-        _contour(axes, truth[shown], _TRUTH)
-        prediction = run.predictions(name) / f"{case}.nii.gz"
-        if prediction.exists():
-            _contour(axes, _load(prediction)[shown], color)
-        dice = next(c["dice"] for c in read_json(run.metrics(name))["cases"] if c["case"] == case)
-        axes.set_title(f"{title}\nDice of the case {dice:.2f}", fontsize=8)
-    for axes in figure.axes:
-        axes.set_axis_off()
-    return _png(figure)
+def _paired(baseline: Model, other: Model, cases: list[Any]) -> Picture:
+    before, after = ({case["case"]: case for case in side} for side in cases)
+    shared = [case for case in before if case in after]
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, 3), (_PAIRED[0], HD95, _PAIRED[1]), strict=True):
+        values = [(before[case][metric.name], after[case][metric.name]) for case in shared]
+        pairs = [(a * metric.factor, b * metric.factor) for a, b in values if None not in (a, b)]
+        gain = [(b - a) * (-1 if metric is HD95 else 1) for a, b in pairs]
+        for label, color, sign in (("better", BLUE, 1), ("worse", RED, -1), ("equal", _GRAY, 0)):
+            members = [pair for pair, change in zip(pairs, gain, strict=True) if np.sign(change) == sign]
+            for pair in members:
+                axes.plot((0, 1), pair, "-o", color=color, markersize=4, linewidth=1, alpha=0.75)
+            if members:
+                axes.lines[-1].set_label(f"{len(members)} {label}")
+        if pairs:
+            medians = np.median(pairs, axis=0)
+            axes.plot((-0.12, 1.12), medians, "D", color="black", markersize=6, label="median")
+            axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.14))
+        undefined = len(shared) - len(pairs)
+        note = f"{len(pairs)} cases" + (f", {undefined} undefined" if undefined else "")
+        axes.set_title(f"{metric.heading} ({note})", fontsize=10)
+        axes.set_xticks(
+            (0, 1), [_loss(model).replace(" (", "\n(") for model in (baseline, other)], fontsize=8
+        )
+        axes.set_xlim(-0.4, 1.4)
+        axes.grid(axis="y", alpha=0.3)
+    return Picture(f"{versus(baseline, other)}, validation cases", png(figure))
 
 
-def _contour(axes: Any, mask: np.ndarray[Any, Any], color: str) -> None:
-    if mask.any():
-        axes.contour(mask, levels=[0.5], colors=[color], linewidths=1.3)
+def _loss(model: Model) -> str:
+    """What follows the network in the model's title."""
+    network, _, loss = model.title.partition(", ")
+    return loss or network
 
 
-def _load(path: Any) -> np.ndarray[Any, Any]:
-    """A volume as (z, y, x) for `origin="lower"`: the front up, the patient's right at the left."""
-    volume: Any = nibabel.as_closest_canonical(nibabel.load(path))
-    return np.asarray(volume.dataobj).T[:, :, ::-1]
+def bland_altman(run: Run) -> Iterator[Picture]:
+    """For each way to measure a volume a panel a model: predicted minus true volume over their mean."""
+    evaluated = {name: cases for name in run.evaluated() if (cases := read_cases(run, name))}
+    if evaluated:
+        yield from (_bland_altman(run, method, evaluated) for method in VOLUMES)
 
 
-def _png(figure: Figure) -> bytes:
+@style.context("default")
+def _bland_altman(run: Run, method: str, evaluated: dict[str, Any]) -> Picture:
+    columns = min(3, len(evaluated))
+    lines = math.ceil(len(evaluated) / columns)
+    figure = Figure(figsize=(4 * columns, 3.5 * lines), layout="constrained")
+    panels = list(figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
+    for axes, (name, cases) in zip(panels, evaluated.items(), strict=False):
+        prediction, target = volumes(cases, method)
+        known = [(p, t) for p, t in zip(prediction, target, strict=True) if p is not None and t is not None]
+        means, differences = [(p + t) / 2 for p, t in known], [p - t for p, t in known]
+        axes.plot(means, differences, "o", color=BLUE, alpha=0.7, markersize=5, label="a case")
+        axes.axhline(0, color=_GRAY, linewidth=0.8)
+        got = agreement(prediction, target)
+        title = title_of(run, name)
+        if got.bias is not None:
+            axes.axhline(got.bias, color=RED, label="bias")
+            title += f"\nbias {got.bias:+.2f} ml"
+        if got.limits is not None:
+            axes.axhline(got.limits[0], color=RED, linestyle="--", label="95 % limits of agreement")
+            axes.axhline(got.limits[1], color=RED, linestyle="--")
+            title += ", limits {:+.2f} to {:+.2f} ml".format(*got.limits)
+        axes.set_title(title, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.tick_params(labelbottom=True, labelleft=True)
+    for axes in panels[len(evaluated) :]:
+        axes.remove()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    figure.supxlabel("mean of predicted and true volume [ml]", fontsize=10)
+    figure.supylabel("predicted - true [ml]", fontsize=10)
+    return Picture(f"Bland-Altman plot of the {method}, validation cases", png(figure))
+
+
+def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
     return buffer.getvalue()

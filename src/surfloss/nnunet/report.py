@@ -1,151 +1,280 @@
-"""The report: the paper's tables beside ours, curves and pictures, as Markdown, CSV and one HTML page."""
+"""The report of a run, finished or not: one HTML page, and its tables as Markdown, CSV and LaTeX."""
 
-import base64
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from surfloss._files import write_text
-from surfloss._render import csv_table, render
-from surfloss.nnunet.plots import case_pictures, training_curves
+from surfloss._files import write_text, written_whole
+from surfloss._render import Table, csv_table, latex_table, render
+from surfloss.nnunet.comparison import agreement_table, comparison_table
+from surfloss.nnunet.pictures import case_pictures, failure_pictures, failure_table, failures
+from surfloss.nnunet.plots import Picture, bland_altman, paired_cases, training_curves
+from surfloss.nnunet.results import (
+    CROSS_VALIDATION,
+    METRICS,
+    Case,
+    Row,
+    mean_dice,
+    read_cases,
+    rows,
+    tables,
+    title_of,
+)
 from surfloss.nnunet.run import Run, read_json
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of the tables: a metric, its heading, and the factor from its unit to the table's."""
-
-    name: str
-    heading: str
-    factor: float = 1.0
-
-
-METRICS = (
-    Metric("dice", "Dice [%]", 100),
-    Metric("relative_volume_difference", "RVD [%]", 100),
-    Metric("hausdorff_distance", "HD [mm]"),
-    Metric("surface_dice", "Surface Dice [%]", 100),
-)
-
-# Sanner & Mukhopadhyay, "Perimeter-based Loss Evaluation for ICH Segmentation on NCCT": mean and standard
-# deviation over the 30 validation cases. "null": a prediction was empty. The paper's Hausdorff column is
-# not in mm; it is printed as published.
-PAPER: dict[str, tuple[str, ...]] = {
-    "dice_ce_2d": ("71.0 ± 30.0", "29.3 ± 30.3", "null", "49.6 ± 20.9"),
-    "dice_ce_3d": ("72.8 ± 28.3", "25.5 ± 27.4", "2973.4 ± 3102.7", "51.5 ± 19.2"),
-    "ensemble": ("71.6 ± 30.1", "28.9 ± 30.1", "null", "50.6 ± 21.3"),
-    "contour_3d": ("69.1 ± 29.5", "25.1 ± 23.8", "4056.8 ± 3940.7", "48.3 ± 19.9"),
-    "hausdorff_paper_3d": ("2-5 (training)", "-", "-", "-"),
-}
-TABLES = {
-    "Architectures": ("dice_ce_2d", "dice_ce_3d", "ensemble"),
-    "Losses": ("dice_ce_3d", "contour_3d", "hausdorff_3d", "hausdorff_paper_3d"),
-}
+__all__ = ["METRICS", "Row", "mean_dice", "tables", "write_report"]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One model: its figures in the paper and here, in the order of METRICS."""
+class Section:
+    """A part of the report; the anchor names it in links and in the files of its pictures."""
 
+    anchor: str
     title: str
-    paper: tuple[str, ...]
-    ours: tuple[str, ...]
-    null: int  # cases in which a metric is undefined
-    cases: int
+    text: str = ""
+    tables: Sequence[Table] = ()
+    folded: Sequence[Table] = ()  # tables that the page opens on demand, and Markdown leaves out
+    pictures: Sequence[Picture] = ()
+    sortable: bool = False
+    published: bool = field(default=True, kw_only=True)  # whether its tables are written as LaTeX
 
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The paper's and our figure of each metric."""
-        return list(zip(self.paper, self.ours, strict=True))
+    def picture_file(self, number: int) -> str:
+        return f"{self.anchor}_{number}.png"
 
 
 def write_report(run: Run) -> Path:
-    """Write `report.md`, `.html` and `.csv`, `cases.csv` and the pictures; return the HTML page's path."""
-    cross_validation = _rows(run, [f"cross_validation/{model.name}" for model in run.preset.models])
-    pictures = {"Training curves": [training_curves(run)], "Validation cases": case_pictures(run)}
-    content = {
-        "run": run,
-        "metrics": METRICS,
-        "tables": tables(run),
-        "cross_validation": cross_validation,
-        "seconds": run.seconds(),
-    }
-    saved = {}
-    for title, images in pictures.items():
-        saved[title] = [f"{title.lower().replace(' ', '_')}_{number}.png" for number in range(len(images))]
-        for name, image in zip(saved[title], images, strict=True):
-            (run.report / name).parent.mkdir(parents=True, exist_ok=True)
-            (run.report / name).write_bytes(image)
-    write_text(run.report / "report.md", render("surfloss.nnunet", "report.md.j2", pictures=saved, **content))
-    embedded = {
-        title: [base64.b64encode(image).decode() for image in images] for title, images in pictures.items()
-    }
-    write_text(
-        run.report / "report.html", render("surfloss.nnunet", "report.html.j2", pictures=embedded, **content)
-    )
-    write_text(run.report / "report.csv", _summary_csv(run))
-    write_text(run.report / "cases.csv", _cases_csv(run))
+    """Write `report.html`, `.md`, `.csv` and `.tex`, the CSV files of tests, volumes and cases, and pictures.
+
+    What the run has not come to is named as missing. Returns the HTML page's path.
+    """
+    sections = [section for section in _sections(run) if section.tables or section.folded or section.pictures]
+    content = {"run": run, "about": _about(run), "missing": _missing(run), "sections": sections}
+    for section in sections:
+        for number, picture in enumerate(section.pictures):
+            with written_whole(run.report / section.picture_file(number)) as unfinished:
+                unfinished.write_bytes(picture.png)
+    published = [table for section in sections if section.published for table in section.tables]
+    files = {
+        "report.md": render("surfloss.nnunet", "report.md.j2", **content),
+        "report.csv": _summary_csv(run),
+        "cases.csv": _cases_csv(run),
+        "report.tex": "% \\usepackage{booktabs}\n\n" + "\n".join(map(latex_table, published)),
+        **{f"{section.anchor}.csv": _joined_csv(section.tables) for section in sections
+           if section.anchor in ("tests", "volumes", "failures")},
+        "report.html": render("surfloss.nnunet", "report.html.j2", **content),
+    }  # fmt: skip
+    for name, text in files.items():
+        write_text(run.report / name, text)
     return run.report / "report.html"
 
 
-def tables(run: Run) -> dict[str, list[Row]]:
-    """The paper's two tables with our figures, as far as the run has come."""
-    return {title: rows for title, names in TABLES.items() if (rows := _rows(run, names))}
+def _sections(run: Run) -> Iterable[Section]:
+    yield Section(
+        "run",
+        "What was run",
+        "Software as it was when this report was written.",
+        [_settings(run), _models(run)],
+        [_times(run)],
+        published=False,
+    )
+    shown = [_figures(title, found) for title, found in tables(run).items()]
+    held_out = rows(run, [f"{CROSS_VALIDATION}{model.name}" for model in run.preset.models])
+    yield Section(
+        "results",
+        "Results",
+        "Mean ± standard deviation over the cases in which a metric is defined, and beside it the number "
+        "of cases in which one is not (“null”: a mask is empty). The paper's Hausdorff column is printed as "
+        "published; it is not in mm.",
+        [
+            *shown,
+            _figures("Cross-validation", held_out, "Each training case by the fold that did not see it."),
+        ],
+    )
+    tests = [comparison_table(run), comparison_table(run, CROSS_VALIDATION)]
+    yield Section(
+        "tests",
+        "Paired tests",
+        "Whether two losses differ on the same cases. In cross-validation the trainings behind different "
+        "cases share most of their data, so that its p-values are somewhat too small.",
+        [table for table in tests if table],
+    )
+    yield Section("curves", "Training curves", pictures=[curves] if (curves := training_curves(run)) else [])
+    yield Section(
+        "pairs",
+        "Losses, case by case",
+        "Each line is a case; a black diamond is the median. Undefined values are counted and not drawn.",
+        pictures=list(paired_cases(run)),
+    )
+    yield Section("volumes", "Volumes", tables=[agreement_table(run)], pictures=list(bland_altman(run)))
+    found = failures(run)
+    yield Section(
+        "failures",
+        "Failures",
+        "Pictures of up to three of them a model." if found else "",
+        [failure_table(run, found)] if found else [],
+        pictures=list(failure_pictures(run, found)),
+        published=False,
+    )
+    yield Section("cases", "Validation cases", pictures=list(case_pictures(run)))
+    names = run.evaluated() + [f"{CROSS_VALIDATION}{model.name}" for model in run.preset.models]
+    yield Section(
+        "values",
+        "All values",
+        "Distances in mm, volumes in ml. A click on a heading sorts.",
+        folded=_all_values(run, names),
+        sortable=True,
+    )
 
 
-def mean_dice(run: Run) -> dict[str, float]:
-    """The mean Dice of each model, and of the ensemble, on the validation cases."""
-    return {name: read_json(run.metrics(name))["summary"]["dice"]["mean"] for name in run.evaluated()}
+def _about(run: Run) -> str:
+    if run.data is not None:
+        return f"Data: {run.data.name}."
+    phantom = run.preset.phantom
+    assert phantom is not None
+    size = "x".join(map(str, phantom.size))
+    return (
+        f"Data: the synthetic phantom ({phantom.cases} cases of {size} voxels). Its figures show that "
+        "the pipeline works; they say nothing about patients, and the paper's are printed beside them for "
+        "the layout only."
+    )
 
 
-def _rows(run: Run, names: Iterable[str]) -> list[Row]:
-    return [_row(run, name) for name in names if run.metrics(name).exists()]
+def _missing(run: Run) -> list[str]:
+    held_out = [
+        model for model in run.preset.models if not run.metrics(CROSS_VALIDATION + model.name).exists()
+    ]
+    validation = [title_of(run, name) for name in run.evaluated() if not run.metrics(name).exists()]
+    return validation + [f"cross-validation of {model.title}" for model in held_out]
 
 
-def _row(run: Run, name: str) -> Row:
-    result = read_json(run.metrics(name))
-    cases = result["cases"]
-    undefined = sum(any(case[metric.name] is None for metric in METRICS) for case in cases)
-    ours = tuple(_mean_and_deviation(result["summary"][metric.name], metric.factor) for metric in METRICS)
-    return Row(_title(run, name), PAPER.get(name, ("-",) * len(METRICS)), ours, undefined, len(cases))
+def _settings(run: Run) -> Table:
+    preset = asdict(run.preset)
+    phantom = preset.pop("phantom")
+    settings: dict[str, Any] = {"data": run.data or f"the phantom ({_plain(phantom)})"}
+    settings |= {name.replace("_", " "): value for name, value in preset.items() if name != "models"}
+    settings["device"] = _device(run.device)
+    settings["machine"] = f"{platform.platform()}, {os.cpu_count()} CPUs"
+    settings["Python"] = platform.python_version()
+    for package in ("surfloss", "torch", "nnunetv2", "numpy", "scipy"):
+        settings[package] = _version(package)
+    cells = [(name, "nnU-Net's own" if value is None else _plain(value)) for name, value in settings.items()]
+    return Table("Settings and versions", ("Setting", "Value"), cells, text_columns=2)
 
 
-def _title(run: Run, name: str) -> str:
-    titles = {model.name: model.title for model in run.preset.models}
-    return titles.get(name.removeprefix("cross_validation/"), "2D + 3D ensemble")
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _mean_and_deviation(summary: dict[str, float | None], factor: float) -> str:
-    """Over the cases in which the metric is defined; the table says beside it how many are not."""
-    if summary["mean"] is None or summary["std"] is None:
+def _device(device: str) -> str:
+    """The device that networks ran on, with its name where this process sees it too."""
+    import torch
+
+    seen = device == "cuda" and torch.cuda.is_available()
+    return f"cuda, {torch.cuda.get_device_name()}" if seen else device
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _models(run: Run) -> Table:
+    lines = []
+    for model in run.preset.models:
+        trained = sum(run.training_log(model, fold).exists() for fold in range(run.preset.folds))
+        cases = [read_cases(run, prefix + model.name) for prefix in ("", CROSS_VALIDATION)]
+        evaluated = ["missing" if found is None else str(len(found)) for found in cases]
+        lines.append(
+            (model.title, model.configuration, model.trainer, f"{trained} of {run.preset.folds}", *evaluated)
+        )
+    return Table(
+        "Models",
+        ("Model", "Configuration", "Trainer", "Folds trained", "Validation cases", "Cross-validation cases"),
+        lines,
+        text_columns=3,
+    )
+
+
+def _times(run: Run) -> Table:
+    jobs = run.seconds()
+    stages: dict[str, float] = {}
+    for job, seconds in jobs.items():
+        stage = job.split("/", maxsplit=1)[0]
+        stages[stage] = stages.get(stage, 0) + seconds
+    lines = [(f"{stage}, all jobs", _clock(seconds)) for stage, seconds in stages.items()]
+    lines += [(job, _clock(seconds)) for job, seconds in jobs.items() if "/" in job]
+    return Table("Time of each stage and job", ("Job", "Time"), lines, "From a job's last start to its end.")
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _figures(title: str, found: list[Row], note: str = "") -> Table:
+    """Rows of the paper's form; without the paper's figures where it has none of these."""
+    paper = any(set(row.paper) != {"-"} for row in found)
+    parts = ("paper", "ours") if paper else ("ours",)
+    header = [f"{metric.heading} {part}" if paper else metric.heading for metric in METRICS for part in parts]
+    lines = [
+        (row.title, *[cell for pair in row.pairs for cell in pair[-len(parts) :]], f"{row.null}/{row.cases}")
+        for row in found
+    ]
+    return Table(title, ("Model", *header, "Null cases"), lines, note)
+
+
+def _all_values(run: Run, names: Iterable[str]) -> list[Table]:
+    shown = []
+    for name in names:
+        if cases := read_cases(run, name):
+            headings = [key for key in cases[0] if key not in ("label", "problem")]
+            lines = [[_cell(case[key]) for key in headings] for case in cases]
+            prefix = "Cross-validation: " if name.startswith(CROSS_VALIDATION) else ""
+            readable = [heading.replace("_", " ") for heading in headings]
+            shown.append(Table(f"{prefix}{title_of(run, name)}", readable, lines))
+    return shown
+
+
+def _cell(value: Any) -> str:
+    if value is None:
         return "null"
-    return f"{summary['mean'] * factor:.1f} ± {summary['std'] * factor:.1f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _joined_csv(found: Sequence[Table]) -> str:
+    """Tables of one form, one below the other, with a column that tells them apart."""
+    return csv_table(
+        ("table", *found[0].header), [(table.title, *row) for table in found for row in table.rows]
+    )
 
 
 def _summary_csv(run: Run) -> str:
-    header = [
-        "set",
-        "model",
-        *(f"{metric.heading} ({part})" for metric in METRICS for part in ("paper", "ours")),
-    ]
-    rows = []
-    for subset, prefix in (("validation", ""), ("cross-validation", "cross_validation/")):
-        names = [f"{prefix}{name}" for name in run.evaluated()]
-        for name in names:
-            if run.metrics(name).exists():
-                row = _row(run, name)
-                cells = [cell for pair in row.pairs for cell in pair]
-                rows.append([subset, row.title, *cells, row.null, row.cases])
-    return csv_table([*header, "null cases", "cases"], rows)
+    parts = [f"{metric.heading} ({part})" for metric in METRICS for part in ("paper", "ours")]
+    lines = []
+    for subset, prefix in (("validation", ""), ("cross-validation", CROSS_VALIDATION)):
+        names = [f"{prefix}{name}" for name in run.evaluated() if run.metrics(f"{prefix}{name}").exists()]
+        for row in rows(run, names):
+            lines.append(
+                [subset, row.title, *[cell for pair in row.pairs for cell in pair], row.null, row.cases]
+            )
+    return csv_table(["set", "model", *parts, "null cases", "cases"], lines)
 
 
 def _cases_csv(run: Run) -> str:
-    rows: list[list[Any]] = []
+    lines: list[list[Any]] = []
     header: list[str] = []
     for path in sorted((run.folder / "metrics").rglob("*.json")):
         name = path.relative_to(run.folder / "metrics").with_suffix("").as_posix()
-        for case in read_json(path)["cases"]:
+        cases: list[Case] = read_json(path)["cases"]
+        for case in cases:
             header = list(case)
-            rows.append([name, *case.values()])
-    return csv_table(["predictions", *header], rows)
+            lines.append([name, *case.values()])
+    return csv_table(["predictions", *header], lines)

@@ -1,0 +1,115 @@
+"""The numbers of a run, as far as it has come: the paper's tables, and every case of every model."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from surfloss.nnunet.presets import Model
+from surfloss.nnunet.run import Run, read_json
+
+Case = dict[str, Any]
+"""One case's metrics by name, None where undefined, as `metrics.evaluate_folders` gives them."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric, its heading in tables, and the factor from its unit to the heading's."""
+
+    name: str
+    heading: str
+    factor: float = 1.0
+
+
+METRICS = (
+    Metric("dice", "Dice [%]", 100),
+    Metric("relative_volume_difference", "RVD [%]", 100),
+    Metric("hausdorff_distance", "HD [mm]"),
+    Metric("surface_dice", "Surface Dice [%]", 100),
+)
+"""The columns of the paper's tables."""
+
+# Sanner & Mukhopadhyay, "Perimeter-based Loss Evaluation for ICH Segmentation on NCCT": mean and standard
+# deviation over the 30 validation cases. "null": a prediction was empty. The paper's Hausdorff column is
+# not in mm; it is printed as published.
+PAPER: dict[str, tuple[str, ...]] = {
+    "dice_ce_2d": ("71.0 ± 30.0", "29.3 ± 30.3", "null", "49.6 ± 20.9"),
+    "dice_ce_3d": ("72.8 ± 28.3", "25.5 ± 27.4", "2973.4 ± 3102.7", "51.5 ± 19.2"),
+    "ensemble": ("71.6 ± 30.1", "28.9 ± 30.1", "null", "50.6 ± 21.3"),
+    "contour_3d": ("69.1 ± 29.5", "25.1 ± 23.8", "4056.8 ± 3940.7", "48.3 ± 19.9"),
+    "hausdorff_paper_3d": ("2-5 (training)", "-", "-", "-"),
+}
+MISSING = "missing"
+CROSS_VALIDATION = "cross_validation/"
+"""What the names of predictions begin with that each fold made of the cases it held out."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model: its figures in the paper and here, in the order of METRICS; `MISSING` without a result."""
+
+    title: str
+    paper: tuple[str, ...]
+    ours: tuple[str, ...]
+    null: int  # cases in which a metric is undefined
+    cases: int
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The paper's and our figure of each metric."""
+        return list(zip(self.paper, self.ours, strict=True))
+
+
+def tables(run: Run) -> dict[str, list[Row]]:
+    """The paper's two tables with our figures, a row a model; what has no result yet is missing."""
+    architectures = [name for name in run.evaluated() if name in ("dice_ce_2d", "dice_ce_3d", "ensemble")]
+    losses = [model.name for models in families(run).values() if len(models) > 1 for model in models]
+    named = {"Architectures": architectures, "Losses": losses}
+    return {title: rows(run, names) for title, names in named.items() if names}
+
+
+def families(run: Run) -> dict[str, list[Model]]:
+    """Models of one network configuration; the first is the one that the others are compared with."""
+    groups: dict[str, list[Model]] = {}
+    for model in run.preset.models:
+        groups.setdefault(model.configuration, []).append(model)
+    return groups
+
+
+def rows(run: Run, names: Iterable[str]) -> list[Row]:
+    """A row for each set of predictions."""
+    return [_row(run, name) for name in names]
+
+
+def mean_dice(run: Run) -> dict[str, float]:
+    """The mean Dice of each model, and of the ensemble, on the validation cases."""
+    return {name: read_json(run.metrics(name))["summary"]["dice"]["mean"] for name in run.evaluated()}
+
+
+def read_cases(run: Run, name: str) -> list[Case] | None:
+    """Every case of a set of predictions; None where it has not been evaluated."""
+    path = run.metrics(name)
+    return read_json(path)["cases"] if path.exists() else None
+
+
+def title_of(run: Run, name: str) -> str:
+    """A readable name for a set of predictions."""
+    titles = {model.name: model.title for model in run.preset.models}
+    return titles.get(name.removeprefix(CROSS_VALIDATION), "2D + 3D ensemble")
+
+
+def _row(run: Run, name: str) -> Row:
+    paper = PAPER.get(name, ("-",) * len(METRICS))
+    cases = read_cases(run, name)
+    if cases is None:
+        return Row(title_of(run, name), paper, (MISSING,) * len(METRICS), 0, 0)
+    summary = read_json(run.metrics(name))["summary"]
+    undefined = sum(any(case[metric.name] is None for metric in METRICS) for case in cases)
+    ours = tuple(_mean_and_deviation(summary[metric.name], metric.factor) for metric in METRICS)
+    return Row(title_of(run, name), paper, ours, undefined, len(cases))
+
+
+def _mean_and_deviation(summary: dict[str, float | None], factor: float) -> str:
+    """Over the cases in which the metric is defined; the table says beside it how many are not."""
+    if summary["mean"] is None or summary["std"] is None:
+        return "null"
+    return f"{summary['mean'] * factor:.1f} ± {summary['std'] * factor:.1f}"
