@@ -78,16 +78,15 @@ def sleep_with_child(run: Run, progress: Progress) -> None:
     time.sleep(120)
 
 
-def driver(folder: Path) -> None:
-    """A driver in a process of its own, for a test that kills it."""
+def drive(folder: Path) -> None:
+    """What a driver in a process of its own does, for a test that kills it."""
     from surfloss.nnunet.jobs import Job, run_jobs
     from surfloss.nnunet.local import LocalExecutor
-    from tests.nnunet import standin  # under the name by which a worker finds it
     from tests.nnunet.conftest import MINI
 
     run = Run(folder, MINI)
     with run.opened(), LocalExecutor(run, [{}]) as executor:
-        run_jobs(run, [Job("sleep", standin.sleep_with_child)], executor)
+        run_jobs(run, [Job("sleep", sleep_with_child)], executor)
 
 
 def _first(run: Run, progress: Progress) -> bool:
@@ -95,9 +94,3 @@ def _first(run: Run, progress: Progress) -> bool:
     first = not mark.exists()
     mark.touch()
     return first
-
-
-if __name__ == "__main__":
-    import sys
-
-    driver(Path(sys.argv[1]))

@@ -76,7 +76,8 @@ def test_what_ends_badly_is_reported_and_the_rest_goes_on(run: Run) -> None:
 def test_a_killed_driver_takes_its_workers_with_it(tmp_path: Path) -> None:
     """And leaves a folder that the next driver may take at once."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "tests.nnunet.standin", str(folder)]
+    code = f"from pathlib import Path; from tests.nnunet import standin; standin.drive(Path({str(folder)!r}))"
+    command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=ROOT) as driver:
         run = Run(folder, MINI)
 

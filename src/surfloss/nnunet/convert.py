@@ -56,6 +56,9 @@ def split_cases(folder: Path, validation_cases: int) -> tuple[list[Case], list[C
     training, faults = _pair(training_part)
     validation_part = _only(folder, parts, ("val", "eval"))
     if validation_part:
+        if not (validation_part / "label").is_dir():
+            wanted = f"its labels, or no such part: then the last {validation_cases} cases are held out"
+            fail("data", f"{validation_part} without label/", wanted)
         validation, more = _pair(validation_part, prefix="validation_")
         faults += more
         names = {case.name for case in training}

@@ -98,6 +98,10 @@ class LocalExecutor:
         self._start()
         return ended
 
+    def processes(self) -> dict[str, int]:
+        """The process of each running job."""
+        return {name: process.pid for name, (process, _) in self._running.items()}
+
     def _start(self) -> None:
         while self._waiting and self._idle:
             job, worker = self._waiting.popleft(), self._idle.pop()
