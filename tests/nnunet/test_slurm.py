@@ -23,12 +23,12 @@ needs_slurm = pytest.mark.skipif(bool(cluster.missing()), reason=str(cluster.mis
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     pytest.importorskip("submitit")
-    with pytest.MonkeyPatch.context() as patched:
-        with cluster.one_node(tmp_path_factory.mktemp("slurm")) as environment:
-            # Slurm hands the environment on to its jobs: there they find those that stand in.
-            for name, value in (environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}).items():
-                patched.setenv(name, value)
-            yield
+    folder = tmp_path_factory.mktemp("slurm")
+    with pytest.MonkeyPatch.context() as patched, cluster.one_node(folder) as environment:
+        # Slurm hands the environment on to its jobs: there they find those that stand in.
+        for name, value in (environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}).items():
+            patched.setenv(name, value)
+        yield
 
 
 @pytest.fixture

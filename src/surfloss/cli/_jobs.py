@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.console import Console
+from rich.table import Column, Table
 
+from surfloss._check import whole
 from surfloss.cli._terminal import progress_bars
 
 if TYPE_CHECKING:
@@ -70,4 +74,65 @@ def print_failures(run: Run, jobs: Sequence[Job], failures: Sequence[Failure], a
 
 
 def print_plan(run: Run, jobs: Sequence[Job], workers: int | None, as_json: bool) -> None:
-    raise NotImplementedError
+    """Print every job, what it needs, whether it is done, and estimates of time and disk."""
+    from surfloss.nnunet.estimate import disk_bytes, estimate, wall_seconds
+    from surfloss.nnunet.run import processors
+
+    # A GPU that is not here has one worker.
+    default = min(4, processors()) if run.device == "cpu" else 1
+    count = default if workers is None else whole("workers", workers, 1)
+    estimates = estimate(run, jobs, max(1, processors() // count))
+    left = {
+        job.name: 0.0 if run.finished(job.name) and not job.always else estimates[job.name].seconds
+        for job in jobs
+    }
+    bases = sorted({estimates[name].basis for name, seconds in left.items() if seconds})
+    total = {
+        "workers": count,
+        "seconds_left": round(wall_seconds(jobs, left, count)),
+        "bases": bases,
+        "disk_bytes": disk_bytes(run),
+    }
+    if as_json:
+        rows = [
+            {"name": job.name, "needs": job.needs, "state": _state(run, job)}
+            | {"seconds": round(estimates[job.name].seconds), "basis": estimates[job.name].basis}
+            for job in jobs
+        ]
+        head = {"out": str(run.folder), "preset": run.preset.name, "device": run.device}
+        typer.echo(json.dumps({**head, **total, "jobs": rows}, indent=2))
+        return
+    table = Table("job", "needs", "state", Column("time", justify="right"), "")
+    for job in jobs:
+        known = estimates[job.name]
+        needs = ", ".join(dict.fromkeys(re.sub(r"fold_\d+$", "*", name) for name in job.needs))
+        table.add_row(job.name, needs, _state(run, job), _duration(known.seconds), known.basis)
+    to_do = sum(seconds > 0 for seconds in left.values())
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{len(jobs)} jobs, {to_do} to do. On {run.device}, {count} at a "
+        f"time: about {_duration(total['seconds_left'])} ({', '.join(bases)}). "
+        f"On disk in the end: about {_size(total['disk_bytes'])}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _state(run: Run, job: Job) -> str:
+    record = run.record(job.name)
+    if record is None:
+        return "to do"
+    if record.state == "running":
+        return f"begun, {record.done} of {record.steps}"
+    return record.state
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

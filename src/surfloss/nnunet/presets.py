@@ -86,7 +86,7 @@ SMALL = Preset(
     validation_cases=10,
     save_every=5,
     initial_lr=0.04,
-    base_features=16,
+    base_features=8,
     memory_gb=2,
     phantom=Phantom(cases=40, size=(24, 256, 256), seed=2),
     seed=2,
