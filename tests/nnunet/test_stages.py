@@ -62,7 +62,7 @@ def run_and_kill(run: Run, until: str) -> None:
                 del left[name]
                 os.kill(process, signal.SIGKILL)
 
-    with run.opened(), LocalExecutor(run, [{"OMP_NUM_THREADS": "1"}] * 2) as executor:
+    with LocalExecutor(run, [{"OMP_NUM_THREADS": "1"}] * 2) as executor:
         assert run_jobs(run, list_jobs(run, until), executor, on_change=kill, pause=0.05) == []
     assert not left
 
@@ -77,11 +77,12 @@ def record_of(run: Run, job: str) -> Record:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(tmp_path_factory.mktemp("mini"), MINI)
     jobs = {job.name: job for job in list_jobs(run)}
-    for name in ("prepare", "plan", "train/hausdorff_3d/fold_0"):
-        stop_and_perform(run, jobs[name], STOPPED[name])
-    run_and_kill(run, until="predict")
-    stop_and_perform(run, jobs["ensemble"], STOPPED["ensemble"])
-    perform_all(run)
+    with run.opened():
+        for name in ("prepare", "plan", "train/hausdorff_3d/fold_0"):
+            stop_and_perform(run, jobs[name], STOPPED[name])
+        run_and_kill(run, until="predict")
+        stop_and_perform(run, jobs["ensemble"], STOPPED["ensemble"])
+        perform_all(run)
     return run
 
 

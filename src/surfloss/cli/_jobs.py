@@ -86,34 +86,30 @@ def print_plan(run: Run, jobs: Sequence[Job], workers: int | None, as_json: bool
         job.name: 0.0 if run.finished(job.name) and not job.always else estimates[job.name].seconds
         for job in jobs
     }
-    bases = sorted({estimates[name].basis for name, seconds in left.items() if seconds})
-    total = {
-        "workers": count,
-        "seconds_left": round(wall_seconds(jobs, left, count)),
-        "bases": bases,
-        "disk_bytes": disk_bytes(run),
-    }
+    bases = sorted({estimates[name].basis for name, value in left.items() if value})
+    seconds, size = round(wall_seconds(jobs, left, count)), disk_bytes(run)
     if as_json:
         rows = [
             {"name": job.name, "needs": job.needs, "state": _state(run, job)}
             | {"seconds": round(estimates[job.name].seconds), "basis": estimates[job.name].basis}
             for job in jobs
         ]
-        head = {"out": str(run.folder), "preset": run.preset.name, "device": run.device}
-        typer.echo(json.dumps({**head, **total, "jobs": rows}, indent=2))
+        head = {"out": str(run.folder), "preset": run.preset.name, "device": run.device, "workers": count}
+        known = {"seconds_left": seconds, "bases": bases, "disk_bytes": size}
+        typer.echo(json.dumps({**head, **known, "jobs": rows}, indent=2))
         return
     table = Table("job", "needs", "state", Column("time", justify="right"), "")
     for job in jobs:
-        known = estimates[job.name]
+        expected = estimates[job.name]
         needs = ", ".join(dict.fromkeys(re.sub(r"fold_\d+$", "*", name) for name in job.needs))
-        table.add_row(job.name, needs, _state(run, job), _duration(known.seconds), known.basis)
-    to_do = sum(seconds > 0 for seconds in left.values())
+        table.add_row(job.name, needs, _state(run, job), _duration(expected.seconds), expected.basis)
+    to_do = sum(value > 0 for value in left.values())
     console = Console()
     console.print(table)
     console.print(
         f"{len(jobs)} jobs, {to_do} to do. On {run.device}, {count} at a "
-        f"time: about {_duration(total['seconds_left'])} ({', '.join(bases)}). "
-        f"On disk in the end: about {_size(total['disk_bytes'])}.",
+        f"time: about {_duration(seconds)} ({', '.join(bases)}). "
+        f"On disk in the end: about {_size(size)}.",
         highlight=False,
         soft_wrap=True,
     )

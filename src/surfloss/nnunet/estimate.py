@@ -173,7 +173,7 @@ def _prediction(run: Run, model: Model, speed: Speed) -> float:
     plane = size[-len(patch) :]
     steps = (max(0, math.ceil((n - p) / (p / 2))) + 1 for n, p in zip(plane, patch, strict=True))
     slices = math.prod(size) // math.prod(plane)
-    passes = slices * math.prod(steps) * 2 ** len(patch)
+    passes: int = slices * math.prod(steps) * 2 ** len(patch)
     return passes * _FORWARD * speed.network(math.prod(patch), _features(run))
 
 
