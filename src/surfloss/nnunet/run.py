@@ -61,7 +61,7 @@ class Run:
             gpus_per_training: how many GPUs share the batch of a training.
 
         Raises:
-            ValueError: if the folder holds other files or a run with other settings, or an argument is wrong.
+            ValueError: if the folder holds a run with other settings, or an argument is wrong.
         """
         if device not in ("cpu", "cuda"):
             fail("device", repr(device), "cpu or cuda")
@@ -72,14 +72,16 @@ class Run:
         self.data = data.resolve() if data else None
         self.device = device
         self.gpus_per_training = gpus_per_training
-        self._check_folder()
+        if self._settings_file.exists():
+            self._check_folder()
 
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Hold the folder for this process, which runs jobs in it; a killed process holds nothing.
 
         Raises:
-            ValueError: if another process holds the folder, or the data set is missing or incomplete.
+            ValueError: if another process holds the folder, or it holds other files, or the data set is
+                missing or incomplete.
         """
         from filelock import FileLock, Timeout
 
@@ -87,15 +89,13 @@ class Run:
             split_cases(self.data, self.preset.validation_cases)
         elif self.preset.phantom is None:
             fail("data", "no folder", f"the data set's folder: preset {self.preset.name!r} has no phantom")
+        self._check_folder()
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             lock = FileLock(self.folder / _LOCK).acquire(timeout=0)
         except Timeout:
-            fail(
-                "out",
-                f"{self.folder}, in which another process runs jobs",
-                "a folder of its own, or patience",
-            )
+            got = f"{self.folder}, in which another process runs jobs"
+            fail("out", got, "a folder of its own, or patience")
         with lock:
             self._check_folder()
             if not self._settings_file.exists():
