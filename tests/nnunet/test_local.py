@@ -152,6 +152,12 @@ class TestGPUs:
     def test_several_workers_share_a_gpu(self) -> None:
         assert self.seen("0,1", 1, 4) == ["0", "1", "0", "1"]
 
+    def test_the_processes_of_augmentation_are_divided(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("nnUNet_n_proc_DA", raising=False)
+        monkeypatch.setattr("surfloss.nnunet.local.processors", lambda: 16)
+        assert [worker["nnUNet_n_proc_DA"] for worker in gpu_workers()] == ["4"] * 4
+        assert gpu_workers("0")[0]["nnUNet_n_proc_DA"] == "12"
+
     def test_what_is_visible_is_divided(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
         assert self.seen() == ["GPU-aa", "GPU-bb"]

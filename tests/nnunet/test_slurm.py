@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from surfloss.cli import app
 from surfloss.nnunet.jobs import Job, run_jobs
 from surfloss.nnunet.run import Run
 from surfloss.nnunet.slurm import SlurmExecutor, _minutes
@@ -118,6 +120,17 @@ def test_a_job_whose_time_is_up_goes_back_into_the_queue(run: Run) -> None:
     record = run.record("train/a")
     assert record is not None
     assert record.resumed_at >= 2
+
+
+@needs_slurm
+def test_the_command_submits_to_it(slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+    options = ["--executor", "slurm", "--slurm-partition", "main", "--slurm-option", "cpus_per_task=1"]
+    command = ["reproduce", "--out", str(tmp_path / "run"), "--until", "prepare", *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.stderr
+    assert Run(tmp_path / "run", MINI).finished("prepare")
+    assert "/prepare" in next((tmp_path / "run" / "slurm").glob("*submission.sh")).read_text()
 
 
 class TestWithoutACluster:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from types import TracebackType
@@ -98,11 +99,15 @@ def print_plan(run: Run, jobs: Sequence[Job], workers: int | None, as_json: bool
         known = {"seconds_left": seconds, "bases": bases, "disk_bytes": size}
         typer.echo(json.dumps({**head, **known, "jobs": rows}, indent=2))
         return
-    table = Table("job", "needs", "state", Column("time", justify="right"), "")
+    name, needs, time = (
+        Column("job", overflow="fold"),
+        Column("needs", overflow="fold"),
+        Column("time", justify="right"),
+    )
+    table = Table(name, needs, "state", time, "")
     for job in jobs:
         expected = estimates[job.name]
-        needs = ", ".join(dict.fromkeys(re.sub(r"fold_\d+$", "*", name) for name in job.needs))
-        table.add_row(job.name, needs, _state(run, job), _duration(expected.seconds), expected.basis)
+        table.add_row(job.name, _needs(job), _state(run, job), _duration(expected.seconds), expected.basis)
     to_do = sum(value > 0 for value in left.values())
     console = Console()
     console.print(table)
@@ -113,6 +118,14 @@ def print_plan(run: Run, jobs: Sequence[Job], workers: int | None, as_json: bool
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _needs(job: Job) -> str:
+    """What a job needs in a few words: all folds of a model as one, and many sets of anything too."""
+    kinds = Counter(re.sub(r"fold_\d+$", "*", name) for name in job.needs)
+    if len(kinds) > 3:
+        return ", ".join(sorted({f"{name.split('/')[0]}/*" for name in job.needs}))
+    return ", ".join(kinds if max(kinds.values(), default=0) > 1 else job.needs)
 
 
 def _state(run: Run, job: Job) -> str:

@@ -55,9 +55,12 @@ def gpu_workers(
     if len(names) < per_training:
         fail("gpus_per_training", per_training, f"at most the {len(names)} GPUs {', '.join(names)}")
     first = range(0, len(names) - per_training + 1, per_training)
-    groups = [{"CUDA_VISIBLE_DEVICES": ",".join(names[n : n + per_training])} for n in first]
+    groups = [",".join(names[n : n + per_training]) for n in first]
     count = len(groups) if workers is None else whole("workers", workers, 1)
-    return [groups[n % len(groups)] for n in range(count)]
+    # Of each process: nnU-Net itself starts 12, whatever else the machine does.
+    augmentation = str(max(1, min(12, processors() // (count * per_training))))
+    shared = {"nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", augmentation)}  # noqa: SIM112
+    return [{"CUDA_VISIBLE_DEVICES": groups[n % len(groups)]} | shared for n in range(count)]
 
 
 class LocalExecutor:
