@@ -1,13 +1,16 @@
 """`surfloss reproduce`: what it refuses, and that it starts and shows what it was asked for."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from surfloss.cli import app
+from surfloss.nnunet.jobs import Job
 from surfloss.nnunet.run import Run
+from tests.nnunet import standin
 from tests.nnunet.conftest import MINI
 
 
@@ -79,6 +82,20 @@ def test_a_failure_is_told_with_its_log_and_what_it_stops(
     shown = json.loads(result.stdout)
     assert [failure["job"] for failure in shown["failed"]] == ["prepare"]
     assert shown["not_done"] == ["plan"]
+
+
+def test_what_there_is_is_reported_beside_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    jobs = [
+        Job("evaluate/a", standin.work),
+        Job("evaluate/b", partial(standin.fail, error=ValueError("no"))),
+        Job("report", standin.work, ("evaluate/a", "evaluate/b"), always=True),
+    ]
+    monkeypatch.setattr("surfloss.nnunet.jobs.list_jobs", lambda run, until: jobs)
+    code, error = reproduce("--out", str(tmp_path / "run"), "--workers", "2")
+    assert code == 1
+    assert "Failed once: evaluate/b: ValueError: no" in error
+    assert (tmp_path / "run" / "done.txt").read_text().split() == ["evaluate/a", "report"]
 
 
 class TestDryRun:

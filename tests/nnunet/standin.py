@@ -42,7 +42,7 @@ def die(run: Run, progress: Progress) -> None:
 
 def fail(run: Run, progress: Progress, error: Exception, times: int = 1000) -> None:
     """Raise the error so many times, then succeed."""
-    tries = run.folder / f"{progress.job}.tries"
+    tries = run.folder / f"{progress.job.replace('/', '_')}.tries"
     before = int(tries.read_text()) if tries.exists() else 0
     tries.write_text(str(before + 1))
     print("about to fail")
