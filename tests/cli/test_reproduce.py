@@ -1,11 +1,16 @@
 """`surfloss reproduce`: what it refuses, and that it starts and shows what it was asked for."""
 
+import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from surfloss.cli import app
+from surfloss.nnunet.jobs import Job
+from surfloss.nnunet.run import Run
+from tests.nnunet import standin
 from tests.nnunet.conftest import MINI
 
 
@@ -14,14 +19,27 @@ def reproduce(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.stderr
 
 
+def printed(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["reproduce", *arguments])
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "huge"], "preset: got 'huge', wanted one of tiny, paper"),
+        (["--preset", "huge"], "preset: got 'huge', wanted one of tiny, small, paper"),
         (["--until", "lunch"], "until: got 'lunch', wanted one of prepare, plan, train"),
         (["--device", "abacus"], "device: got 'abacus', wanted cpu or cuda"),
         (["--preset", "paper"], "data: got no folder, wanted the data set's folder"),
-        (["--data", "nowhere"], "without data/"),
+        (["--data", "nowhere"], "nowhere, which is no folder, wanted INSTANCE2022's folder"),
+        (["--workers", "0"], "workers: got 0, wanted a whole number of at least 1"),
+        (["--executor", "cloud"], "executor: got 'cloud', wanted local or slurm"),
+        (["--gpus", "0"], "gpus: got '0', wanted none without --device cuda"),
+        (["--gpus-per-training", "2"], "gpus_per_training: got 2, wanted 1 on a CPU"),
+        (["--slurm-partition", "x"], "slurm_partition: got a value, wanted none without --executor slurm"),
+        (["--executor", "slurm", "--workers", "2"], "wanted none with Slurm"),
+        (["--slurm-option", "account"], "slurm_option: got 'account', wanted KEY=VALUE"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -44,6 +62,87 @@ def test_it_stops_after_the_asked_stage(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
     assert reproduce("--out", str(tmp_path), "--until", "prepare")[0] == 0
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["prepare.json"]
+
+
+def test_a_failure_is_told_with_its_log_and_what_it_stops(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged file, found when every case is read; and nothing is tried twice for it."""
+    monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+    (dataset / "data" / "002.nii.gz").write_bytes(b"not a volume")
+    arguments = ["--out", str(tmp_path / "run"), "--data", str(dataset), "--until", "plan"]
+    code, error = reproduce(*arguments)
+    assert code == 1
+    said = " ".join(error.split())
+    assert "Failed once: prepare: ValueError: data: got bad cases: 002: " in said
+    assert f"Log: {tmp_path / 'run' / 'logs' / 'prepare.log'}" in said
+    assert "Not done for want of them: plan" in said
+    result = CliRunner().invoke(app, ["reproduce", *arguments, "--json"])
+    assert result.exit_code == 1
+    shown = json.loads(result.stdout)
+    assert [failure["job"] for failure in shown["failed"]] == ["prepare"]
+    assert shown["not_done"] == ["plan"]
+
+
+def test_what_there_is_is_reported_beside_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    jobs = [
+        Job("evaluate/a", standin.work),
+        Job("evaluate/b", partial(standin.fail, error=ValueError("no"))),
+        Job("report", standin.work, ("evaluate/a", "evaluate/b"), always=True),
+    ]
+    monkeypatch.setattr("surfloss.nnunet.jobs.list_jobs", lambda run, until: jobs)
+    code, error = reproduce("--out", str(tmp_path / "run"), "--workers", "2")
+    assert code == 1
+    assert "Failed once: evaluate/b: ValueError: no" in error
+    assert (tmp_path / "run" / "done.txt").read_text().split() == ["evaluate/a", "report"]
+
+
+class TestDryRun:
+    @pytest.mark.parametrize("preset", ["tiny", "small", "paper"])
+    @pytest.mark.parametrize("device", ["cpu", "cuda"])
+    def test_every_preset_on_every_device(self, tmp_path: Path, preset: str, device: str) -> None:
+        arguments = ["--preset", preset, "--out", str(tmp_path / "run"), "--device", device, "--dry-run"]
+        shown = json.loads(printed(*arguments, "--json"))
+        assert not (tmp_path / "run").exists()
+        jobs = {job["name"]: job for job in shown["jobs"]}
+        assert {job["state"] for job in jobs.values()} == {"to do"}
+        basis = jobs["train/contour_3d/fold_0"]["basis"]
+        assert basis == ("measured" if device == "cpu" else "assumed")
+        assert shown["seconds_left"] > 60
+        assert shown["disk_bytes"] > 1e6
+
+    def test_more_workers_need_less_time(self, tmp_path: Path) -> None:
+        arguments = [
+            "--out",
+            str(tmp_path / "run"),
+            "--preset",
+            "small",
+            "--device",
+            "cuda",
+            "--dry-run",
+            "--json",
+        ]
+        one, four = (json.loads(printed(*arguments, "--workers", n))["seconds_left"] for n in "14")
+        assert one > 2 * four
+
+    def test_as_a_table(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+        monkeypatch.setenv("COLUMNS", "160")
+        run = Run(tmp_path / "run", MINI)
+        with run.opened(), run.job("prepare"):
+            pass
+        with pytest.raises(OSError, match="full"), run.job("plan"):
+            raise OSError("full")
+        said = printed("--out", str(tmp_path / "run"), "--dry-run")
+        rows = {
+            cells[0]: cells[1:] for line in said.splitlines() if len(cells := line.strip("│ ").split("│")) > 1
+        }
+        states = {name.strip(): cells[1].strip() for name, cells in rows.items()}
+        assert states["prepare"] == "finished"
+        assert states["plan"] == "failed"
+        assert states["ensemble"] == "to do"
+        assert "19 jobs, 18 to do. On cpu, " in said
 
 
 def test_without_nnunet_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

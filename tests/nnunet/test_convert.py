@@ -55,6 +55,36 @@ def test_a_validation_folder_is_taken_whole(dataset: Path) -> None:
     assert [case.name for case in validation] == ["validation_001"]
 
 
+def test_the_published_layout_is_found(dataset: Path) -> None:
+    folder = dataset.rename(dataset.parent / "x")
+    published = dataset.parent / "INSTANCE2022"
+    published.mkdir()
+    folder.rename(published / "train_2")
+    training, validation = convert.split_cases(published, validation_cases=1)
+    assert [case.name for case in training] == ["001", "002", "003"]
+    assert validation[0].image == published / "train_2" / "data" / "004.nii.gz"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_labels_of_another_type_are_taken_by_their_values(dataset: Path, dtype: type) -> None:
+    label: Any = nibabel.load(dataset / "label" / "001.nii.gz")
+    save(dataset / "label" / "001.nii.gz", np.asarray(label.dataobj).astype(dtype))
+    written: Any = nibabel.load(converted(dataset) / "labelsTr" / "001.nii.gz")
+    assert written.get_data_dtype() == np.uint8
+    assert written.get_fdata().sum() == 32
+
+
+def test_files_without_gzip_and_hidden_ones(dataset: Path) -> None:
+    for part in ("data", "label"):
+        path = dataset / part / "001.nii.gz"
+        (dataset / part / "001.nii").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+        (dataset / part / "._002.nii.gz").write_bytes(b"what a Mac leaves behind")
+    out = converted(dataset)
+    names = sorted(path.name for path in (out / "labelsTr").iterdir())
+    assert names == ["001.nii.gz", "002.nii.gz", "003.nii.gz"]
+
+
 def test_scaled_integers_are_read_in_hounsfield_units(dataset: Path) -> None:
     image = nibabel.Nifti1Image(np.full((12, 10, 4), 1080, np.int16), AFFINE)
     image.header.set_slope_inter(1, -1024)
@@ -103,16 +133,16 @@ class TestBadInput:
         assert not (dataset.parent / "Dataset001_Hemorrhage").exists()
 
     def test_no_such_folder(self, tmp_path: Path) -> None:
-        self.refused(tmp_path / "nowhere" / "x", r"data: got .*nowhere.* without data/")
+        self.refused(tmp_path / "nowhere" / "x", r"data: got .*nowhere.* no folder.* register at https://")
 
     def test_no_labels(self, dataset: Path) -> None:
         for path in (dataset / "label").iterdir():
             path.unlink()
-        self.refused(dataset, "001.nii.gz, 002.nii.gz.* in one of data/ and label/ only")
+        self.refused(dataset, "001: no label; 002: no label; 003: no label; 004: no label")
 
     def test_missing_label(self, dataset: Path, label: Path) -> None:
         label.unlink()
-        self.refused(dataset, "002.nii.gz in one of data/ and label/ only")
+        self.refused(dataset, "002: no label")
 
     def test_empty_folders(self, tmp_path: Path) -> None:
         for part in ("data", "label"):
@@ -130,7 +160,7 @@ class TestBadInput:
 
     def test_empty_file(self, dataset: Path, label: Path) -> None:
         label.write_bytes(b"")
-        self.refused(dataset, r"002: .*label/002\.nii\.gz: got a file that cannot be read")
+        self.refused(dataset, r"002: .*label/002\.nii\.gz is an empty file")
 
     def test_other_shape(self, dataset: Path, label: Path) -> None:
         save(label, np.zeros((12, 10, 5), np.uint8))
@@ -138,7 +168,56 @@ class TestBadInput:
 
     def test_other_header(self, dataset: Path, label: Path) -> None:
         save(label, np.zeros((12, 10, 4), np.uint8), np.diag([0.5, 0.5, 4.0, 1.0]))
-        self.refused(dataset, "002: the headers of image and label disagree")
+        self.refused(dataset, "002: .* disagree on the spacing: 0.5 x 0.5 x 5 and 0.5 x 0.5 x 4 mm")
+
+    def test_flipped(self, dataset: Path, label: Path) -> None:
+        save(label, np.zeros((12, 10, 4), np.uint8), np.diag([-0.5, 0.5, 5.0, 1.0]))
+        self.refused(dataset, "002: .* disagree on the direction: RAS and LAS")
+
+    def test_rotated(self, dataset: Path, label: Path) -> None:
+        turn = np.eye(4)
+        turn[:2, :2] = [[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]
+        save(label, np.zeros((12, 10, 4), np.uint8), turn @ AFFINE)
+        self.refused(dataset, "002: .* disagree on the direction: one is rotated")
+
+    def test_shifted(self, dataset: Path, label: Path) -> None:
+        shifted = AFFINE.copy()
+        shifted[:3, 3] = (0, 0, 5)
+        save(label, np.zeros((12, 10, 4), np.uint8), shifted)
+        self.refused(dataset, r"002: .* disagree on the origin: \[0.0, 0.0, 0.0\] and \[0.0, 0.0, 5.0\] mm")
+
+    def test_swapped(self, dataset: Path, image: Path, label: Path) -> None:
+        content = image.read_bytes()
+        image.write_bytes(label.read_bytes())
+        label.write_bytes(content)
+        self.refused(dataset, "002: the image has the values of a label only: it is swapped with the label")
+
+    def test_the_label_twice(self, dataset: Path, image: Path, label: Path) -> None:
+        image.write_bytes(label.read_bytes())
+        self.refused(dataset, "002: the image has the values of a label only, wanted")
+
+    def test_one_patient_twice(self, dataset: Path, image: Path) -> None:
+        (dataset / "data" / "003.nii.gz").write_bytes(image.read_bytes())
+        self.refused(dataset, "003: the same image as that of 002")
+
+    @pytest.mark.parametrize("other", ["002.nii", "A.nii.gz"])
+    def test_one_name_twice(self, dataset: Path, image: Path, other: str) -> None:
+        image.rename(image.with_name("a.nii.gz"))
+        (dataset / "data" / "002.nii.gz").write_bytes(b"x")
+        (dataset / "data" / other).write_bytes(b"x")
+        self.refused(
+            dataset,
+            r"(002: twice in data/, as 002.nii and 002.nii.gz|a: twice in data/, as A.nii.gz and a.nii.gz)",
+        )
+
+    def test_several_parts(self, dataset: Path) -> None:
+        for part in ("train_1", "train_2"):
+            (dataset.parent / "both" / part / "data").mkdir(parents=True)
+        self.refused(dataset.parent / "both", "both with both train_1 and train_2, wanted one part")
+
+    def test_validation_images_without_labels(self, dataset: Path) -> None:
+        (dataset / "evaluation").mkdir()
+        self.refused(dataset, "evaluation without label/, wanted its labels, or no such part")
 
     def test_other_labels(self, dataset: Path, label: Path) -> None:
         save(label, np.full((12, 10, 4), 3, np.uint8))
@@ -163,6 +242,19 @@ class TestBadInput:
         self.refused(dataset, "002: the image has 2 axes, not 3")
 
     def test_all_faults_at_once(self, dataset: Path, image: Path) -> None:
-        image.write_bytes(b"")
-        (dataset / "data" / "004.nii.gz").write_bytes(b"")
-        self.refused(dataset, "002: .*; 004: ")
+        """Of names and of contents, in both parts of a half-copied set."""
+        (dataset / "validation").mkdir()
+        for part in ("data", "label"):
+            (dataset / "validation" / part).mkdir()
+        (dataset / "validation" / "data" / "7.nii.gz").write_bytes(b"")
+        image.write_bytes(image.read_bytes()[:100])
+        (dataset / "data" / "004.nii.gz").unlink()
+        (dataset / "label" / "003.nii.gz").unlink()
+        faults = (
+            "002: .* cannot be read .*",
+            "003: no label",
+            "004: no image",
+            "validation_7: .* empty",
+            "validation_7: no label",
+        )
+        self.refused(dataset, "; ".join(faults))

@@ -2,9 +2,8 @@
 
 import dataclasses
 import json
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel
@@ -12,84 +11,85 @@ import numpy as np
 import pytest
 import torch
 
+from surfloss.nnunet.jobs import STAGES, Job, list_jobs, perform, run_jobs
+from surfloss.nnunet.local import LocalExecutor
 from surfloss.nnunet.presets import Preset
 from surfloss.nnunet.report import tables
-from surfloss.nnunet.run import Run
-from surfloss.nnunet.stages import run_stages
+from surfloss.nnunet.run import Progress, Record, Run
 from tests.nnunet.conftest import MINI, save
 
-# Where the run is stopped, once each: the job, and how many of its steps are done by then.
-STOPPED_BEFORE_THE_KILL = {"prepare": 3, "plan": 1}
-STOPPED_AFTER_THE_KILL = {
-    "train/hausdorff_3d/fold_0": 1,
-    "predict/dice_ce_2d": 1,
-    "cross_validate/hausdorff_3d": 2,
-    "ensemble": 1,
-}
-KILLED_AT = "train/dice_ce_2d/fold_1 1"
-
-Told = list[tuple[str, int]]
+# Where a job is stopped, once: how many of its steps are done by then. Here by an error in this process...
+STOPPED = {"prepare": 9, "plan": 1, "train/hausdorff_3d/fold_0": 1, "ensemble": 1}
+# ... and here by the death of its own.
+KILLED = {"train/dice_ce_2d/fold_1": 1, "predict/cross_validation/hausdorff_3d/fold_1": 1}
 
 
 class Stopped(Exception):
     """Stands for an error between two steps."""
 
 
-def run_and_stop(run: Run, stops: dict[str, int], until: str = "report") -> Told:
-    """Start the run again and again until no stop is left; returns all progress that it told."""
-    left = dict(stops)
-    told: Told = []
+def perform_all(run: Run, until: str = STAGES[-1]) -> None:
+    """Do every unfinished job in this process."""
+    for job in list_jobs(run, until):
+        if job.always or not run.finished(job.name):
+            perform(run, job)
 
-    def progress(job: str, _: int, done: int) -> None:
-        told.append((job, done))
-        if left.get(job) == done:
-            del left[job]
-            raise Stopped(job)
 
-    for _ in range(len(stops)):
+def stop_and_perform(run: Run, job: Job, at: int) -> None:
+    """Stop a job when so many steps are done, then do it again from there."""
+    advance = Progress.advance
+
+    def stop(progress: Progress) -> None:
+        advance(progress)
+        if record_of(run, job.name).done == at:
+            raise Stopped
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Progress, "advance", stop)
         with pytest.raises(Stopped):
-            run_stages(run, progress, until)
-    run_stages(run, progress, until)
+            perform(run, job)
+    perform(run, job)
+
+
+def run_and_kill(run: Run, until: str) -> None:
+    """Run jobs two at a time in processes of their own, and kill some in the middle."""
+    left = dict(KILLED)
+
+    def kill(_: set[str]) -> None:
+        for name, process in executor.processes().items():
+            record = run.record(name)
+            if record and record.done == left.get(name):
+                del left[name]
+                os.kill(process, signal.SIGKILL)
+
+    with LocalExecutor(run, [{"OMP_NUM_THREADS": "1"}] * 2) as executor:
+        assert run_jobs(run, list_jobs(run, until), executor, on_change=kill, pause=0.05) == []
     assert not left
-    return told
 
 
-def run_and_kill(run: Run) -> Told:
-    """Run in a process of its own and kill that in the middle of a training."""
-    told: Told = []
-    command = [sys.executable, "-m", "tests.nnunet.background", str(run.folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            job, done = line.split()
-            told.append((job, int(done)))
-            if line.strip() == KILLED_AT:
-                process.kill()
-    assert process.returncode == -signal.SIGKILL
-    return told
+def record_of(run: Run, job: str) -> Record:
+    record = run.record(job)
+    assert record is not None
+    return record
 
 
 @pytest.fixture(scope="module")
-def told_and_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Run]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(tmp_path_factory.mktemp("mini"), MINI)
-    told = run_and_stop(run, STOPPED_BEFORE_THE_KILL, until="plan")
-    told += run_and_kill(run)
-    told += run_and_stop(run, STOPPED_AFTER_THE_KILL)
-    return told, run
+    jobs = {job.name: job for job in list_jobs(run)}
+    with run.opened():
+        for name in ("prepare", "plan", "train/hausdorff_3d/fold_0"):
+            stop_and_perform(run, jobs[name], STOPPED[name])
+        run_and_kill(run, until="predict")
+        stop_and_perform(run, jobs["ensemble"], STOPPED["ensemble"])
+        perform_all(run)
+    return run
 
 
-@pytest.fixture(scope="module")
-def run(told_and_run: tuple[Told, Run]) -> Run:
-    return told_and_run[1]
-
-
-@pytest.mark.parametrize("job", ["train/hausdorff_3d/fold_0", KILLED_AT.split(maxsplit=1)[0]])
-def test_an_interrupted_training_goes_on_from_its_checkpoint(
-    told_and_run: tuple[Told, Run], job: str
-) -> None:
-    told, run = told_and_run
-    epochs = [done for name, done in told if name == job]
-    assert epochs == [0, 1, 1, 2]  # stopped after the first epoch, then from there
+@pytest.mark.parametrize("job", ["train/hausdorff_3d/fold_0", "train/dice_ce_2d/fold_1"])
+def test_an_interrupted_training_goes_on_from_its_checkpoint(run: Run, job: str) -> None:
+    record = record_of(run, job)
+    assert (record.resumed_at, record.done, record.steps) == (1, 2, 2)
     _, model, fold = job.split("/")
     log = json.loads((run.folder / "training" / f"{model}_{fold.replace('_', '')}.json").read_text())
     assert len(log["train_losses"]) == MINI.epochs
@@ -100,12 +100,6 @@ def test_the_schedule_goes_on_too(run: Run) -> None:
     # Two epochs of two iterations, the warm-up over the first half: the steps before the stop are not lost.
     assert log["surface_weights"] == pytest.approx([0.5e-3, 1e-3])
     assert len(log["gradient_ratios"]) == MINI.epochs
-
-
-def test_a_finished_job_is_not_done_again(told_and_run: tuple[Told, Run]) -> None:
-    told, _ = told_and_run
-    assert [done for name, done in told if name == "train/dice_ce_2d/fold_0"] == [0, 1, 2]
-    assert [done for name, done in told if name == "plan"] == [0, 1, 0, 1, 2, 3]
 
 
 def test_predictions_are_whole_and_on_the_grid_of_the_image(run: Run) -> None:
@@ -151,18 +145,20 @@ def test_the_report_is_there(run: Run) -> None:
 
 
 def test_a_finished_run_does_nothing_again(run: Run) -> None:
-    def marks() -> dict[str, int]:
-        paths = (run.folder / "state").rglob("*.json")
-        return {str(path): path.stat().st_mtime_ns for path in paths if path.name != "report.json"}
+    class Nowhere:
+        def submit(self, job: Job) -> None:
+            assert job.always
+            perform(run, job)
 
-    before = marks()
-    run_stages(Run(run.folder, MINI), lambda *_: None)
-    assert marks() == before
+        def ended(self) -> list[tuple[str, str]]:
+            return [("report", "")]
+
+    assert run_jobs(run, list_jobs(run), Nowhere(), pause=0) == []
 
 
 def test_a_full_disk_leaves_nothing_that_is_trusted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    marker = run.folder / "state" / "predict" / "dice_ce_2d.json"
-    marker.unlink()
+    job = "predict/dice_ce_2d"
+    run.forget(job)
     lost = run.predictions("dice_ce_2d") / "006.nii.gz"
     before = lost.read_bytes()
     lost.unlink()
@@ -173,26 +169,27 @@ def test_a_full_disk_leaves_nothing_that_is_trusted(run: Run, monkeypatch: pytes
     with monkeypatch.context() as patched:
         patched.setattr(np, "savez_compressed", full_disk)
         with pytest.raises(OSError, match="No space left"):
-            run_stages(run, lambda *_: None)
-    assert not marker.exists()
+            perform_all(run)
+    assert not run.finished(job)
+    assert record_of(run, job).error == "OSError: [Errno 28] No space left on device"
     assert not lost.exists()
-    run_stages(run, lambda *_: None)
-    assert marker.exists()
+    perform_all(run)
+    assert run.finished(job)
     assert lost.read_bytes()[10:] == before[10:]  # behind the time in gzip's header
 
 
 def test_a_lost_prediction_is_no_score(run: Run) -> None:
-    marker = run.folder / "state" / "evaluate" / "dice_ce_2d.json"
-    marker.unlink()
+    job = "evaluate/dice_ce_2d"
+    run.forget(job)
     lost = run.predictions("dice_ce_2d") / "006.nii.gz"
     content = lost.read_bytes()
     lost.unlink()
     with pytest.raises(ValueError, match=r"case 006 of dice_ce_2d: got a problem \(.* no prediction"):
-        run_stages(run, lambda *_: None)
-    assert not marker.exists()
+        perform_all(run)
+    assert not run.finished(job)
     lost.write_bytes(content)
-    run_stages(run, lambda *_: None)
-    assert marker.exists()
+    perform_all(run)
+    assert run.finished(job)
 
 
 @pytest.mark.slow
@@ -216,7 +213,7 @@ def test_a_real_brain_takes_the_same_road(tmp_path: Path) -> None:
     preset: Preset = dataclasses.replace(MINI, name="brain", phantom=None, epochs=3, iterations=60)
     run = Run(tmp_path / "run", preset, tmp_path / "brain")
     torch.manual_seed(0)
-    run_stages(run, lambda *_: None)
+    perform_all(run)
     for model in preset.models:
         losses = json.loads(run.training_log(model, 0).read_text())["train_losses"]
         assert losses[-1] < losses[0]

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,25 +12,26 @@ import pytest
 import torch
 
 from surfloss.nnunet import trainers
+from surfloss.nnunet.networks import make_trainer
 from surfloss.nnunet.presets import CONTOUR_3D, DICE_CE_2D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D, Model
 from surfloss.nnunet.run import Run
-from surfloss.nnunet.stages import _environment, _trainer
 from tests.nnunet.conftest import MINI, write_plans
 
 ITERATIONS, EPOCHS = 3, 2
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run whose plans are written by hand, so that a trainer can be built without planning."""
     run = Run(tmp_path / "run", MINI)
     write_plans(run)
-    with _environment(run.environment()):
-        yield run
+    for name, value in run.environment().items():
+        monkeypatch.setenv(name, value)
+    return run
 
 
 def trainer(run: Run, model: Model) -> Any:
-    made = _trainer(run, model, 0)
+    made = make_trainer(run, model, 0)
     made.num_epochs, made.num_iterations_per_epoch = EPOCHS, ITERATIONS
     made.initialize()
     return made

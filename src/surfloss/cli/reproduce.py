@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import TaskID
 from rich.table import Column, Table
 
-from surfloss.cli._terminal import exit_on_bad_input, progress_bars, stop
+from surfloss._check import fail
+from surfloss.cli._jobs import Display, print_failures, print_plan
+from surfloss.cli._terminal import exit_on_bad_input, stop
 
 if TYPE_CHECKING:
+    from surfloss.nnunet.jobs import Executor
     from surfloss.nnunet.run import Run
 
 _STAGES = "prepare, plan, train, predict, ensemble, evaluate, report"
@@ -23,12 +26,32 @@ _STAGES = "prepare, plan, train, predict, ensemble, evaluate, report"
 
 def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it goes on.")],
-    preset: Annotated[str, typer.Option(help="Size of the experiment: tiny or paper.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="Size of the experiment: tiny, small or paper.")] = "tiny",
     data: Annotated[
-        Path | None, typer.Option(help="Folder with data/ and label/; without it the preset's phantom.")
+        Path | None, typer.Option(help="INSTANCE2022's folder; without it the preset's phantom.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")] = "cpu",
     until: Annotated[str, typer.Option(help=f"Last stage to run, of {_STAGES}.")] = "report",
+    workers: Annotated[
+        int | None, typer.Option(help="Jobs at a time; by default one a processor (at most 4) or a GPU.")
+    ] = None,
+    gpus: Annotated[str | None, typer.Option(help="GPUs to use, as 0,1; by default all visible.")] = None,
+    gpus_per_training: Annotated[
+        int, typer.Option(help="GPUs that share a training's batch (nnU-Net's own data parallelism).")
+    ] = 1,
+    executor: Annotated[str, typer.Option(help="Where jobs run: local (this machine) or slurm.")] = "local",
+    slurm_partition: Annotated[str | None, typer.Option(help="Slurm's partition.")] = None,
+    slurm_time: Annotated[
+        str | None, typer.Option(help="Time limit of a job; a training goes on after it in another.")
+    ] = None,
+    slurm_option: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE for submitit's Slurm executor, as account=x or cpus_per_task=8."),
+    ] = None,
+    retries: Annotated[int, typer.Option(min=0, help="How often a job that failed is tried again.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the jobs with estimates of time and disk, and do none.")
+    ] = False,
     min_dice: Annotated[
         float, typer.Option(help="Exit with 1 if a model's mean Dice on the validation cases is below this.")
     ] = 0.0,
@@ -38,25 +61,31 @@ def reproduce(
     needed = ("nnunetv2", "matplotlib", "jinja2")
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
+    from surfloss.nnunet.jobs import STAGES, list_jobs, run_jobs
     from surfloss.nnunet.presets import PRESETS
     from surfloss.nnunet.run import Run
-    from surfloss.nnunet.stages import STAGES, run_stages
 
     if preset not in PRESETS:
         stop(f"preset: got {preset!r}, wanted one of {', '.join(PRESETS)}")
     if until not in STAGES:
         stop(f"until: got {until!r}, wanted one of {', '.join(STAGES)}")
     with exit_on_bad_input():
-        run = Run(out, PRESETS[preset], data, device)
-        with progress_bars() as display:
-            tasks: dict[str, TaskID] = {}
-
-            def show(job: str, total: int, done: int) -> None:
-                if job not in tasks:
-                    tasks[job] = display.add_task(job)
-                display.update(tasks[job], completed=done, total=total)
-
-            run_stages(run, show, until)
+        run = Run(out, PRESETS[preset], data, device, gpus_per_training)
+        jobs = list_jobs(run, until)
+        if dry_run:
+            print_plan(run, jobs, workers, as_json)
+            return
+        options = _slurm_options(slurm_partition, slurm_time, slurm_option or [])
+        where = _executor(run, executor, workers, gpus, options)
+        with run.opened(), where as does, Display(run, jobs) as shows:
+            failures = run_jobs(run, jobs, does, retries, shows)
+            last = jobs[-1]
+            if failures and last.stage == "report" and any(run.finished(name) for name in last.needs):
+                # What there is is reported all the same.
+                failures += run_jobs(run, [replace(last, needs=())], does, 0, shows)
+    if failures:
+        print_failures(run, jobs, failures, as_json)
+        raise typer.Exit(1)
     if until != "report":
         typer.echo(
             json.dumps({"out": str(run.folder), "finished": until}) if as_json else f"Finished: {until}"
@@ -68,6 +97,38 @@ def reproduce(
     if failed := [name for name, dice in mean_dice(run).items() if dice < min_dice]:
         typer.echo(f"Mean Dice below {min_dice}: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
+
+
+def _executor(
+    run: Run, name: str, workers: int | None, gpus: str | None, slurm_options: dict[str, Any]
+) -> AbstractContextManager[Executor]:
+    if name == "slurm":
+        from surfloss.nnunet.slurm import SlurmExecutor
+
+        if workers is not None or gpus is not None:
+            fail("workers, gpus", "a choice of them", "none with Slurm, which has its own")
+        return nullcontext(SlurmExecutor(run, slurm_options))
+    from surfloss.nnunet.local import LocalExecutor, cpu_workers, gpu_workers
+
+    if name != "local":
+        fail("executor", repr(name), "local or slurm")
+    if slurm_options:
+        fail(", ".join(f"slurm_{key}" for key in slurm_options), "a value", "none without --executor slurm")
+    if run.device == "cuda":
+        return LocalExecutor(run, gpu_workers(gpus, run.gpus_per_training, workers))
+    if gpus is not None:
+        fail("gpus", repr(gpus), "none without --device cuda")
+    return LocalExecutor(run, cpu_workers(workers))
+
+
+def _slurm_options(partition: str | None, time: str | None, others: list[str]) -> dict[str, Any]:
+    given: dict[str, Any] = {"partition": partition, "time": time}
+    for option in others:
+        key, separator, value = option.partition("=")
+        if not (key and separator):
+            fail("slurm_option", repr(option), "KEY=VALUE")
+        given[key] = int(value) if value.isdecimal() else value
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _print_tables(run: Run, as_json: bool) -> None:

@@ -1,20 +1,28 @@
 """INSTANCE2022's folder layout into nnU-Net's raw data set."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import nibabel
 import numpy as np
 
 from surfloss._check import fail
 from surfloss._files import write_text, written_whole
-from surfloss._nifti import read_volume
+from surfloss._nifti import Volume, read_volume
 
 HU_WINDOW = (0.0, 100.0)  # the paper clips to it instead of nnU-Net's z-scoring
 _ENDING = ".nii.gz"
+
+
+OBTAIN = (
+    "INSTANCE2022's folder, with train_2/data/001.nii.gz, train_2/label/001.nii.gz and so on. To obtain it, "
+    "register at https://instance.grand-challenge.org, send the signed agreement to the organizers, and "
+    "unpack what they offer"
+)
 
 
 @dataclass(frozen=True)
@@ -26,41 +34,83 @@ class Case:
     label: Path
 
 
-def find_cases(folder: Path, prefix: str = "") -> list[Case]:
-    """The cases of a folder with the challenge's `data/` and `label/`, sorted by name.
+def split_cases(folder: Path, validation_cases: int) -> tuple[list[Case], list[Case]]:
+    """Training and validation cases of a folder, each sorted by name.
+
+    Training cases lie in `data/` and `label/`, an image and its label under one name (`.nii.gz` or `.nii`),
+    in the folder itself or in its only part named `train...`. Its part named `val...` or `eval...`, laid out
+    the same way, is the validation set; without one the last `validation_cases` by name are held out.
 
     Raises:
-        ValueError: if a part is missing or empty, or an image has no label or the other way round.
+        ValueError: if there is no such folder, or it is not laid out so; or naming every case that lacks its
+            image or label, has two of them or an empty file, and then every other bad case too.
     """
-    names = {}
-    for part in ("data", "label"):
-        if not (folder / part).is_dir():
-            fail("data", f"{folder} without {part}/", "data/ and label/ with files of the same names")
-        names[part] = {path.name for path in (folder / part).glob(f"*{_ENDING}")}
-    if unmatched := sorted(names["data"] ^ names["label"]):
-        fail(
-            "data", f"{', '.join(unmatched)} in one of data/ and label/ only", "image and label for each case"
+    if not folder.is_dir():
+        fail("data", f"{folder}, which is no folder", OBTAIN)
+    parts = {path for path in folder.iterdir() if path.is_dir()}
+    training_part = folder
+    if not parts & {folder / "data", folder / "label"}:
+        training_part = _only(folder, parts, ("train",)) or fail(
+            "data", f"{folder} without data/ and label/, or a part train.../ with them", OBTAIN
         )
-    if not names["data"]:
-        fail("data", f"{folder} without any {_ENDING} file", "NIfTI images and labels")
-    return [
-        Case(prefix + name.removesuffix(_ENDING), folder / "data" / name, folder / "label" / name)
-        for name in sorted(names["data"])
-    ]
+    training, faults = _pair(training_part)
+    validation_part = _only(folder, parts, ("val", "eval"))
+    if validation_part:
+        if not (validation_part / "label").is_dir():
+            wanted = f"its labels, or no such part: then the last {validation_cases} cases are held out"
+            fail("data", f"{validation_part} without label/", wanted)
+        validation, more = _pair(validation_part, prefix="validation_")
+        faults += more
+        names = {case.name for case in training}
+        faults += [f"{case.name}: in both parts" for case in validation if case.name in names]
+    elif len(training) <= validation_cases and not faults:
+        got = f"{len(training)} cases in {training_part}"
+        fail("data", got, f"more than the {validation_cases} to hold out. For the paper's, {OBTAIN}")
+    else:
+        training, validation = training[:-validation_cases], training[-validation_cases:]
+    if faults:
+        _refuse(faults + _faults(training + validation))
+    return training, validation
 
 
-def split_cases(folder: Path, validation_cases: int) -> tuple[list[Case], list[Case]]:
-    """Training and validation cases of a folder.
+def _only(folder: Path, parts: set[Path], beginnings: tuple[str, ...]) -> Path | None:
+    """The part whose name begins so, or None."""
+    found = sorted(part for part in parts if part.name.lower().startswith(beginnings))
+    if len(found) > 1:
+        names = " and ".join(part.name for part in found)
+        fail("data", f"{folder} with both {names}", f"one part whose name begins with {beginnings[0]}")
+    return found[0] if found else None
 
-    The folder's own `validation/` (laid out the same way) is taken where it has one; otherwise the last
-    `validation_cases` by name are held out.
-    """
-    cases = find_cases(folder)
-    if (folder / "validation").is_dir():
-        return cases, find_cases(folder / "validation", prefix="validation_")
-    if len(cases) <= validation_cases:
-        fail("data", f"{len(cases)} cases in {folder}", f"more than the {validation_cases} to hold out")
-    return cases[:-validation_cases], cases[-validation_cases:]
+
+def _pair(part: Path, prefix: str = "") -> tuple[list[Case], list[str]]:
+    """The whole cases of a folder with `data/` and `label/`, and what is wrong with the others."""
+    files: dict[str, dict[str, Path]] = {}
+    faults = []
+    for kind in ("data", "label"):
+        if not (part / kind).is_dir():
+            fail(
+                "data", f"{part} without {kind}/", f"data/ and label/ with files of the same names. {OBTAIN}"
+            )
+        files[kind] = {}
+        known: dict[str, Path] = {}  # some file systems hold names apart only by more than their case
+        for path in sorted((part / kind).iterdir()):
+            if path.name.startswith(".") or not path.name.endswith((_ENDING, ".nii")):
+                continue
+            name = path.name.removesuffix(".gz").removesuffix(".nii")
+            other = known.setdefault(name.casefold(), path)
+            if other is not path:
+                faults.append(f"{prefix}{name}: twice in {kind}/, as {other.name} and {path.name}")
+            elif not path.stat().st_size:
+                faults.append(f"{prefix}{name}: {path} is an empty file")
+            files[kind][name] = path
+    images, labels = files["data"], files["label"]
+    if not images and not labels:
+        fail("data", f"{part} without any {_ENDING} file", f"NIfTI images and labels. {OBTAIN}")
+    faults += [f"{prefix}{name}: no label" for name in sorted(images.keys() - labels.keys())]
+    faults += [f"{prefix}{name}: no image" for name in sorted(labels.keys() - images.keys())]
+    bad = {fault.split(":", maxsplit=1)[0] for fault in faults}
+    whole = sorted(name for name in images.keys() & labels.keys() if prefix + name not in bad)
+    return [Case(prefix + name, images[name], labels[name]) for name in whole], faults
 
 
 def convert(
@@ -71,8 +121,9 @@ def convert(
 ) -> None:
     """Write nnU-Net's raw data set: images clipped to [0, 100] HU, labels as uint8, and `dataset.json`.
 
-    Every case is checked before the first is written. Files appear under their names only when whole, and
-    those already there are kept, so that an interrupted conversion goes on.
+    Every case is checked before the first is written. A label may be of any type of real numbers as long as
+    its values, scaled as the header says, are exactly 0 and 1. Files appear under their names only when
+    whole, and those already there are kept, so that an interrupted conversion goes on.
 
     Args:
         training, validation: the cases for `imagesTr`/`labelsTr` and `imagesTs`/`labelsTs`.
@@ -80,11 +131,11 @@ def convert(
         advance: called after each case.
 
     Raises:
-        ValueError: naming every case that is unreadable or whose image and label disagree.
+        ValueError: naming every case that is unreadable, whose image and label disagree or look swapped, or
+            whose image is another case's too.
     """
-    faults = [f"{case.name}: {fault}" for case in training + validation if (fault := _fault(case))]
-    if faults:
-        fail("data", f"bad cases: {'; '.join(faults)}", "readable 3-D images with labels on their grid")
+    if faults := _faults(training + validation):
+        _refuse(faults)
     for part, cases in (("Tr", training), ("Ts", validation)):
         for case in cases:
             image = dataset / f"images{part}" / f"{case.name}_0000{_ENDING}"
@@ -106,24 +157,56 @@ def convert(
     write_text(dataset / "dataset.json", json.dumps(description, indent=2))
 
 
-def _fault(case: Case) -> str | None:
-    """What is wrong with a case, or None."""
-    try:
-        image, label = read_volume(case.image), read_volume(case.label)
-    except ValueError as error:
-        return str(error)
+def _refuse(faults: list[str]) -> NoReturn:
+    fail("data", f"bad cases: {'; '.join(sorted(faults))}", "readable 3-D images with labels on their grid")
+
+
+def _faults(cases: list[Case]) -> list[str]:
+    """What is wrong with the cases' voxels and headers: a line for each bad case."""
+    faults = []
+    seen: dict[bytes, str] = {}
+    for case in cases:
+        try:
+            image, label = read_volume(case.image), read_volume(case.label)
+        except ValueError as error:
+            faults.append(f"{case.name}: {error}")
+            continue
+        if fault := _fault(image, label):
+            faults.append(f"{case.name}: {fault}")
+        # A patient in two folds would be trained on and then predicted.
+        digest = hashlib.blake2b(image.voxels.tobytes()).digest()
+        if (first := seen.setdefault(digest, case.name)) != case.name:
+            faults.append(f"{case.name}: the same image as that of {first}")
+    return faults
+
+
+def _fault(image: Volume, label: Volume) -> str | None:
     values, labels = image.voxels, label.voxels
-    faults = (
-        (values.ndim != 3, f"the image has {values.ndim} axes, not 3"),
-        (values.shape != labels.shape, f"the image has shape {values.shape}, the label {labels.shape}"),
-        (
-            not np.allclose(image.affine, label.affine, atol=1e-3),
-            "the headers of image and label disagree on spacing, origin or direction",
-        ),
-        (not np.isfinite(values).all(), "the image has NaN or infinite values"),
-        (not np.isin(labels, (0, 1)).all(), f"the label has values {_unknown(labels)} other than 0 and 1"),
-    )
-    return next((message for wrong, message in faults if wrong), None)
+    if values.ndim != 3:
+        return f"the image has {values.ndim} axes, not 3"
+    if values.shape != labels.shape:
+        return f"the image has shape {values.shape}, the label {labels.shape}"
+    if not np.allclose(image.affine, label.affine, atol=1e-3):
+        return f"the headers of image and label disagree on {_disagreement(image, label)}"
+    if not np.isfinite(values).all():
+        return "the image has NaN or infinite values"
+    binary = bool(np.isin(labels, (0, 1)).all())
+    if np.isin(values, (0, 1)).all():
+        return "the image has the values of a label only" + (
+            "" if binary else ": it is swapped with the label"
+        )
+    return None if binary else f"the label has values {_unknown(labels)} other than 0 and 1"
+
+
+def _disagreement(image: Volume, label: Volume) -> str:
+    if not np.allclose(image.zooms, label.zooms, atol=1e-3):
+        one, other = (" x ".join(f"{mm:.4g}" for mm in volume.zooms) for volume in (image, label))
+        return f"the spacing: {one} and {other} mm"
+    if not np.allclose(image.affine[:3, :3], label.affine[:3, :3], atol=1e-3):
+        one, other = ("".join(nibabel.aff2axcodes(volume.affine)) for volume in (image, label))
+        return f"the direction: {one} and {other}" if one != other else "the direction: one is rotated"
+    one, other = (volume.affine[:3, 3].round(3).tolist() for volume in (image, label))
+    return f"the origin: {one} and {other} mm"
 
 
 def _unknown(labels: np.ndarray[Any, Any]) -> list[Any]:

@@ -38,6 +38,7 @@ class Preset:
     initial_lr: float = 1e-2
     base_features: int | None = None
     batch_size_2d: int | None = None
+    memory_gb: float | None = None  # of the GPU that nnU-Net plans patches and batches for
     phantom: Phantom | None = None
     tolerance: float = 0.42  # of the surface Dice, in mm: INSTANCE2022's
     seed: int = 0
@@ -74,6 +75,23 @@ TINY = Preset(
     seed=1,
 )
 
+SMALL = Preset(
+    name="small",
+    models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D),
+    ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
+    folds=5,
+    epochs=30,
+    iterations=50,
+    validation_iterations=5,
+    validation_cases=10,
+    save_every=5,
+    initial_lr=0.04,
+    base_features=8,
+    memory_gb=2,
+    phantom=Phantom(cases=40, size=(24, 256, 256), seed=2),
+    seed=2,
+)
+
 PAPER = Preset(
     name="paper",
     models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D),
@@ -86,4 +104,4 @@ PAPER = Preset(
     save_every=50,
 )
 
-PRESETS = {preset.name: preset for preset in (TINY, PAPER)}
+PRESETS = {preset.name: preset for preset in (TINY, SMALL, PAPER)}

@@ -1,0 +1,162 @@
+"""The reproduction as a graph of jobs: what there is to do, what needs what, and the doing in that order."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Protocol
+
+from surfloss.nnunet.presets import Model
+from surfloss.nnunet.run import Progress, Run
+
+STAGES = ("prepare", "plan", "train", "predict", "ensemble", "evaluate", "report")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit of work that is done by one process, goes on where it was interrupted, and can be pickled."""
+
+    name: str  # its stage, then what of it: "train/dice_ce_2d/fold_0"
+    work: Callable[[Run, Progress], None]
+    needs: tuple[str, ...] = ()
+    on_device: bool = False  # runs networks, on a GPU where there is one
+    always: bool = False  # quick, and done again by every run
+
+    @property
+    def stage(self) -> str:
+        return self.name.split("/", maxsplit=1)[0]
+
+
+def list_jobs(run: Run, until: str = STAGES[-1]) -> list[Job]:
+    """Every job of the run up to and including the stage `until`, each after those that it needs."""
+    from surfloss.nnunet import stages
+
+    preset = run.preset
+    jobs = [Job("prepare", stages.prepare), Job("plan", stages.plan, ("prepare",))]
+    for model in preset.models:
+        jobs += _model_jobs(run, model)
+    if preset.ensemble:
+        jobs.append(Job("ensemble", stages.ensemble, tuple(f"predict/{name}" for name in preset.ensemble)))
+        jobs.append(_evaluation(run, "ensemble", run.raw / "labelsTs", ("ensemble",)))
+    evaluations = tuple(job.name for job in jobs if job.stage == "evaluate")
+    jobs.append(Job("report", stages.report, evaluations, always=True))
+    return [job for job in jobs if STAGES.index(job.stage) <= STAGES.index(until)]
+
+
+def _model_jobs(run: Run, model: Model) -> Iterator[Job]:
+    from surfloss.nnunet import networks
+
+    folds = range(run.preset.folds)
+    trained = [f"train/{model.name}/fold_{fold}" for fold in folds]
+    held_out = [f"predict/cross_validation/{model.name}/fold_{fold}" for fold in folds]
+    for fold in folds:
+        train = partial(networks.train, model=model, fold=fold)
+        yield Job(trained[fold], train, ("plan",), on_device=True)
+        predict = partial(networks.predict_held_out, model=model, fold=fold)
+        yield Job(held_out[fold], predict, (trained[fold],), on_device=True)
+    predict = partial(networks.predict, model=model)
+    yield Job(f"predict/{model.name}", predict, tuple(trained), on_device=True)
+    yield _evaluation(run, model.name, run.raw / "labelsTs", (f"predict/{model.name}",))
+    yield _evaluation(run, f"cross_validation/{model.name}", run.raw / "labelsTr", tuple(held_out))
+
+
+def _evaluation(run: Run, name: str, truth: Path, needs: tuple[str, ...]) -> Job:
+    from surfloss.nnunet import stages
+
+    return Job(f"evaluate/{name}", partial(stages.evaluate, name=name, truth=truth), needs)
+
+
+def perform(run: Run, job: Job) -> None:
+    """Do a job in this process. Its end, and its error, are in the run's record of it."""
+    with run.job(job.name) as progress, _environment(run.environment()):
+        job.work(run, progress)
+
+
+class Executor(Protocol):
+    """Where jobs are done: each in a process of its own, which calls `perform`."""
+
+    def submit(self, job: Job) -> None:
+        """Have a job done as soon as there is room for it."""
+
+    def ended(self) -> list[tuple[str, str]]:
+        """The jobs that have ended since the last call, and how their process ended; without waiting."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that could not be done."""
+
+    job: str
+    attempts: int
+    reason: str
+    log: Path
+
+
+def run_jobs(
+    run: Run,
+    jobs: Sequence[Job],
+    executor: Executor,
+    retries: int = 1,
+    on_change: Callable[[set[str]], object] = lambda running: None,
+    pause: float = 0.2,
+) -> list[Failure]:
+    """Have jobs done in the order of their needs; a finished one is skipped, an interrupted one goes on.
+
+    Args:
+        executor: what does them.
+        retries: how often a job that failed is tried again, unless it refused its input.
+        on_change: called every `pause` seconds with the names of the jobs submitted and not yet ended.
+        pause: seconds between two looks at the executor.
+
+    Returns:
+        The jobs that failed. Those that need one of them were not started; all others are finished.
+    """
+    by_name = {job.name: job for job in jobs}
+    graph = TopologicalSorter({job.name: job.needs for job in jobs})
+    graph.prepare()
+    attempts: Counter[str] = Counter()
+    submitted: set[str] = set()
+    failures: list[Failure] = []
+
+    def submit(name: str) -> None:
+        attempts[name] += 1
+        submitted.add(name)
+        executor.submit(by_name[name])
+
+    while True:
+        while ready := graph.get_ready():
+            for name in ready:
+                if run.finished(name) and not by_name[name].always:
+                    graph.done(name)
+                else:
+                    submit(name)
+        on_change(submitted)
+        if not submitted:
+            return failures
+        for name, how in executor.ended():
+            submitted.remove(name)
+            record = run.record(name)
+            if record is not None and record.state == "finished":
+                graph.done(name)
+            elif attempts[name] <= retries and not (record and record.refused):
+                submit(name)
+            else:
+                reason = record.error if record and record.error else how
+                failures.append(Failure(name, attempts[name], reason, run.log(name)))
+        time.sleep(pause)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = os.environ.copy()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

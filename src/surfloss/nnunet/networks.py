@@ -1,0 +1,188 @@
+"""The stages of the reproduction that run networks: training, and prediction of whole cases.
+
+nnU-Net's classes are driven directly: its search for a trainer by name imports every trainer that it ships,
+and so needs packages that the reproduction does not.
+"""
+
+import json
+import os
+import random
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from surfloss._check import fail
+from surfloss._files import write_text, written_whole
+from surfloss.losses import HausdorffDTLoss
+from surfloss.nnunet.presets import Model
+from surfloss.nnunet.run import Progress, Run, fold_seed, read_json
+
+
+def train(run: Run, progress: Progress, model: Model, fold: int) -> None:
+    """Train a model on a fold, going on from the last checkpoint of an interrupted training.
+
+    Raises:
+        ValueError: if there is no such device, or its GPUs are more than the samples of a batch.
+        RuntimeError: if the losses cannot run there.
+    """
+    check_device(run.device)
+    if run.device == "cpu":
+        # Augmentation in the trainer's own process is as fast there as in workers (planning refuses 0).
+        os.environ |= {"nnUNet_n_proc_DA": "0"}
+    gpus = run.gpus_per_training
+    if gpus == 1:
+        _train(run, progress, model, fold)
+        return
+    batch_size = read_json(run.plans)["configurations"][model.configuration]["batch_size"]
+    if gpus > batch_size:
+        fail("gpus_per_training", gpus, f"at most the {batch_size} samples of a batch of {model.name}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # nnU-Net's own data parallelism: each process a GPU and a share of the batch, the gradients averaged.
+    arguments = (run, progress, model, fold, port)
+    torch.multiprocessing.spawn(train_rank, arguments, nprocs=gpus)  # type: ignore[attr-defined,no-untyped-call]
+
+
+def train_rank(rank: int, run: Run, progress: Progress, model: Model, fold: int, port: int) -> None:
+    """One of the processes that share a training; the first tells of its progress and writes its files."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.cuda.set_device(rank)
+    torch.distributed.init_process_group("nccl", rank=rank, world_size=run.gpus_per_training)
+    try:
+        _train(run, progress, model, fold, rank)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def predict(run: Run, progress: Progress, model: Model) -> None:
+    """Predict the validation cases with the average of the model's folds."""
+    images = sorted((run.raw / "imagesTs").glob("*.nii.gz"))
+    with_probabilities = model.name in run.preset.ensemble
+    folds = range(run.preset.folds)
+    _predict(run, progress, model, folds, images, run.predictions(model.name), with_probabilities)
+
+
+def predict_held_out(run: Run, progress: Progress, model: Model, fold: int) -> None:
+    """Predict the cases on which a fold's network was not trained."""
+    names = read_json(run.preprocessed / "splits_final.json")[fold]["val"]
+    images = [run.raw / "imagesTr" / f"{name}_0000.nii.gz" for name in names]
+    out = run.predictions(f"cross_validation/{model.name}")
+    _predict(run, progress, model, [fold], images, out, with_probabilities=False)
+
+
+def check_device(device: str) -> None:
+    """Find out at once whether networks and distance transforms run there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        fail("device", "cuda", "a GPU that PyTorch can use, or cpu")
+    nothing = torch.zeros(1, 1, 1, 1, device=device)
+    HausdorffDTLoss(include_background=True)(nothing, nothing)
+
+
+def make_trainer(run: Run, model: Model, fold: int) -> Any:
+    """nnU-Net's trainer of a model, not yet initialized."""
+    from surfloss.nnunet import trainers
+
+    plans = read_json(run.plans) | {"continue_training": False}
+    dataset = read_json(run.raw / "dataset.json")
+    trainer_class = getattr(trainers, model.trainer)
+    return trainer_class(plans, model.configuration, fold, dataset, torch.device(run.device))
+
+
+def _train(run: Run, progress: Progress, model: Model, fold: int, rank: int = 0) -> None:
+    seed = fold_seed(run.preset, model, fold) + rank
+    torch.manual_seed(seed)
+    trainer = make_trainer(run, model, fold)
+    trainer.num_epochs = run.preset.epochs
+    trainer.num_iterations_per_epoch = run.preset.iterations
+    trainer.num_val_iterations_per_epoch = run.preset.validation_iterations
+    trainer.save_every = run.preset.save_every
+    trainer.initial_lr = run.preset.initial_lr
+    trainer.initialize()
+    folder = Path(trainer.output_folder)
+    for checkpoint in ("checkpoint_final.pth", "checkpoint_latest.pth"):
+        if (folder / checkpoint).exists():
+            trainer.load_checkpoint(str(folder / checkpoint))
+            break
+    # nnU-Net's augmentation draws from the global generators; what is resumed must not draw the same again.
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+        set_seed((seed + trainer.current_epoch) % 2**32)
+    if rank == 0:
+        progress.begin(run.preset.epochs, trainer.current_epoch)
+        trainer.epoch_callback = lambda _: progress.advance()
+    if trainer.current_epoch < trainer.num_epochs:
+        trainer.run_training()
+    if rank == 0:
+        log = {key: np.asarray(values).tolist() for key, values in trainer.logger.get_checkpoint().items()}
+        write_text(run.training_log(model, fold), json.dumps(log, indent=2))
+
+
+def _predict(
+    run: Run,
+    progress: Progress,
+    model: Model,
+    folds: Iterable[int],
+    images: list[Path],
+    out: Path,
+    with_probabilities: bool,
+) -> None:
+    """Sliding-window prediction by the average of `folds`' networks; cases already there are kept."""
+    progress.begin(len(images))
+    predictor = _predictor(run, model, folds)
+    for image in images:
+        name = image.name.removesuffix("_0000.nii.gz")
+        if not (out / f"{name}.nii.gz").exists():
+            _predict_case(predictor, image, out, name, with_probabilities)
+        progress.advance()
+
+
+def _predictor(run: Run, model: Model, folds: Iterable[int]) -> Any:
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    results = run.results / run.dataset_name / f"{model.trainer}__nnUNetPlans__{model.configuration}"
+    files = [results / f"fold_{fold}" / "checkpoint_final.pth" for fold in folds]
+    checkpoints = [torch.load(file, map_location=run.device, weights_only=False) for file in files]
+    trainer = make_trainer(run, model, 0)
+    trainer.initialize()
+    trainer.set_deep_supervision_enabled(False)
+    predictor = nnUNetPredictor(device=torch.device(run.device), allow_tqdm=False)
+    predictor.manual_initialization(
+        trainer.network,
+        trainer.plans_manager,
+        trainer.configuration_manager,
+        [checkpoint["network_weights"] for checkpoint in checkpoints],
+        trainer.dataset_json,
+        model.trainer,
+        checkpoints[0]["inference_allowed_mirroring_axes"],
+    )
+    return predictor
+
+
+def _predict_case(predictor: Any, image: Path, out: Path, name: str, with_probabilities: bool) -> None:
+    from nnunetv2.inference.export_prediction import export_prediction_from_logits
+
+    configuration = predictor.configuration_manager
+    preprocessor = configuration.preprocessor_class(verbose=False)
+    data, _, properties = preprocessor.run_case(
+        [str(image)], None, predictor.plans_manager, configuration, predictor.dataset_json
+    )
+    logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
+    # The segmentation comes last under its name: it tells that the case is whole.
+    with written_whole(out / f"{name}.nii.gz") as unfinished:
+        truncated = str(unfinished).removesuffix(".nii.gz")
+        export_prediction_from_logits(
+            logits,
+            properties,
+            configuration,
+            predictor.plans_manager,
+            predictor.dataset_json,
+            truncated,
+            save_probabilities=with_probabilities,
+            num_threads_torch=torch.get_num_threads(),
+        )
+        for ending in (".npz", ".pkl") if with_probabilities else ():
+            os.replace(f"{truncated}{ending}", out / f"{name}{ending}")

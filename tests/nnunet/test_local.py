@@ -1,0 +1,180 @@
+"""Jobs as processes on this machine: side by side, killed, out of room, without their driver."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from surfloss.nnunet.jobs import Job, run_jobs
+from surfloss.nnunet.local import LocalExecutor, cpu_workers, gpu_workers
+from surfloss.nnunet.run import Run
+from tests.nnunet import standin
+from tests.nnunet.conftest import MINI
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where the workers find the jobs that stand in
+    run = Run(tmp_path / "run", MINI)
+    with run.opened():
+        yield run
+
+
+def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(process: int) -> bool:
+    """Whether there is such a process, other than a dead one that nobody has asked about."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_jobs_run_side_by_side_each_in_its_worker(run: Run) -> None:
+    """Each waits for the other; and sees the device that is its own."""
+    tell = partial(standin.tell_environment, names=("CUDA_VISIBLE_DEVICES",))
+    workers = [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "5"}]
+    with LocalExecutor(run, workers) as executor:
+        assert run_jobs(run, [Job("a", tell), Job("b", tell)], executor) == []
+    assert sorted(path.read_text() for path in run.folder.glob("*.environment")) == ["3", "5"]
+
+
+def test_a_killed_worker_is_replaced_and_its_job_goes_on(run: Run) -> None:
+    jobs = [
+        Job("train/a", partial(standin.count_and_die, steps=5, at=3)),
+        Job("b", standin.work, ("train/a",)),
+    ]
+    with LocalExecutor(run, [{}]) as executor:
+        assert run_jobs(run, jobs, executor) == []
+    record = run.record("train/a")
+    assert record is not None
+    assert (record.resumed_at, record.done, record.state) == (3, 5, "finished")
+
+
+def test_what_ends_badly_is_reported_and_the_rest_goes_on(run: Run) -> None:
+    jobs = [Job("killed", standin.die), Job("full", standin.fill_disk), Job("free", standin.work)]
+    with LocalExecutor(run, [{}, {}]) as executor:
+        failures = run_jobs(run, jobs, executor, retries=0)
+    reasons = {failure.job: failure.reason for failure in failures}
+    assert reasons == {"killed": "killed by SIGKILL", "full": "OSError: [Errno 27] File too large"}
+    assert run.finished("free")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks /proc about processes")
+def test_a_killed_driver_takes_its_workers_with_it(tmp_path: Path) -> None:
+    """And leaves a folder that the next driver may take at once."""
+    folder = tmp_path / "run"
+    code = f"from pathlib import Path; from tests.nnunet import standin; standin.drive(Path({str(folder)!r}))"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT) as driver:
+        run = Run(folder, MINI)
+
+        def child() -> int:
+            record = run.record("sleep")
+            return record.steps if record else 0
+
+        wait_until(child)
+        assert alive(child())
+        with (
+            pytest.raises(ValueError, match=r"out: got .*run, in which another process runs jobs"),
+            run.opened(),
+        ):
+            pass
+        driver.kill()
+    wait_until(lambda: not alive(child()), 10)
+    with run.opened():
+        assert not run.finished("sleep")
+
+
+def test_leaving_ends_what_runs(run: Run) -> None:
+    class Enough(Exception):
+        pass
+
+    def interrupt(_: set[str]) -> None:
+        if (record := run.record("sleep")) and record.steps:
+            raise Enough
+
+    with pytest.raises(Enough), LocalExecutor(run, [{}]) as executor:
+        run_jobs(run, [Job("sleep", standin.sleep_with_child)], executor, on_change=interrupt)
+    record = run.record("sleep")
+    assert record is not None
+    wait_until(lambda: not alive(record.steps), 10)
+
+
+class TestWorkers:
+    def test_threads_are_divided(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        monkeypatch.setattr("surfloss.nnunet.local.processors", lambda: 12)
+        assert cpu_workers() == [{"OMP_NUM_THREADS": "3"}] * 4
+        assert cpu_workers(2) == [{"OMP_NUM_THREADS": "6"}] * 2
+        assert cpu_workers(40)[0] == {"OMP_NUM_THREADS": "1"}
+
+    def test_what_the_user_set_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        assert cpu_workers(1) == [{"OMP_NUM_THREADS": "2"}]
+
+    @pytest.mark.parametrize("workers", [0, -1])
+    def test_too_few(self, workers: int) -> None:
+        with pytest.raises(ValueError, match="workers: got"):
+            cpu_workers(workers)
+
+
+class TestGPUs:
+    @pytest.fixture(autouse=True)
+    def four_gpus(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+
+    def seen(self, *arguments: object) -> list[str]:
+        return [worker["CUDA_VISIBLE_DEVICES"] for worker in gpu_workers(*arguments)]  # type: ignore[arg-type]
+
+    def test_one_each(self) -> None:
+        assert self.seen() == ["0", "1", "2", "3"]
+        assert self.seen("1, 3") == ["1", "3"]
+
+    def test_several_share_a_training(self) -> None:
+        assert self.seen(None, 2) == ["0,1", "2,3"]
+        assert self.seen("0,1,2", 2) == ["0,1"]
+
+    def test_several_workers_share_a_gpu(self) -> None:
+        assert self.seen("0,1", 1, 4) == ["0", "1", "0", "1"]
+
+    def test_the_processes_of_augmentation_are_divided(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("nnUNet_n_proc_DA", raising=False)
+        monkeypatch.setattr("surfloss.nnunet.local.processors", lambda: 16)
+        assert [worker["nnUNet_n_proc_DA"] for worker in gpu_workers()] == ["4"] * 4
+        assert gpu_workers("0")[0]["nnUNet_n_proc_DA"] == "12"
+
+    def test_what_is_visible_is_divided(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
+        assert self.seen() == ["GPU-aa", "GPU-bb"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("0,0",), "gpus: got '0,0', wanted each GPU once"),
+            (("0,1", 3), "gpus_per_training: got 3, wanted at most the 2 GPUs 0, 1"),
+        ],
+    )
+    def test_refused(self, arguments: tuple[object, ...], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            gpu_workers(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match="device: got cuda, wanted a GPU that PyTorch can use"):
+        gpu_workers()

@@ -1,0 +1,207 @@
+"""Jobs through a real Slurm of one node: done, cancelled, killed, found again, out of time."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from surfloss.cli import app
+from surfloss.nnunet.jobs import Job, run_jobs
+from surfloss.nnunet.run import Run
+from surfloss.nnunet.slurm import SlurmExecutor, _minutes
+from tests.nnunet import cluster, standin
+from tests.nnunet.conftest import MINI
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = {"partition": "main", "time": "10", "cpus_per_task": 1}
+
+needs_slurm = pytest.mark.skipif(bool(cluster.missing()), reason=str(cluster.missing()))
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    pytest.importorskip("submitit")
+    folder = tmp_path_factory.mktemp("slurm")
+    with pytest.MonkeyPatch.context() as patched, cluster.one_node(folder) as environment:
+        # Slurm hands the environment on to its jobs: there they find those that stand in.
+        for name, value in (environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}).items():
+            patched.setenv(name, value)
+        yield
+
+
+@pytest.fixture
+def run(slurm: None, tmp_path: Path) -> Iterator[Run]:
+    run = Run(tmp_path / "run", MINI)
+    with run.opened():
+        yield run
+
+
+def queue(run: Run) -> dict[str, tuple[str, str]]:
+    listed = SlurmExecutor(run, OPTIONS)._queue()
+    assert listed is not None
+    return {number: row for number, row in listed.items() if row[1] == "RUNNING"}
+
+
+@needs_slurm
+def test_a_cancelled_job_is_submitted_again_and_goes_on(run: Run) -> None:
+    """With one that needs it, one that fails for good, and one that needs that."""
+    cancelled = False
+
+    def cancel(_: set[str]) -> None:
+        nonlocal cancelled
+        record = run.record("train/a")
+        if not cancelled and record and record.done >= 2:
+            cancelled = True
+            subprocess.run(["scancel", *queue(run)], check=True)
+
+    jobs = [
+        Job("train/a", partial(standin.count, steps=40, pause=0.3)),
+        Job("b", standin.work, ("train/a",)),
+        Job("picky", partial(standin.fail, error=ValueError("no"))),
+        Job("c", standin.work, ("picky",)),
+    ]
+    failures = run_jobs(run, jobs[:2], SlurmExecutor(run, OPTIONS, settle=2), on_change=cancel)
+    assert failures == []
+    record = run.record("train/a")
+    assert record is not None
+    assert record.resumed_at >= 2
+    assert record.done == 40
+    assert run.finished("b")
+    [failure] = run_jobs(run, jobs[2:], SlurmExecutor(run, OPTIONS, settle=2))
+    assert (failure.job, failure.reason) == ("picky", "ValueError: no")
+    assert run.record("c") is None
+
+
+@needs_slurm
+def test_a_killed_process_is_replaced(run: Run) -> None:
+    jobs = [Job("train/a", partial(standin.count_and_die, steps=4, at=2))]
+    assert run_jobs(run, jobs, SlurmExecutor(run, OPTIONS, settle=2)) == []
+    record = run.record("train/a")
+    assert record is not None
+    assert (record.resumed_at, record.done) == (2, 4)
+
+
+@needs_slurm
+def test_a_new_driver_finds_what_the_last_one_submitted(run: Run) -> None:
+    """One that was killed between submitting a job and its end."""
+    job = Job("train/a", partial(standin.count, steps=20, pause=0.3))
+    SlurmExecutor(run, OPTIONS).submit(job)
+    new = SlurmExecutor(run, OPTIONS, settle=2)
+    assert run_jobs(run, [job], new) == []
+    listed = new._queue()
+    assert listed is not None
+    assert [name for name, _ in listed.values()].count(f"{new._prefix}/train/a") == 1
+    record = run.record("train/a")
+    assert record is not None
+    assert record.resumed_at == 0
+
+
+@needs_slurm
+def test_a_job_whose_time_is_up_goes_back_into_the_queue(run: Run) -> None:
+    """Slurm sends the signal itself; here it is sent early."""
+    sent = False
+
+    def signal_once(_: set[str]) -> None:
+        nonlocal sent
+        record = run.record("train/a")
+        if not sent and record and record.done >= 2:
+            sent = True
+            for number in queue(run):
+                subprocess.run(["scancel", "--signal=USR2", number], check=True)
+
+    executor = SlurmExecutor(run, OPTIONS, settle=2)
+    job = Job("train/a", partial(standin.count, steps=40, pause=0.3))
+    assert run_jobs(run, [job], executor, retries=0, on_change=signal_once) == []
+    assert sent
+    record = run.record("train/a")
+    assert record is not None
+    assert record.resumed_at >= 2
+
+
+@needs_slurm
+def test_the_command_submits_to_it(slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+    options = ["--executor", "slurm", "--slurm-partition", "main", "--slurm-option", "cpus_per_task=1"]
+    command = ["reproduce", "--out", str(tmp_path / "run"), "--until", "prepare", *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.stderr
+    assert Run(tmp_path / "run", MINI).finished("prepare")
+    assert "/prepare" in next((tmp_path / "run" / "slurm").glob("*submission.sh")).read_text()
+
+
+class TestWithoutACluster:
+    """With commands that only pretend."""
+
+    @pytest.fixture
+    def commands(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        pytest.importorskip("submitit")
+        for name in ("sbatch", "srun", "squeue"):
+            self.command(tmp_path / "bin", name, "exit 1")
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        return tmp_path / "bin"
+
+    def command(self, folder: Path, name: str, script: str) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    def test_a_training_asks_for_its_gpus_and_the_rest_for_none(self, commands: Path, tmp_path: Path) -> None:
+        self.command(
+            commands, "sbatch", 'cat "$1" >> "$(dirname "$0")/submitted"; echo "Submitted batch job 7"'
+        )
+        self.command(commands, "squeue", "exit 0")
+        run = Run(tmp_path / "run", MINI, device="cuda", gpus_per_training=2)
+        executor = SlurmExecutor(run, {"partition": "gpu", "time": "1-12", "account": "lab"})
+        executor.submit(Job("train/a", standin.work, on_device=True))
+        script = (commands / "submitted").read_text()
+        for line in (
+            "--gpus-per-node=2",
+            "--partition=gpu",
+            "--account=lab",
+            "--time=2160",
+            "--cpus-per-task=4",
+        ):
+            assert f"#SBATCH {line}\n" in script
+        assert "/train/a\n" in script
+        (commands / "submitted").unlink()
+        executor.submit(Job("evaluate/a", standin.work))
+        assert "gpus-per-node" not in (commands / "submitted").read_text()
+
+    def test_a_silent_controller_is_no_news(self, commands: Path, tmp_path: Path) -> None:
+        """A job is not taken for dead because Slurm does not answer."""
+        self.command(commands, "sbatch", 'echo "Submitted batch job 7"')
+        self.command(commands, "squeue", "exit 0")
+        executor = SlurmExecutor(Run(tmp_path / "run", MINI), settle=0)
+        executor.submit(Job("a", standin.work))
+        self.command(commands, "squeue", "echo 'slurm_load_jobs error: Socket timed out' >&2; exit 1")
+        assert executor.ended() == []
+        self.command(commands, "squeue", "exit 0")
+        assert executor.ended() == [("a", "Slurm's job 7: gone from the queue")]
+
+    def test_unknown_options_are_refused(self, commands: Path, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="Unavailable parameter"):
+            SlurmExecutor(Run(tmp_path / "run", MINI), {"partitoin": "gpu"})
+
+    def test_a_machine_without_slurm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("submitit")
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(ValueError, match="executor: got slurm without sbatch, srun, squeue"):
+            SlurmExecutor(Run(tmp_path / "run", MINI))
+
+
+@pytest.mark.parametrize(
+    ("time", "minutes"),
+    [("90", 90), ("2:30:00", 150), ("0:00:30", 1), ("1-12", 2160), ("2-0:30:00", 2910), ("1-1:5", 1505)],
+)
+def test_times(time: str, minutes: int) -> None:
+    assert _minutes(time) == minutes
+
+
+@pytest.mark.parametrize("time", ["", "soon", "1:30", "-5", "1:2:3:4"])
+def test_times_that_are_none(time: str) -> None:
+    with pytest.raises(ValueError, match="slurm_time: got"):
+        _minutes(time)
