@@ -51,7 +51,7 @@ ON_THE_SLOW_UNIT = ("FMNMX", "FSEL", "FSETP", "ISETP", "LOP3", "VIMNMX", "PRMT",
 SHAPE, MASKS = (16, 320, 320), 4
 BEGIN, END = "<!-- kernels: filled by benchmarks/kernels.py -->", "<!-- kernels: end -->"
 
-INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels")
+INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "span")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Kernel:
     voxels: float  # of a thread, for kernels without a search
     warps: int = 1
     search: str | None = None  # the axis whose visits count
+    loops: int = 0  # how often its loop over planes runs
 
     def source(self) -> ASTSource:
         names = self.function.arg_names
@@ -90,8 +91,13 @@ SCAN = {
 LAST = {"AXIS": 0, "FORM": "two_sided", "SQUARED": False, "WITH_INDEX": False}
 INDEX = {"AXIS": 0, "FORM": "one_sided", "SQUARED": True, "WITH_INDEX": True}
 ERROR = {"ignore": None, "AXIS": 0, "SIGMOID": True, "ALPHA": 2.0, "EMPTY": "zero", "BOOL_TARGET": True}
-WINDOW = {"ignore": None, "DEPTH": 3, "TILE": backend.WINDOWS}
-BACKWARD = {"DEPTH": 3, "TILE": backend.WINDOWS}
+STRIP = {"DEPTH": 3, "ROWS": backend.STRIP, "LANES": backend.LANES}
+# Of a thread of the contour's, in a plane: some are of the rim, or past the end.
+STRIP_VOXELS = (
+    backend.STRIP * SHAPE[-1] / -(-SHAPE[-1] // (backend.LANES - 2 * contour.RIM.value)) / backend.LANES
+)
+CONTOUR = {"x": "fp32", "contour": "fp32", "highest": "i8", "lowest": "i8"}
+BACKWARD = {"grad": "fp32", "highest": "i8", "lowest": "i8", "grad_input": "fp32"}
 FIELDS = {f"{side}_{what}": "fp32" for side in ("input", "target") for what in ("field", "summaries")}
 
 KERNELS = (
@@ -111,13 +117,14 @@ KERNELS = (
     Kernel("trace_indices", edt.trace_indices,
            {"rows": "i16", "nearest_y": "i32", "nearest_z": "i32", "indices": "i32"},
            {"DIMS": 3, "DEEP": True, "TILE": backend.TRACED}, 26, 2, warps=4),
-    Kernel("erode", contour.erode, {"x": "fp32", "eroded": "fp32", "lowest": "i8"}, WINDOW, 9, 2, warps=4),
-    Kernel("dilate_and_subtract", contour.dilate_and_subtract,
-           {"eroded": "fp32", "contour": "fp32", "highest": "i8"}, WINDOW, 9, 2, warps=4),
-    Kernel("erosion_gradient", contour.erosion_gradient,
-           {"grad": "fp32", "highest": "i8", "grad_eroded": "fp32"}, BACKWARD, 9, 2, warps=4),
-    Kernel("input_gradient", contour.input_gradient,
-           {"grad_eroded": "fp32", "lowest": "i8", "grad_input": "fp32"}, BACKWARD, 9, 2, warps=4),
+    Kernel("contour_pass", contour.contour_pass, CONTOUR, {"ignore": None, **STRIP}, 10,
+           SHAPE[0] * STRIP_VOXELS, loops=SHAPE[0] + 2),
+    Kernel("contour_gradient_pass", contour.contour_gradient_pass, BACKWARD, STRIP, 10,
+           SHAPE[0] * STRIP_VOXELS, loops=SHAPE[0] + 2),
+    Kernel("contour_pass, planes", contour.contour_pass, CONTOUR,
+           {"ignore": None, **STRIP, "DEPTH": 1}, 10, STRIP_VOXELS, loops=1),
+    Kernel("contour_gradient_pass, planes", contour.contour_gradient_pass, BACKWARD,
+           {**STRIP, "DEPTH": 1}, 10, STRIP_VOXELS, loops=1),
 )  # fmt: skip
 
 
@@ -153,10 +160,11 @@ VARIANTS = {
         {"ALPHA": 0.0}),
     "error, plane": _variant("hausdorff_pass", dict.fromkeys(FIELDS, "i16"), {"AXIS": 1, "DIMS": 2}),
     "trace, plane": _variant("trace_indices", {}, {"DEEP": False, "DIMS": 2}),
-    "erode, double": _variant("erode", {"x": "fp64", "eroded": "fp64", "ignore": "u8"}, {"DEPTH": 1}),
-    "dilate, double": _variant(
-        "dilate_and_subtract", {"eroded": "fp64", "contour": "fp64", "ignore": "u8"}, {}),
-    "gradient, double": _variant("erosion_gradient", {"grad": "fp64", "grad_eroded": "fp64"}, {}),
+    "contour, double": _variant(
+        "contour_pass", {"x": "fp64", "contour": "fp64", "ignore": "u8"}, {}),
+    "contour, ignore": _variant("contour_pass, planes", {"ignore": "u8"}, {}),
+    "contour gradient, double": _variant(
+        "contour_gradient_pass", {"grad": "fp64", "grad_input": "fp64"}, {}),
 }  # fmt: skip
 
 
@@ -187,16 +195,20 @@ def _output(tool: str, *arguments: str) -> str:
 
 
 def _parts(code: str) -> dict[str, list[int]]:
-    """Instructions, and those of the slow unit among them, of a summary's test, a block's reading, the rest.
+    """Instructions, and those of the slow unit among them, of the parts of a kernel and of what is left.
 
     A search tests a summary up to its vote (REDUX), and reads a block from there to the last of the shuffles
-    that find the tile's worst.
+    that find the tile's worst. Without one the longest way back is the loop.
     """
-    pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)|^(\.L_x_\d+):"
-    lines = [match[1] for match in re.finditer(pattern, code, re.MULTILINE)]
+    pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(?: `\((\.L_x_\d+)\))?|^(\.L_x_\d+):"
+    matches = list(re.finditer(pattern, code, re.MULTILINE))
+    lines = [match[1] for match in matches]
     labels = [index for index, line in enumerate(lines) if line is None]
     votes = [index for index, line in enumerate(lines) if line and line.startswith("REDUX")]
+    places = {match[3]: index for index, match in enumerate(matches) if match[3]}
+    back = [range(places[match[2]], i) for i, match in enumerate(matches) if places.get(match[2], i) < i]
     ranges: dict[str, list[range]] = {"test": [], "read": []}
+    ranges["loop"] = [] if votes or not back else [max(back, key=len)]
     for vote in votes:
         start = max((label for label in labels if label < vote), default=0)
         shuffles = [i for i in range(vote, len(lines)) if (lines[i] or "").startswith("SHFL")][:5]
@@ -240,7 +252,7 @@ def searched(mask: torch.Tensor) -> dict[str, visits.Visits]:
 
 def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visits.Visits]) -> np.ndarray:
     """Instructions a voxel, and those of the slow unit among them."""
-    total = np.array(parts["rest"], float)
+    total = np.array(parts["rest"], float) + np.multiply(parts["loop"], max(1, kernel.loops))
     if kernel.search:
         seen = found[kernel.search]
         total += np.multiply(parts["test"], seen.summaries / seen.tiles)

@@ -19,7 +19,8 @@ BLOCK = 8  # rows of a tile, and of the blocks that have a summary
 LANES = 32  # columns of a tile: one warp, a column a thread
 CHUNK = 512  # voxels of a row that are scanned together
 TRACED = 256  # voxels of a program of the last step to the indices
-WINDOWS = 256  # voxels of a program of the contour
+STRIP = 4  # rows of a program of the contour
+SPAN = 32  # most planes of one
 ROUND = 2**21  # voxels of the Hausdorff error that share scratch memory, if an item has no more
 LONGEST = 4096  # beyond it the square of a distance need not be a float
 MOST_VOXELS = 2**31 - 1
@@ -129,30 +130,25 @@ def _hausdorff_round(
 
 
 def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """relu(maxpool(minpool(x)) - minpool(x)), and the places in the windows that the gradient goes to."""
+    """relu(maxpool(minpool(x)) - minpool(x)), and the ways in the windows that the gradient goes."""
     _check_device("ignore", ignore, x)
-    eroded, contour = torch.empty_like(x), torch.empty_like(x)
-    lowest, highest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
-    skipped = None if ignore is None else _as_bytes(ignore)
+    contour = torch.empty_like(x)
+    highest, lowest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
     if x.numel():
+        skipped = None if ignore is None else _as_bytes(ignore)
+        grid, sizes, options = _strips("x", x, depth)
         with torch.cuda.device(x.get_device()):
-            grid, sizes = _windows(x)
-            contour_kernels.erode[grid](x, skipped, eroded, lowest, *sizes, DEPTH=depth, TILE=WINDOWS)
-            contour_kernels.dilate_and_subtract[grid](
-                eroded, skipped, contour, highest, *sizes, DEPTH=depth, TILE=WINDOWS
-            )
+            contour_kernels.contour_pass[grid](x, skipped, contour, highest, lowest, *sizes, **options)
     return contour, highest, lowest
 
 
 def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor:
     """Gradient with respect to the input of `contour_map`."""
-    grad_eroded, grad_input = torch.empty_like(grad), torch.empty_like(grad)
+    grad_input = torch.empty_like(grad)
     if grad.numel():
+        grid, sizes, options = _strips("grad", grad, depth)
         with torch.cuda.device(grad.get_device()):
-            grid, sizes = _windows(grad)
-            options = {"DEPTH": depth, "TILE": WINDOWS}
-            contour_kernels.erosion_gradient[grid](grad, highest, grad_eroded, *sizes, **options)
-            contour_kernels.input_gradient[grid](grad_eroded, lowest, grad_input, *sizes, **options)
+            contour_kernels.contour_gradient_pass[grid](grad, highest, lowest, grad_input, *sizes, **options)
     return grad_input
 
 
@@ -162,8 +158,7 @@ class _Volume:
     def __init__(self, name: str, values: Tensor, spacing: list[float], item_spacing: Tensor | None) -> None:
         self.items, *spatial = values.shape
         self.dims, self.voxels = len(spatial), math.prod(spatial)
-        if self.voxels > MOST_VOXELS:
-            fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
+        _check_size(name, spatial)
         _check_device("spacing", item_spacing, values)
         self.z, self.y, self.x = (1,) * (3 - self.dims) + tuple(spatial)
         self.device = values.device
@@ -247,11 +242,20 @@ def _search_options(with_index: bool) -> dict[str, int]:
     return {"num_warps": 1} | ({} if torch.version.hip else {"maxnreg": REGISTERS[with_index]})
 
 
-def _windows(x: Tensor) -> tuple[tuple[int], tuple[int, ...]]:
-    """Grid of the passes of the contour, and the sizes that they take."""
-    items, *spatial = x.shape
-    voxels = math.prod(spatial)
-    return (items * _blocks(voxels, WINDOWS),), (voxels, *spatial)
+def _strips(name: str, values: Tensor, depth: int) -> tuple[tuple[int], tuple[int, ...], dict[str, int]]:
+    """Grid of the passes of the contour, the sizes that they take, and their options."""
+    items, z, y, x = values.shape
+    _check_size(name, [z, y, x])
+    if depth == 1:
+        items, z = items * z, 1
+    span = _blocks(z, _blocks(z, SPAN))
+    grid = items * _blocks(z, span) * _blocks(y, STRIP) * _blocks(x, LANES - 2 * contour_kernels.RIM.value)
+    return (grid,), (z, y, x, span), {"DEPTH": depth, "ROWS": STRIP, "LANES": LANES, "num_warps": 1}
+
+
+def _check_size(name: str, spatial: list[int]) -> None:
+    if math.prod(spatial) > MOST_VOXELS:
+        fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
 
 
 def _items(value: Tensor | None, part: slice) -> Tensor | None:
