@@ -51,7 +51,7 @@ ON_THE_SLOW_UNIT = ("FMNMX", "FSEL", "FSETP", "ISETP", "LOP3", "VIMNMX", "PRMT",
 SHAPE, MASKS = (16, 320, 320), 4
 BEGIN, END = "<!-- kernels: filled by benchmarks/kernels.py -->", "<!-- kernels: end -->"
 
-INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "span")
+INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "start", "width", "tiles", "span")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +82,7 @@ TILE = {"BLOCK": backend.BLOCK, "LANES": backend.LANES, "LONG": False, "DIMS": 3
 PLAIN = {"item_steps": None, **TILE}
 ROWS = {"rows": "i16", "row_summaries": "i16", "field": "fp32", "summaries": "fp32"}
 SCAN = {
+    "PAIR": 1,
     "FIRST_ABOVE": None,
     "SECOND_ABOVE": None,
     "SEVERAL": False,
@@ -104,14 +105,15 @@ KERNELS = (
     Kernel("scan_rows", edt.scan_rows, {"first": "u8", "second": "u8", "rows": "i16", "summaries": "i16"},
            SCAN, 3.25, 16 * SHAPE[-1] / backend.CHUNK, warps=8),
     Kernel("middle_pass", edt.middle_pass, ROWS,
-           {"nearest": None, "ONE_SIDED": False, "WITH_INDEX": False, **PLAIN}, 6.75, 8, search="y"),
+           {"nearest": None, "ONE_SIDED": False, "WITH_INDEX": False, "PAIR": 1, **PLAIN}, 6.75, 8,
+           search="y"),
     Kernel("last_pass", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "fp32"},
            {**LAST, **PLAIN}, 8.5, 8, search="z"),
     Kernel("hausdorff_pass", hausdorff.hausdorff_pass,
            {"input": "fp32", "target": "u8", "gradient": "fp32", "errors": "fp32", **FIELDS},
            {**ERROR, **PLAIN}, 18, 8, search="z"),
     Kernel("middle_pass, indices", edt.middle_pass, {**ROWS, "nearest": "i32"},
-           {"ONE_SIDED": True, "WITH_INDEX": True, **PLAIN}, 10.75, 8, search="y"),
+           {"ONE_SIDED": True, "WITH_INDEX": True, "PAIR": 1, **PLAIN}, 10.75, 8, search="y"),
     Kernel("last_pass, indices", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "i32"},
            {**INDEX, **PLAIN}, 8.5, 8, search="z"),
     Kernel("trace_indices", edt.trace_indices,
@@ -146,6 +148,8 @@ VARIANTS = {
     "scan of logits": _variant("scan_rows", {"first": "fp32"}, {"FIRST_ABOVE": 0.0}),
     "scan of long rows": _variant("scan_rows", {"rows": "i32", "summaries": "i32"}, {"SEVERAL": True}),
     "scan of one column": _variant("scan_rows", {}, {"CHUNK": 1}),
+    "scan of pairs": _variant("scan_rows", {"first": "fp32"}, {"FIRST_ABOVE": 0.0, "PAIR": 2}),
+    "middle of pairs": _variant("middle_pass", {}, {"PAIR": 2}),
     "middle, item steps": _variant("middle_pass", {"item_steps": "fp64"}, {"LONG": True}),
     "last, plane": _variant("last_pass", {"field": "i16", "summaries": "i16", "item_steps": "fp64"},
                             {"AXIS": 1, "DIMS": 2, "FORM": "signed"}),

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -185,6 +186,54 @@ def test_rounds_share_scratch_and_change_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(backend, "ROUND", 2 * 30)
     for got, wanted in zip(hausdorff_error(*arguments), together, strict=True):
         assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "given"), [(torch.float32, False), (torch.float32, True), (torch.float64, False)]
+)
+def test_strips_of_rows_change_nothing(
+    dtype: torch.dtype, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row distances of both masks lie where the gradient goes, which is written a strip at a time."""
+    input, target = torch.randn(2, 2, 3, 9, dtype=dtype), cases.noise(2, 2, 3, 9, share=0.8)
+    distance = edt(target, SLICES, None, "two_sided", False, "reference") if given else None
+    arguments = (input, target, distance, None, True, 2.0, SLICES, None, "reference", "triton")
+    whole = hausdorff_error(*arguments)
+    monkeypatch.setattr(backend._Volume, "strip_width", lambda *_: 4)
+    in_strips = hausdorff_error(*arguments)
+    assert torch.equal(in_strips[1], whole[1])
+    torch.testing.assert_close(in_strips[0], whole[0], rtol=1e-6, atol=0)
+
+
+SHAPES = [(1, 16, 320, 320), (2, 16, 320, 320), (3, 16, 320, 320), (8, 16, 320, 320), (1, 128, 128, 128),
+          (2, 64, 192, 192), (1, 3, 1024, 1024), (1, 64, 512, 512), (4, 1024, 1024)]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_memory_of_the_error(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the gradient no more than a float32 tensor of the input's size, by what the adapter asks for."""
+
+    class Launch:
+        def __getitem__(self, grid: object) -> object:
+            return lambda *_, **__: None
+
+    for module, name in ((kernels, "scan_rows"), (kernels, "middle_pass"), (backend, "hausdorff_pass")):
+        monkeypatch.setattr(module, name, Launch())
+    meta = torch.empty(shape, device="meta")
+    live, peak = weakref.WeakSet(), [0]
+    for name in ("empty", "zeros", "empty_like"):
+
+        def counted(*arguments: object, make: object = getattr(torch, name), **options: object) -> Tensor:
+            made = make(*arguments, **options)
+            live.add(made.untyped_storage())
+            peak[0] = max(peak[0], sum(storage.nbytes() for storage in live))
+            return made
+
+        monkeypatch.setattr(torch, name, counted)
+    backend.hausdorff_error(
+        meta, meta.bool(), None, None, None, True, 2.0, [1.0] * (len(shape) - 1), None, "zero"
+    )
+    assert peak[0] <= 2 * 4 * meta.numel() + 2**16
 
 
 def test_gradient_of_the_loss() -> None:

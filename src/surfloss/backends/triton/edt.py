@@ -23,16 +23,18 @@ import triton
 import triton.language as tl
 
 
-@triton.jit(do_not_specialize=["items", "Z", "Y", "X"])
+@triton.jit(do_not_specialize=["items", "Z", "Y", "X", "width"])
 def scan_rows(
     first,  # (items, Z, Y, X), any number type
     second,  # of further items, as many again; or the first once more
-    rows,  # int16 or int32 (masks, Z, Y, X): signed distance in voxels, or +-NONE in a row of one label
+    rows,  # int16 or int32: signed distance in voxels, or +-NONE in a row of one label; see place_in_row
     summaries,  # of the blocks along y, (masks, Z, blocks, X)
     items,
     Z,
     Y,
     X,
+    width,
+    PAIR: tl.constexpr,
     FIRST_ABOVE: tl.constexpr,  # foreground is what lies above; None for what is not 0
     SECOND_ABOVE: tl.constexpr,
     SEVERAL: tl.constexpr,  # whether a row has several chunks
@@ -47,7 +49,9 @@ def scan_rows(
     y = block * BLOCK + tl.arange(0, BLOCK)
     # Rows past the end repeat the last one, which changes no summary.
     row = (z * Y + tl.minimum(y, Y - 1)) * X
-    rows += item.to(tl.int64) * Z * Y * X
+    holder, side = holder_of(item, items, PAIR)
+    rows += (holder.to(tl.int64) * Z + z) * Y * X * PAIR
+    line = (tl.minimum(y, Y - 1) * X * PAIR)[:, None]
     summaries += (slice_.to(tl.int64) * blocks + block) * X
     chunks = tl.cdiv(X, CHUNK)
     is_row = (y < Y)[:, None]
@@ -60,7 +64,8 @@ def scan_rows(
             _, _, ends = _edges(first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE)
             place = tl.minimum(_next(tl.where(ends, x[None, :], X)), following[:, None])
             right = tl.where(place < X, place - x[None, :] + 1, NONE)
-            tl.store(rows + (row[:, None] + x[None, :]), right, mask=is_row & (x < X)[None, :])
+            place = line + place_in_row(x, side, X, width, PAIR)[None, :]
+            tl.store(rows + place, right, mask=is_row & (x < X)[None, :])
             following = tl.minimum(following, tl.min(tl.where(ends, x[None, :], X), axis=1))
         tl.debug_barrier()
 
@@ -74,7 +79,7 @@ def scan_rows(
         distance = tl.where(place >= 0, x[None, :] - place + 1, NONE)
         if SEVERAL:
             own = tl.max_contiguous(tl.minimum(x, X - 1), CHUNK)
-            right = tl.load(rows + (row[:, None] + own[None, :])).to(tl.int32)
+            right = tl.load(rows + (line + place_in_row(own, side, X, width, PAIR)[None, :])).to(tl.int32)
             previous = tl.maximum(previous, tl.max(tl.where(starts, x[None, :], -1), axis=1))
         else:
             place = _next(tl.where(ends, x[None, :], X))
@@ -82,27 +87,30 @@ def scan_rows(
         distance = tl.minimum(distance, right)
         signed = tl.where(foreground, distance, -distance)
         is_voxel = is_row & (x < X)[None, :]
-        tl.store(rows + (row[:, None] + x[None, :]), signed, mask=is_voxel)
+        tl.store(rows + (line + place_in_row(x, side, X, width, PAIR)[None, :]), signed, mask=is_voxel)
         lowest, highest = tl.min(signed, axis=0), tl.max(signed, axis=0)
         tl.store(summaries + x, _summary(lowest, highest), mask=x < X)
 
 
-@triton.jit(do_not_specialize=["items", "Z", "Y", "X"])
+@triton.jit(do_not_specialize=["items", "Z", "Y", "X", "start", "width"])
 def middle_pass(
     rows,
     row_summaries,
-    field,  # float32 (masks, Z, Y, X): signed and squared
-    summaries,  # float32 (masks, blocks along z, Y, X)
-    nearest,  # int32 (masks, Z, Y, X), with WITH_INDEX: y of what is nearest
+    field,  # float32 (masks, Z, Y, width): signed and squared
+    summaries,  # float32 (masks, blocks along z, Y, width)
+    nearest,  # int32 (masks, Z, Y, width), with WITH_INDEX: y of what is nearest
     item_steps,
     items,
     Z,
     Y,
     X,
+    start,  # of a strip of the rows, `width` voxels long
+    width,
     y_step,
     y_rest,
     x_step,
     x_rest,
+    PAIR: tl.constexpr,
     DIMS: tl.constexpr,
     ONE_SIDED: tl.constexpr,
     WITH_INDEX: tl.constexpr,
@@ -111,7 +119,7 @@ def middle_pass(
     LANES: tl.constexpr,
 ):
     """The search along y: a program takes a tile of BLOCK slices, for the summaries of the search along z."""
-    across, blocks, z_blocks = tl.cdiv(X, LANES), tl.cdiv(Y, BLOCK), tl.cdiv(Z, BLOCK)
+    across, blocks, z_blocks = tl.cdiv(width, LANES), tl.cdiv(Y, BLOCK), tl.cdiv(Z, BLOCK)
     program = tl.program_id(0)
     lane_block, program = program % across, program // across
     block, program = program % blocks, program // blocks
@@ -119,18 +127,21 @@ def middle_pass(
     y_step, y_rest = squared_step(item_steps, mask % items, y_step, y_rest, 1, DIMS)
     x_step, x_rest = squared_step(item_steps, mask % items, x_step, x_rest, 2, DIMS)
     x = lane_block * LANES + tl.arange(0, LANES)
-    column = tl.max_contiguous(tl.minimum(x, X - 1), LANES)
+    column = tl.max_contiguous(tl.minimum(x, width - 1), LANES)
     y = block * BLOCK + tl.arange(0, BLOCK)
-    inside = (y < Y)[:, None] & (x < X)[None, :]
-    place = (tl.minimum(y, Y - 1) * X)[:, None] + column[None, :]
+    inside = (y < Y)[:, None] & (x < width)[None, :]
+    place = (tl.minimum(y, Y - 1) * width)[:, None] + column[None, :]
+    holder, side = holder_of(mask, items, PAIR)
     mask = mask.to(tl.int64)
+    rows += holder.to(tl.int64) * Z * Y * X * PAIR + start * PAIR + side * width
+    row_summaries += mask * Z * blocks * X + start
     first = z_block * BLOCK
     summary = tl.zeros([BLOCK, LANES], tl.float32)
     for z in range(first, tl.minimum(first + BLOCK, Z)):
-        offset = mask * Z * Y * X + z * Y * X
+        offset = (mask * Z + z) * Y * width
         sign, squared, index = search(
-            rows + offset, row_summaries + (mask * Z + z) * blocks * X, block, column, Y, X, y_step, y_rest,
-            x_step, x_rest, ONE_SIDED, WITH_INDEX, LONG, BLOCK, LANES,
+            rows + z * Y * X * PAIR, row_summaries + z * blocks * X, block, column, Y, X * PAIR, X, y_step,
+            y_rest, x_step, x_rest, ONE_SIDED, WITH_INDEX, LONG, BLOCK, LANES,
         )  # fmt: skip
         signed = sign * squared
         tl.store(field + offset + place, signed, mask=inside)
@@ -142,7 +153,7 @@ def middle_pass(
             tl.minimum(tl.maximum(summary, signed), 0.0),
         )
         summary = tl.where(z == first, signed, both)
-    summaries += (mask * z_blocks + z_block) * Y * X
+    summaries += (mask * z_blocks + z_block) * Y * width
     tl.store(summaries + place, summary, mask=inside)
 
 
@@ -178,8 +189,8 @@ def last_pass(
     column = tl.max_contiguous(tl.minimum(lane, stride - 1), LANES)
     item = item.to(tl.int64)
     sign, squared, index = search(
-        field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride, step,
-        rest, x_step, x_rest, FORM == "one_sided", WITH_INDEX, LONG, BLOCK, LANES,
+        field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride, stride,
+        step, rest, x_step, x_rest, FORM == "one_sided", WITH_INDEX, LONG, BLOCK, LANES,
     )  # fmt: skip
     value = squared
     if WITH_INDEX:
@@ -203,6 +214,7 @@ def search(
     column,  # [LANES], all within the field
     size,
     stride,
+    summary_stride,
     step,
     rest,
     x_step,  # for row distances
@@ -241,7 +253,7 @@ def search(
         ring = (turn + 1) // 2
         other = block + tl.where(turn % 2 == 0, ring, -ring)
         exists = (other >= 0) & (other < blocks)
-        summary = tl.load(summaries + tl.minimum(tl.maximum(other, 0), blocks - 1) * stride + column)
+        summary = tl.load(summaries + tl.minimum(tl.maximum(other, 0), blocks - 1) * summary_stride + column)
         least = _squared(summary, x_step, x_rest)
         promising = (tl.maximum(least, 0.0) + gap < worst_inside) | (
             tl.maximum(-least, 0.0) + gap < worst_outside
@@ -322,6 +334,27 @@ def squared_step(item_steps, item, step, rest, AXIS: tl.constexpr, DIMS: tl.cons
         step = squared.to(tl.float32)
         rest = (squared - step.to(tl.float64)).to(tl.float32)
     return step, rest
+
+
+@triton.jit
+def holder_of(mask, items, PAIR: tl.constexpr):
+    """Whose memory the row distances of a mask are in, and whether it is the second there."""
+    if PAIR == 1:
+        return mask, 0
+    return mask % items, mask // items
+
+
+@triton.jit
+def place_in_row(x, side, X, width, PAIR: tl.constexpr):
+    """Where the distance at x is in a row.
+
+    Those of two masks may share the memory of a result that has PAIR times their size. A strip of it, `width`
+    voxels long, then holds both masks' distances in that strip, and can be overwritten after they are read.
+    """
+    if PAIR == 1:
+        return x
+    start = x // width * width
+    return start * PAIR + side * tl.minimum(width, X - start) + (x - start)
 
 
 @triton.jit
