@@ -62,8 +62,8 @@ def test_tiles_are_crossed(name: str, form: str) -> None:
     assert_within_ulp(*both(edt, mask, SLICES[-dims:], None, form, False), 2, name)
 
 
-@pytest.mark.parametrize("chunk", [8, 32])
-def test_rows_of_several_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chunk", [8, 64, 128])
+def test_rows_of_several_chunks_and_words(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "CHUNK", chunk)
     mask = cases.noise(2, 2, 3, 69, share=0.9)
     mask[1, 1, 2, :40] = mask[0, 1, 2] = True
