@@ -51,7 +51,7 @@ ON_THE_SLOW_UNIT = ("FMNMX", "FSEL", "FSETP", "ISETP", "LOP3", "VIMNMX", "PRMT",
 SHAPE, MASKS = (16, 320, 320), 4
 BEGIN, END = "<!-- kernels: filled by benchmarks/kernels.py -->", "<!-- kernels: end -->"
 
-INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels")
+INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "start", "width", "tiles", "span")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Kernel:
     voxels: float  # of a thread, for kernels without a search
     warps: int = 1
     search: str | None = None  # the axis whose visits count
+    loops: int = 0  # how often its loop over planes runs
 
     def source(self) -> ASTSource:
         names = self.function.arg_names
@@ -81,6 +82,7 @@ TILE = {"BLOCK": backend.BLOCK, "LANES": backend.LANES, "LONG": False, "DIMS": 3
 PLAIN = {"item_steps": None, **TILE}
 ROWS = {"rows": "i16", "row_summaries": "i16", "field": "fp32", "summaries": "fp32"}
 SCAN = {
+    "PAIR": 1,
     "FIRST_ABOVE": None,
     "SECOND_ABOVE": None,
     "SEVERAL": False,
@@ -90,34 +92,41 @@ SCAN = {
 LAST = {"AXIS": 0, "FORM": "two_sided", "SQUARED": False, "WITH_INDEX": False}
 INDEX = {"AXIS": 0, "FORM": "one_sided", "SQUARED": True, "WITH_INDEX": True}
 ERROR = {"ignore": None, "AXIS": 0, "SIGMOID": True, "ALPHA": 2.0, "EMPTY": "zero", "BOOL_TARGET": True}
-WINDOW = {"ignore": None, "DEPTH": 3, "TILE": backend.WINDOWS}
-BACKWARD = {"DEPTH": 3, "TILE": backend.WINDOWS}
+STRIP = {"DEPTH": 3, "ROWS": backend.STRIP, "LANES": backend.LANES}
+# Of a thread of the contour's, in a plane: some are of the rim, or past the end.
+STRIP_VOXELS = (
+    backend.STRIP * SHAPE[-1] / -(-SHAPE[-1] // (backend.LANES - 2 * contour.RIM.value)) / backend.LANES
+)
+CONTOUR = {"x": "fp32", "contour": "fp32", "highest": "i8", "lowest": "i8"}
+BACKWARD = {"grad": "fp32", "highest": "i8", "lowest": "i8", "grad_input": "fp32"}
 FIELDS = {f"{side}_{what}": "fp32" for side in ("input", "target") for what in ("field", "summaries")}
 
 KERNELS = (
     Kernel("scan_rows", edt.scan_rows, {"first": "u8", "second": "u8", "rows": "i16", "summaries": "i16"},
            SCAN, 3.25, 16 * SHAPE[-1] / backend.CHUNK, warps=8),
     Kernel("middle_pass", edt.middle_pass, ROWS,
-           {"nearest": None, "ONE_SIDED": False, "WITH_INDEX": False, **PLAIN}, 6.75, 8, search="y"),
+           {"nearest": None, "ONE_SIDED": False, "WITH_INDEX": False, "PAIR": 1, **PLAIN}, 6.75, 8,
+           search="y"),
     Kernel("last_pass", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "fp32"},
            {**LAST, **PLAIN}, 8.5, 8, search="z"),
     Kernel("hausdorff_pass", hausdorff.hausdorff_pass,
            {"input": "fp32", "target": "u8", "gradient": "fp32", "errors": "fp32", **FIELDS},
            {**ERROR, **PLAIN}, 18, 8, search="z"),
     Kernel("middle_pass, indices", edt.middle_pass, {**ROWS, "nearest": "i32"},
-           {"ONE_SIDED": True, "WITH_INDEX": True, **PLAIN}, 10.75, 8, search="y"),
+           {"ONE_SIDED": True, "WITH_INDEX": True, "PAIR": 1, **PLAIN}, 10.75, 8, search="y"),
     Kernel("last_pass, indices", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "i32"},
            {**INDEX, **PLAIN}, 8.5, 8, search="z"),
     Kernel("trace_indices", edt.trace_indices,
            {"rows": "i16", "nearest_y": "i32", "nearest_z": "i32", "indices": "i32"},
            {"DIMS": 3, "DEEP": True, "TILE": backend.TRACED}, 26, 2, warps=4),
-    Kernel("erode", contour.erode, {"x": "fp32", "eroded": "fp32", "lowest": "i8"}, WINDOW, 9, 2, warps=4),
-    Kernel("dilate_and_subtract", contour.dilate_and_subtract,
-           {"eroded": "fp32", "contour": "fp32", "highest": "i8"}, WINDOW, 9, 2, warps=4),
-    Kernel("erosion_gradient", contour.erosion_gradient,
-           {"grad": "fp32", "highest": "i8", "grad_eroded": "fp32"}, BACKWARD, 9, 2, warps=4),
-    Kernel("input_gradient", contour.input_gradient,
-           {"grad_eroded": "fp32", "lowest": "i8", "grad_input": "fp32"}, BACKWARD, 9, 2, warps=4),
+    Kernel("contour_pass", contour.contour_pass, CONTOUR, {"ignore": None, **STRIP}, 10,
+           SHAPE[0] * STRIP_VOXELS, loops=SHAPE[0] + 2),
+    Kernel("contour_gradient_pass", contour.contour_gradient_pass, BACKWARD, STRIP, 10,
+           SHAPE[0] * STRIP_VOXELS, loops=SHAPE[0] + 2),
+    Kernel("contour_pass, planes", contour.contour_pass, CONTOUR,
+           {"ignore": None, **STRIP, "DEPTH": 1}, 10, STRIP_VOXELS, loops=1),
+    Kernel("contour_gradient_pass, planes", contour.contour_gradient_pass, BACKWARD,
+           {**STRIP, "DEPTH": 1}, 10, STRIP_VOXELS, loops=1),
 )  # fmt: skip
 
 
@@ -139,6 +148,8 @@ VARIANTS = {
     "scan of logits": _variant("scan_rows", {"first": "fp32"}, {"FIRST_ABOVE": 0.0}),
     "scan of long rows": _variant("scan_rows", {"rows": "i32", "summaries": "i32"}, {"SEVERAL": True}),
     "scan of one column": _variant("scan_rows", {}, {"CHUNK": 1}),
+    "scan of pairs": _variant("scan_rows", {"first": "fp32"}, {"FIRST_ABOVE": 0.0, "PAIR": 2}),
+    "middle of pairs": _variant("middle_pass", {}, {"PAIR": 2}),
     "middle, item steps": _variant("middle_pass", {"item_steps": "fp64"}, {"LONG": True}),
     "last, plane": _variant("last_pass", {"field": "i16", "summaries": "i16", "item_steps": "fp64"},
                             {"AXIS": 1, "DIMS": 2, "FORM": "signed"}),
@@ -153,10 +164,11 @@ VARIANTS = {
         {"ALPHA": 0.0}),
     "error, plane": _variant("hausdorff_pass", dict.fromkeys(FIELDS, "i16"), {"AXIS": 1, "DIMS": 2}),
     "trace, plane": _variant("trace_indices", {}, {"DEEP": False, "DIMS": 2}),
-    "erode, double": _variant("erode", {"x": "fp64", "eroded": "fp64", "ignore": "u8"}, {"DEPTH": 1}),
-    "dilate, double": _variant(
-        "dilate_and_subtract", {"eroded": "fp64", "contour": "fp64", "ignore": "u8"}, {}),
-    "gradient, double": _variant("erosion_gradient", {"grad": "fp64", "grad_eroded": "fp64"}, {}),
+    "contour, double": _variant(
+        "contour_pass", {"x": "fp64", "contour": "fp64", "ignore": "u8"}, {}),
+    "contour, ignore": _variant("contour_pass, planes", {"ignore": "u8"}, {}),
+    "contour gradient, double": _variant(
+        "contour_gradient_pass", {"grad": "fp64", "grad_input": "fp64"}, {}),
 }  # fmt: skip
 
 
@@ -187,16 +199,20 @@ def _output(tool: str, *arguments: str) -> str:
 
 
 def _parts(code: str) -> dict[str, list[int]]:
-    """Instructions, and those of the slow unit among them, of a summary's test, a block's reading, the rest.
+    """Instructions, and those of the slow unit among them, of the parts of a kernel and of what is left.
 
     A search tests a summary up to its vote (REDUX), and reads a block from there to the last of the shuffles
-    that find the tile's worst.
+    that find the tile's worst. Without one the longest way back is the loop.
     """
-    pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)|^(\.L_x_\d+):"
-    lines = [match[1] for match in re.finditer(pattern, code, re.MULTILINE)]
+    pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(?: `\((\.L_x_\d+)\))?|^(\.L_x_\d+):"
+    matches = list(re.finditer(pattern, code, re.MULTILINE))
+    lines = [match[1] for match in matches]
     labels = [index for index, line in enumerate(lines) if line is None]
     votes = [index for index, line in enumerate(lines) if line and line.startswith("REDUX")]
+    places = {match[3]: index for index, match in enumerate(matches) if match[3]}
+    back = [range(places[match[2]], i) for i, match in enumerate(matches) if places.get(match[2], i) < i]
     ranges: dict[str, list[range]] = {"test": [], "read": []}
+    ranges["loop"] = [] if votes or not back else [max(back, key=len)]
     for vote in votes:
         start = max((label for label in labels if label < vote), default=0)
         shuffles = [i for i in range(vote, len(lines)) if (lines[i] or "").startswith("SHFL")][:5]
@@ -240,7 +256,7 @@ def searched(mask: torch.Tensor) -> dict[str, visits.Visits]:
 
 def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visits.Visits]) -> np.ndarray:
     """Instructions a voxel, and those of the slow unit among them."""
-    total = np.array(parts["rest"], float)
+    total = np.array(parts["rest"], float) + np.multiply(parts["loop"], max(1, kernel.loops))
     if kernel.search:
         seen = found[kernel.search]
         total += np.multiply(parts["test"], seen.summaries / seen.tiles)

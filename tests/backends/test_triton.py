@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ def test_tiles_are_crossed(name: str, form: str) -> None:
     assert_within_ulp(*both(edt, mask, SLICES[-dims:], None, form, False), 2, name)
 
 
-@pytest.mark.parametrize("chunk", [8, 32])
-def test_rows_of_several_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chunk", [8, 64, 128])
+def test_rows_of_several_chunks_and_words(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "CHUNK", chunk)
     mask = cases.noise(2, 2, 3, 69, share=0.9)
     mask[1, 1, 2, :40] = mask[0, 1, 2] = True
@@ -187,6 +188,54 @@ def test_rounds_share_scratch_and_change_nothing(monkeypatch: pytest.MonkeyPatch
         assert torch.equal(got, wanted)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "given"), [(torch.float32, False), (torch.float32, True), (torch.float64, False)]
+)
+def test_strips_of_rows_change_nothing(
+    dtype: torch.dtype, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row distances of both masks lie where the gradient goes, which is written a strip at a time."""
+    input, target = torch.randn(2, 2, 3, 9, dtype=dtype), cases.noise(2, 2, 3, 9, share=0.8)
+    distance = edt(target, SLICES, None, "two_sided", False, "reference") if given else None
+    arguments = (input, target, distance, None, True, 2.0, SLICES, None, "reference", "triton")
+    whole = hausdorff_error(*arguments)
+    monkeypatch.setattr(backend._Volume, "strip_width", lambda *_: 4)
+    in_strips = hausdorff_error(*arguments)
+    assert torch.equal(in_strips[1], whole[1])
+    torch.testing.assert_close(in_strips[0], whole[0], rtol=1e-6, atol=0)
+
+
+SHAPES = [(1, 16, 320, 320), (2, 16, 320, 320), (3, 16, 320, 320), (8, 16, 320, 320), (1, 128, 128, 128),
+          (2, 64, 192, 192), (1, 3, 1024, 1024), (1, 64, 512, 512), (4, 1024, 1024)]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_memory_of_the_error(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the gradient no more than a float32 tensor of the input's size, by what the adapter asks for."""
+
+    class Launch:
+        def __getitem__(self, grid: object) -> object:
+            return lambda *_, **__: None
+
+    for module, name in ((kernels, "scan_rows"), (kernels, "middle_pass"), (backend, "hausdorff_pass")):
+        monkeypatch.setattr(module, name, Launch())
+    meta = torch.empty(shape, device="meta")
+    live, peak = weakref.WeakSet(), [0]
+    for name in ("empty", "zeros", "empty_like"):
+
+        def counted(*arguments: object, make: object = getattr(torch, name), **options: object) -> Tensor:
+            made = make(*arguments, **options)
+            live.add(made.untyped_storage())
+            peak[0] = max(peak[0], sum(storage.nbytes() for storage in live))
+            return made
+
+        monkeypatch.setattr(torch, name, counted)
+    backend.hausdorff_error(
+        meta, meta.bool(), None, None, None, True, 2.0, [1.0] * (len(shape) - 1), None, "zero"
+    )
+    assert peak[0] <= 2 * 4 * meta.numel() + 2**16
+
+
 def test_gradient_of_the_loss() -> None:
     """In double, against differences."""
     input = torch.rand(1, 2, 3, dtype=torch.float64).mul(0.4).add(0.05).requires_grad_()
@@ -201,26 +250,48 @@ def test_gradient_of_the_loss() -> None:
 # Contours, against PyTorch's pooling.
 
 
-@pytest.mark.parametrize("with_ignore", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
-    ("shape", "kernel"), [((2, 2, 9, 17), 3), ((1, 2, 5, 6, 7), 3), ((1, 2, 5, 6, 7), (1, 3, 3))]
-)
+def assert_pooled(x: Tensor, kernel: int | tuple[int, ...], ignore: Tensor | None = None) -> None:
+    """Contour and gradient are those that PyTorch's own pooling gives."""
+    grad, results = torch.randn(x.shape, dtype=x.dtype), []
+    for name in ("triton", "reference"):
+        leaf = x.clone().requires_grad_()
+        with surfloss.use_backend(name):
+            contour = contour_map(leaf, kernel, ignore=ignore)
+            contour.backward(grad)
+        results.append((contour.detach(), leaf.grad))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-6, atol=1e-6, equal_nan=True)
+
+
+# Strips have 4 rows, 28 columns and here 3 planes: those of the larger shapes are crossed.
+CONTOURS = [
+    ((2, 1, 6, 7), 3, torch.float64, True),
+    ((1, 2, 5, 30), 3, torch.float32, False),
+    ((1, 1, 4, 5, 6), 3, torch.float64, True),
+    ((1, 1, 5, 5, 30), 3, torch.float32, False),
+    ((1, 1, 1, 2, 9), 3, torch.float32, True),
+    ((1, 2, 2, 5, 6), (1, 3, 3), torch.float32, True),
+    ((1, 1, 2, 5, 6), (1, 3, 3), torch.float64, False),
+]
+
+
+@pytest.mark.parametrize(("shape", "kernel", "dtype", "with_ignore"), CONTOURS, ids=str)
 def test_contour_is_that_of_pooling(
-    shape: tuple[int, ...], kernel: int | tuple[int, ...], dtype: torch.dtype, with_ignore: bool,
-) -> None:  # fmt: skip
-    """In values that tie too, so that the first of equals counts."""
-    ignore = cases.noise(*shape, share=0.2) if with_ignore else None
-    for values in (torch.rand(shape), torch.randint(4, shape) / 4, cases.noise(*shape, share=0.9).float()):
-        grad, results = torch.randn(shape, dtype=dtype), []
-        for name in ("triton", "reference"):
-            x = values.to(dtype).requires_grad_()
-            with surfloss.use_backend(name):
-                contour = contour_map(x, kernel, ignore=ignore)
-                contour.backward(grad)
-            results.append((contour.detach(), x.grad))
-        assert_equal(results[0][0], results[1][0])
-        torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-6, atol=1e-6)
+    shape: tuple[int, ...],
+    kernel: int | tuple[int, ...],
+    dtype: torch.dtype,
+    with_ignore: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In values many of which tie, so that the first of equals counts."""
+    monkeypatch.setattr(backend, "SPAN", 3)
+    x = torch.where(cases.noise(*shape, share=0.3), torch.rand(shape), torch.randint(3, shape) / 2).to(dtype)
+    assert_pooled(x, kernel, cases.noise(*shape, share=0.2, seed=1) if with_ignore else None)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_contour_of_one_value_is_none(value: float) -> None:
+    assert_pooled(torch.full((1, 1, 2, 3, 4), value), 3)
 
 
 def test_contour_of_other_windows_is_pooled() -> None:
@@ -231,11 +302,11 @@ def test_contour_of_other_windows_is_pooled() -> None:
 
 
 def test_contour_keeps_nan_as_pooling_does() -> None:
-    x = torch.rand(1, 1, 7, 8)
-    x[0, 0, 3, 4] = torch.nan
-    with surfloss.use_backend("triton"):
-        got = contour_map(x)
-    assert torch.equal(got.isnan(), contour_map(x).isnan())
+    """And sends its gradient to the last one of a window."""
+    x = torch.rand(1, 1, 3, 5, 8)
+    x[cases.noise(*x.shape, share=0.04)] = torch.nan
+    assert 2 < x.isnan().sum() < 12
+    assert_pooled(x, 3)
 
 
 # In PyTorch.

@@ -40,6 +40,14 @@ def test_a_search_needs_neither_shared_memory_nor_many_registers(facts: dict, ta
         assert facts["kernels"][name][target]["registers"] <= 96
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_contours_are_exchanged_within_a_warp(facts: dict, target: str) -> None:
+    rows = {name: row[target] for name, row in facts["kernels"].items() if name.startswith("contour")}
+    assert len(rows) == 4
+    assert {row["shared"] for row in rows.values()} == {0}
+    assert max(row["registers"] for row in rows.values()) <= 128
+
+
 def test_every_option_compiles(facts: dict) -> None:
     """In double, which checks gradients, something may be spilled."""
     spilled = {name for name, row in facts["variants"].items() if row["spills"]}

@@ -167,9 +167,10 @@ def test_second_device(backend: str, cuda: str) -> None:
     assert torch.cuda.current_device() == 0
 
 
-def test_memory_of_the_loss(backend: str, cuda: str) -> None:
+@pytest.mark.parametrize("items", [1, 2])
+def test_memory_of_the_loss(items: int, backend: str, cuda: str) -> None:
     """At most two float32 tensors of the input's size beyond the gradient that stays."""
-    logits = torch.randn(2, 1, 16, 320, 320, device=cuda)
+    logits = torch.randn(items, 1, 16, 320, 320, device=cuda)
     target = (torch.randn_like(logits) > 1).float()
     loss = HausdorffDTLoss(sigmoid=True, include_background=True, backend=backend)
     leaf = logits.clone().requires_grad_()

@@ -454,14 +454,19 @@ def test_refuses_bad_spacing(spacing: Any) -> None:
         HausdorffDTLoss(spacing=spacing)(input, target)
 
 
-def test_gradient_kept_in_bfloat16() -> None:
+@pytest.mark.parametrize(("dtype", "digits"), [(torch.bfloat16, 8), (torch.float16, 11)])
+def test_gradient_kept_in_half_the_memory(dtype: torch.dtype, digits: int) -> None:
     input, target = torch.randn(2, 1, 4, 9, 9), (torch.rand(2, 1, 4, 9, 9) < 0.2).float()
     plain, kept = (
-        result(HausdorffDTLoss(sigmoid=True, include_background=True, kept_dtype=dtype), input, target)
-        for dtype in (None, torch.bfloat16)
+        result(HausdorffDTLoss(sigmoid=True, include_background=True, kept_dtype=kept_dtype), input, target)
+        for kept_dtype in (None, dtype)
     )
     assert torch.equal(kept.value, plain.value)
-    torch.testing.assert_close(kept.gradient, plain.gradient, rtol=2**-8, atol=0)
+    torch.testing.assert_close(kept.gradient, plain.gradient, rtol=2.0**-digits, atol=0)
     assert not torch.equal(kept.gradient, plain.gradient)
-    with pytest.raises(ValueError, match=r"kept_dtype: got torch.float16, wanted None or torch.bfloat16"):
-        HausdorffDTLoss(kept_dtype=torch.float16)
+
+
+def test_refuses_to_keep_the_gradient_in_other_dtypes() -> None:
+    wanted = r"kept_dtype: got torch.float64, wanted None, torch.bfloat16 or torch.float16"
+    with pytest.raises(ValueError, match=wanted):
+        HausdorffDTLoss(kept_dtype=torch.float64)

@@ -37,7 +37,7 @@ def call(
     sigmoid: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The errors, and the weights that the gradient holds."""
-    error, gradient = hausdorff_error(
+    error, gradient, _ = hausdorff_error(
         input, target, target_distance, ignore, sigmoid, alpha, spacing, item_spacing, empty, backend
     )
     assert (gradient.shape, gradient.dtype) == (input.shape, input.dtype)
@@ -282,7 +282,8 @@ SAMPLES = {
     "target distance, alpha 1": _sample(*SHAPE, target_distance=torch.rand(SHAPE) * 9, alpha=1.0),
     "sigmoid": _sample(*SHAPE, sigmoid=True),
     "bool target": ((probabilities(*SHAPE).requires_grad_(), cases.noise(*SHAPE, seed=3)), {}),
-    "kept in bfloat16": _sample(*SHAPE, in_bfloat16=True),
+    "kept in bfloat16": _sample(*SHAPE, kept_dtype=torch.bfloat16),
+    "kept in float16": _sample(*SHAPE, kept_dtype=torch.float16),
     "alpha 2.5, diagonal": _sample(*SHAPE, alpha=2.5, empty="diagonal"),
     "reference policy, item spacing": _sample(*SHAPE, item_spacing=ITEM_SPACING, empty="reference"),
     "target only": ((probabilities(*SHAPE), probabilities(*SHAPE, seed=1).requires_grad_()), {}),
@@ -303,20 +304,48 @@ def test_opcheck(sample: tuple[tuple, dict], backend: str) -> None:
         "empty": "zero",
     }
     named = defaults | options
-    in_bfloat16 = named.pop("in_bfloat16", False)
-    torch.library.opcheck(hausdorff_error, (input, target, *named.values(), backend, in_bfloat16))
+    kept_dtype = named.pop("kept_dtype", None)
+    torch.library.opcheck(hausdorff_error, (input, target, *named.values(), backend, kept_dtype))
 
 
-def test_gradient_kept_in_half_the_memory(backend: str) -> None:
-    input, target = probabilities(*SHAPE, dtype=torch.float32), cases.noise(*SHAPE, seed=3)
-    grads = []
-    for in_bfloat16 in (False, True):
-        leaf = input.clone().requires_grad_()
-        arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, in_bfloat16)
-        error, gradient = hausdorff_error(leaf, target, *arguments)
-        error.sum().backward()
-        assert gradient.dtype == (torch.bfloat16 if in_bfloat16 else torch.float32)
-        assert leaf.grad.dtype == torch.float32
-        grads.append(leaf.grad)
-    torch.testing.assert_close(grads[1], grads[0], rtol=2**-8, atol=0)
-    assert not torch.equal(*grads)
+def kept(input: Tensor, target: Tensor, backend: str, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
+    """What is kept, and the gradient that comes of it for a sum of the errors."""
+    leaf = input.clone().requires_grad_()
+    arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, dtype)
+    error, gradient, scale = hausdorff_error(leaf, target, *arguments)
+    assert (gradient.dtype, len(scale)) == (dtype or input.dtype, len(input) * (dtype == torch.float16))
+    error.sum().backward()
+    assert leaf.grad.dtype == input.dtype
+    return gradient, leaf.grad
+
+
+@pytest.mark.parametrize("digits", [8, 11])
+@pytest.mark.parametrize("wanted", [torch.float32, torch.float64])
+def test_gradient_kept_in_half_the_memory(wanted: torch.dtype, digits: int, backend: str) -> None:
+    input, target = probabilities(*SHAPE, dtype=wanted), cases.noise(*SHAPE, seed=3)
+    dtype = torch.bfloat16 if digits == 8 else torch.float16
+    (_, plain), (_, rounded) = (kept(input, target, backend, dtype) for dtype in (None, dtype))
+    torch.testing.assert_close(rounded, plain, rtol=2.0**-digits, atol=0)
+    assert not torch.equal(rounded, plain)
+
+
+def test_float16_has_the_range_of_every_item(backend: str) -> None:
+    """Probabilities far off their targets and very near: float16 itself ends at 2^16 and 2^-24."""
+    target = torch.zeros(4, 3, 4, 5)
+    target[:, 1, 1:3, 2:4] = 1
+    by = torch.tensor([1e12, 1.0, 1e-15, 0.0]).view(-1, 1, 1, 1)
+    input = target + by * torch.linspace(0.1, 0.4, 60).view(3, 4, 5)
+    gradient, rounded = kept(input, target, backend, torch.float16)
+    _, plain = kept(input, target, backend, None)
+    assert gradient.isfinite().all()
+    greatest = gradient.abs().amax((1, 2, 3))
+    assert ((greatest[:3] >= 2**14) & (greatest[:3] <= 2**15)).all()
+    torch.testing.assert_close(rounded, plain, rtol=2**-11, atol=0)
+    assert not rounded[3].any()
+
+
+def test_float16_of_a_gradient_of_nothing(backend: str) -> None:
+    for shape in ((2, 3, 4, 5), (2, 3, 0, 5), (0, 3, 4, 5)):
+        gradient, rounded = kept(torch.zeros(shape), torch.zeros(shape), backend, torch.float16)
+        assert not gradient.any()
+        assert not rounded.any()

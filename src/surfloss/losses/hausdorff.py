@@ -68,8 +68,10 @@ def hausdorff_dt_loss(
             used (the distance to a voxel before the first); "raise", an error, for which values are read.
         ignore_index: label of voxels that have no error, no gradient, and belong to neither side.
         kept_dtype: of the gradient, between the forward and the backward pass: None for the precision of the
-            computation, or torch.bfloat16, half the memory for an error of up to 2^-9 of each value. float16
-            has not the range: most of a gradient would be 0 there.
+            computation, or half the memory of float32: torch.bfloat16, where each value is off by up to 2^-8
+            of itself, or torch.float16, where it is 2^-11, or 2^-39 of the item's greatest value if that is
+            more. An item's values are scaled there by a power of two, so that none overflows, which takes two
+            passes over the gradient.
         backend: who computes the distances; None for the fastest on the input's device.
         validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
 
@@ -109,7 +111,7 @@ def hausdorff_dt_loss(
         empty = "zero"
     if ignore is not None:
         ignore = _as_items(ignore.expand_as(prediction))
-    error, _ = hausdorff_error(
+    error, _, _ = hausdorff_error(
         _as_items(prediction),
         _as_items(target),
         target_distance,
@@ -120,7 +122,7 @@ def hausdorff_dt_loss(
         item_steps,
         empty,
         backend,
-        kept_dtype is not None,
+        kept_dtype,
     )
     return reduced(error.view(lead), reduction, batch, len(spatial))
 
@@ -219,8 +221,8 @@ def _check_hausdorff_options(
 ) -> None:
     _check.not_negative("alpha", alpha)
     check_distance_options(empty, EMPTY, normalize)
-    if kept_dtype not in (None, torch.bfloat16):
-        fail("kept_dtype", kept_dtype, "None or torch.bfloat16")
+    if kept_dtype not in (None, torch.bfloat16, torch.float16):
+        fail("kept_dtype", kept_dtype, "None, torch.bfloat16 or torch.float16")
 
 
 def _as_items(value: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def contour_map(
 
     Returns:
         The contour, in the input's shape and dtype; and for the gradient, int8, where in its window the
-        greatest erosion is (-1 where there is no contour), and where the least input.
+        greatest erosion is (negative where there is no contour), and where the least input.
     """
     return _implementation(backend, x.device).contour_map(x, ignore, depth)
 

@@ -23,8 +23,8 @@ def hausdorff_error(
     item_spacing: Tensor | None,
     empty: str,
     backend: str | None,
-    in_bfloat16: bool = False,
-) -> tuple[Tensor, Tensor]:
+    kept_dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 
     `d_x` is the two-sided distance of the mask `x > 0.5` (Karimi & Salcudean 2020, eq. 8), a constant of the
@@ -42,11 +42,12 @@ def hausdorff_error(
         alpha: the exponent; 0^0 is 1.
         empty: "zero", "diagonal" or "reference", the distance in an item that has one label only (0, the
             physical diagonal of the item, or what SciPy computes for a volume without background).
-        in_bfloat16: keep the gradient in half the memory, and 8 bits of its digits.
+        kept_dtype: of the gradient: None for the input's, bfloat16 or float16.
 
     Returns:
-        The errors `(batch,)` in the input's dtype, 0 for an item without voxels, and their gradient with
-        respect to the input, in its shape and, unless `in_bfloat16`, its dtype.
+        The errors `(batch,)` in the input's dtype, 0 for an item without voxels; their gradient with respect
+        to the input, in its shape; and what that has yet to be multiplied by: with float16 a power of two for
+        each item `(batch,)`, chosen to bring its greatest value into [2^14, 2^15), otherwise nothing, `(0,)`.
     """
     implementation = select(backend, input.device)
     input_squared, target_squared = None, None if target_distance is None else target_distance.square()
@@ -62,7 +63,22 @@ def hausdorff_error(
     error, gradient = implementation.hausdorff_error(
         input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, item_spacing, empty
     )
-    return error, gradient.bfloat16() if in_bfloat16 else gradient
+    if kept_dtype == torch.float16 and gradient.numel():
+        scale = _scale(gradient.flatten(1))
+        gradient /= scale.view(-1, *(1,) * (gradient.ndim - 1))  # in place, exact: no more memory
+    else:
+        scale = error.new_ones(len(error) if kept_dtype == torch.float16 else 0)
+    return error, gradient.to(kept_dtype or gradient.dtype), scale
+
+
+def _scale(gradient: Tensor) -> Tensor:
+    """A power of two for each item `(batch, voxels)`, which brings its greatest value into [2^14, 2^15)."""
+    lowest, highest = gradient.aminmax(dim=1)
+    greatest = torch.maximum(highest, -lowest)
+    mantissa, _ = torch.frexp(greatest)
+    # Divided by its mantissa, in [1/2, 1), a number is a power of two.
+    scale = torch.where(greatest > 0, greatest / mantissa, 1) * 2**-15
+    return scale.clamp(min=2**-120)
 
 
 @hausdorff_error.register_fake
@@ -77,20 +93,22 @@ def _(
     item_spacing: Tensor | None,
     empty: str,
     backend: str | None,
-    in_bfloat16: bool = False,
-) -> tuple[Tensor, Tensor]:
-    gradient = torch.empty_like(input, dtype=torch.bfloat16 if in_bfloat16 else input.dtype)
-    return input.new_empty(input.shape[:1]), gradient
+    kept_dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    error = input.new_empty(input.shape[:1])
+    gradient = torch.empty_like(input, dtype=kept_dtype or input.dtype)
+    return error, gradient, error.new_empty(len(error) if kept_dtype == torch.float16 else 0)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.sigmoid = inputs[4]
-    ctx.save_for_backward(output[1])
-    ctx.mark_non_differentiable(output[1])
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, gradient, scale = output
+    ctx.sigmoid, ctx.is_scaled = inputs[4], inputs[10] == torch.float16
+    ctx.save_for_backward(gradient, scale)
+    ctx.mark_non_differentiable(gradient, scale)
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, grad_error: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad_error: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         # The saved gradient would pass for a constant.
         fail("create_graph", "True", "False: the Hausdorff error has no second derivative", RuntimeError)
@@ -99,7 +117,9 @@ def _backward(ctx: Any, grad_error: Tensor | None, _: Tensor | None) -> tuple[Te
     nothing = (None,) * 9
     if grad_error is None:
         return (None, None, *nothing)
-    (gradient,) = ctx.saved_tensors
+    gradient, scale = ctx.saved_tensors
+    if ctx.is_scaled:
+        grad_error = grad_error * scale
     # In the dtype of the error, whichever the gradient is kept in.
     grad = gradient * grad_error.view(-1, *(1,) * (gradient.ndim - 1))
     # The error is a function of the difference of the two.

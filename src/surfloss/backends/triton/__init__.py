@@ -5,6 +5,7 @@ Nothing here waits for the device, so every call can be captured in a CUDA graph
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,14 +20,26 @@ BLOCK = 8  # rows of a tile, and of the blocks that have a summary
 LANES = 32  # columns of a tile: one warp, a column a thread
 CHUNK = 512  # voxels of a row that are scanned together
 TRACED = 256  # voxels of a program of the last step to the indices
-WINDOWS = 256  # voxels of a program of the contour
-ROUND = 2**21  # voxels of the Hausdorff error that share scratch memory, if an item has no more
+STRIP = 4  # rows of a program of the contour
+SPAN = 32  # most planes of one
+ROUND = 2**22  # voxels of the Hausdorff error that share scratch memory, if an item has no more
+SMALL = 2**19  # voxels of a round whose scratch memory is not worth more launches
 LONGEST = 4096  # beyond it the square of a distance need not be a float
 MOST_VOXELS = 2**31 - 1
+ROW_LIMIT = 2**15 - 1  # row distances up to here have 16 bits
 # As few registers as a search has room in, without and with indices: more leave a multiprocessor fewer warps.
 REGISTERS = (96, 128)
 
 Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
+
+
+class Rows(NamedTuple):
+    """What the scan leaves; `place_in_row` of edt.py tells what is where."""
+
+    distances: Tensor
+    summaries: Tensor
+    width: int
+    pair: int
 
 
 def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
@@ -55,7 +68,7 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
                 nearest = torch.empty_like(nearest_y)
             volume.last_pass(field, nearest, "one_sided", True, with_index=True)
             kernels.trace_indices[(batch * _blocks(volume.voxels, TRACED),)](
-                rows[0], nearest_y, nearest, indices, volume.voxels, volume.y, volume.x,
+                rows.distances, nearest_y, nearest, indices, volume.voxels, volume.y, volume.x,
                 DIMS=volume.dims, DEEP=volume.is_deep, TILE=TRACED,
             )  # fmt: skip
     return indices
@@ -78,17 +91,23 @@ def hausdorff_error(
         _check_device(name, other, input)
     whole = _Volume("input", input, spacing, item_spacing)
     gradient = torch.empty_like(input)
-    errors = torch.zeros((whole.items, whole.tiles), dtype=input.dtype, device=input.device)
-    at_once = max(1, ROUND // max(1, whole.voxels))
+    at_once = whole.items_at_once()
+    width = whole.strip_width(
+        at_once, (input_squared is None) + (target_squared is None), input.element_size()
+    )
+    strips = [slice(x, min(x + width, whole.x)) for x in range(0, whole.x, max(1, width))]
+    errors = torch.zeros(
+        (len(strips), whole.items, whole.tiles(width)), dtype=input.dtype, device=input.device
+    )
     with torch.cuda.device(input.get_device()):
         for start in range(0, whole.items if whole.voxels else 0, at_once):
             part = slice(start, start + at_once)
             _hausdorff_round(
                 input[part], target[part], _items(input_squared, part), _items(target_squared, part),
                 _items(ignore, part), _items(item_spacing, part),
-                gradient[part], errors[part], sigmoid, alpha, spacing, empty,
+                gradient[part], errors[:, part], strips, sigmoid, alpha, spacing, empty,
             )  # fmt: skip
-    return errors.sum(1), gradient
+    return errors.sum((0, 2)), gradient
 
 
 def _hausdorff_round(
@@ -100,12 +119,13 @@ def _hausdorff_round(
     item_spacing: Tensor | None,
     gradient: Tensor,
     errors: Tensor,
+    strips: list[slice],
     sigmoid: bool,
     alpha: float,
     spacing: list[float],
     empty: str,
 ) -> None:
-    """The passes over as many items as scratch memory is meant to hold."""
+    """The passes over as many items as scratch memory is meant to hold, after the first a strip at a time."""
     volume = _Volume("input", input, spacing, item_spacing)
     is_bool = target.dtype == torch.bool
     # Fields and summaries, or the squares as they are.
@@ -113,46 +133,46 @@ def _hausdorff_round(
     computed = [side for side, (given, _) in enumerate(sides) if given is None]
     if computed:
         values = ((input, 0.0 if sigmoid else 0.5), (_as_bytes(target), None if is_bool else 0.5))
-        # The gradient's memory is free until the last pass.
-        rows = volume.scan(*(values[side] for side in computed), spare=gradient)
-        field, summaries = volume.first_passes(rows, False)
-        for part, side in enumerate(computed):
-            items = slice(part * volume.items, (part + 1) * volume.items)
-            sides[side] = (field[items], summaries[items])
-    hausdorff_pass[(volume.items * volume.tiles,)](
-        input, _as_bytes(target), *sides[0], *sides[1], None if ignore is None else _as_bytes(ignore),
-        gradient, errors, volume.item_spacing, volume.size, volume.stride, volume.x,
-        *volume.squared_steps, volume.voxels, DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid,
-        ALPHA=alpha, EMPTY=empty, BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES,
-        **_search_options(False),
-    )  # fmt: skip
+        # The gradient's memory is free until the last pass over a strip.
+        rows = volume.scan(*(values[side] for side in computed), spare=gradient, width=strips[0].stop)
+    for strip, strip_errors in zip(strips, errors, strict=True):
+        width = strip.stop - strip.start
+        if computed:
+            sides = [(input_squared, None), (target_squared, None)]
+            field, summaries = volume.first_passes(rows, False, strip=strip)
+            for part, side in enumerate(computed):
+                items = slice(part * volume.items, (part + 1) * volume.items)
+                sides[side] = (field[items], summaries[items])
+            del field, summaries
+        hausdorff_pass[(volume.items * volume.tiles(width),)](
+            input, _as_bytes(target), *sides[0], *sides[1], None if ignore is None else _as_bytes(ignore),
+            gradient, strip_errors, volume.item_spacing, volume.size, volume.stride(width), volume.x,
+            strip.start, width, strip_errors.shape[1], *volume.squared_steps, volume.voxels,
+            DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
+            BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(False),
+        )  # fmt: skip
 
 
 def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """relu(maxpool(minpool(x)) - minpool(x)), and the places in the windows that the gradient goes to."""
+    """relu(maxpool(minpool(x)) - minpool(x)), and the ways in the windows that the gradient goes."""
     _check_device("ignore", ignore, x)
-    eroded, contour = torch.empty_like(x), torch.empty_like(x)
-    lowest, highest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
-    skipped = None if ignore is None else _as_bytes(ignore)
+    contour = torch.empty_like(x)
+    highest, lowest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
     if x.numel():
+        skipped = None if ignore is None else _as_bytes(ignore)
+        grid, sizes, options = _strips("x", x, depth)
         with torch.cuda.device(x.get_device()):
-            grid, sizes = _windows(x)
-            contour_kernels.erode[grid](x, skipped, eroded, lowest, *sizes, DEPTH=depth, TILE=WINDOWS)
-            contour_kernels.dilate_and_subtract[grid](
-                eroded, skipped, contour, highest, *sizes, DEPTH=depth, TILE=WINDOWS
-            )
+            contour_kernels.contour_pass[grid](x, skipped, contour, highest, lowest, *sizes, **options)
     return contour, highest, lowest
 
 
 def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor:
     """Gradient with respect to the input of `contour_map`."""
-    grad_eroded, grad_input = torch.empty_like(grad), torch.empty_like(grad)
+    grad_input = torch.empty_like(grad)
     if grad.numel():
+        grid, sizes, options = _strips("grad", grad, depth)
         with torch.cuda.device(grad.get_device()):
-            grid, sizes = _windows(grad)
-            options = {"DEPTH": depth, "TILE": WINDOWS}
-            contour_kernels.erosion_gradient[grid](grad, highest, grad_eroded, *sizes, **options)
-            contour_kernels.input_gradient[grid](grad_eroded, lowest, grad_input, *sizes, **options)
+            contour_kernels.contour_gradient_pass[grid](grad, highest, lowest, grad_input, *sizes, **options)
     return grad_input
 
 
@@ -162,8 +182,7 @@ class _Volume:
     def __init__(self, name: str, values: Tensor, spacing: list[float], item_spacing: Tensor | None) -> None:
         self.items, *spatial = values.shape
         self.dims, self.voxels = len(spatial), math.prod(spatial)
-        if self.voxels > MOST_VOXELS:
-            fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
+        _check_size(name, spatial)
         _check_device("spacing", item_spacing, values)
         self.z, self.y, self.x = (1,) * (3 - self.dims) + tuple(spatial)
         self.device = values.device
@@ -173,41 +192,76 @@ class _Volume:
         self.is_long = max(self.z, self.y) > LONGEST
         # Of the last pass, which is along z or else along y.
         self.axis = 0 if self.is_deep else 1
-        self.size, self.stride = (self.z, self.y * self.x) if self.is_deep else (self.y, self.x)
-        self.tiles = _blocks(self.size, BLOCK) * _blocks(self.stride, LANES)
+        self.size = self.z if self.is_deep else self.y
 
-    def scan(self, *masks: tuple[Tensor, float | None], spare: Tensor | None = None) -> Field:
+    def stride(self, width: int) -> int:
+        """Columns of the last pass, in a strip of the rows."""
+        return self.y * width if self.is_deep else width
+
+    def tiles(self, width: int) -> int:
+        """Programs of the last pass for an item."""
+        return _blocks(self.size, BLOCK) * _blocks(self.stride(width), LANES)
+
+    def items_at_once(self) -> int:
+        """How many items of the Hausdorff error share scratch memory."""
+        # Of planes it takes 9/8 of the gradient's.
+        most = self.items if self.is_deep or self.items * self.voxels <= SMALL else self.items * 8 // 9
+        return max(1, min(most, ROUND // max(1, self.voxels)))
+
+    def strip_width(self, items: int, masks: int, size: int) -> int:
+        """How long a part of the rows the passes after the scan may take at once.
+
+        So long that beside a result of `size` bytes a voxel, which holds the row distances, `items` items
+        with `masks` masks each need no more scratch memory than a float32 tensor of all items.
+        """
+        if not (self.is_deep and masks and self.x <= ROW_LIMIT and items * self.voxels > SMALL):
+            return self.x
+        if self.voxels * size // 2 > MOST_VOXELS:  # offsets within an item have 32 bits
+            return self.x
+        summaries = 2 * masks * _blocks(self.y, BLOCK) / self.y
+        fields = 4 * masks * (1 + _blocks(self.z, BLOCK) / self.z)
+        return _blocks(self.x, math.ceil(fields / (4 * self.items / items - summaries)))
+
+    def scan(
+        self, *masks: tuple[Tensor, float | None], spare: Tensor | None = None, width: int | None = None
+    ) -> Rows:
         """Row distances of every mask; each comes with the value above which it is foreground, None for 0.
 
-        `spare` has 2 bytes a voxel and mask, and is written by nothing but the last pass.
+        `spare` is a result that nothing but the last pass writes, over strips `width` voxels long.
         """
-        count = self.items * len(masks)
-        fits = self.x <= np.iinfo(np.int16).max
+        count, width = self.items * len(masks), self.x if width is None else width
+        fits, pair = self.x <= ROW_LIMIT, 1
         if spare is not None and fits and self.is_deep:
-            rows = spare.view(-1).view(torch.int16)[: count * self.voxels].view(count, self.z, self.y, self.x)
+            rows = spare.view(-1).view(torch.int16)
+            pair = 1 if width == self.x else spare.element_size() // rows.element_size()
         else:
-            rows = self._empty(count, self.z, self.y, dtype=torch.int16 if fits else torch.int32)
-        summaries = self._empty(count, self.z, _blocks(self.y, BLOCK), dtype=rows.dtype)
+            rows = self._empty(count, self.z, self.y, self.x, dtype=torch.int16 if fits else torch.int32)
+        summaries = self._empty(count, self.z, _blocks(self.y, BLOCK), self.x, dtype=rows.dtype)
         (first, first_above), (second, second_above) = masks[0], masks[-1]
         chunk = min(CHUNK, 2 ** (self.x - 1).bit_length())
         kernels.scan_rows[(count * self.z * _blocks(self.y, BLOCK),)](
-            first, second, rows, summaries, self.items, self.z, self.y, self.x,
-            FIRST_ABOVE=first_above, SECOND_ABOVE=second_above, SEVERAL=self.x > chunk,
+            first, second, rows, summaries, self.items, self.z, self.y, self.x, width,
+            PAIR=pair, FIRST_ABOVE=first_above, SECOND_ABOVE=second_above, SEVERAL=self.x > chunk,
             BLOCK=BLOCK, CHUNK=chunk, num_warps=max(1, min(8, BLOCK * chunk // 512)),
         )  # fmt: skip
-        return rows, summaries
+        return Rows(rows, summaries, width, pair)
 
-    def first_passes(self, rows: Field, one_sided: bool, nearest_y: Tensor | None = None) -> Field:
+    def first_passes(
+        self, rows: Rows, one_sided: bool, nearest_y: Tensor | None = None, strip: slice | None = None
+    ) -> Field:
         """What the last pass takes: the rows, or where there is z, what the search along y makes of them."""
         if not self.is_deep:
-            return rows
-        count = len(rows[0])
-        field = self._empty(count, self.z, self.y, dtype=torch.float32)
-        summaries = self._empty(count, _blocks(self.z, BLOCK), self.y, dtype=torch.float32)
-        tiles = _blocks(self.z, BLOCK) * _blocks(self.y, BLOCK) * _blocks(self.x, LANES)
+            return rows.distances, rows.summaries
+        count, start, width = len(rows.summaries), 0, self.x
+        if strip is not None:
+            start, width = strip.start, strip.stop - strip.start
+        field = self._empty(count, self.z, self.y, width, dtype=torch.float32)
+        summaries = self._empty(count, _blocks(self.z, BLOCK), self.y, width, dtype=torch.float32)
+        tiles = _blocks(self.z, BLOCK) * _blocks(self.y, BLOCK) * _blocks(width, LANES)
         kernels.middle_pass[(count * tiles,)](
-            *rows, field, summaries, nearest_y, self.item_spacing, self.items, self.z, self.y, self.x,
-            *self.squared_steps[2:], DIMS=self.dims, ONE_SIDED=one_sided, WITH_INDEX=nearest_y is not None,
+            rows.distances, rows.summaries, field, summaries, nearest_y, self.item_spacing,
+            self.items, self.z, self.y, self.x, start, width, *self.squared_steps[2:],
+            PAIR=rows.pair, DIMS=self.dims, ONE_SIDED=one_sided, WITH_INDEX=nearest_y is not None,
             LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(nearest_y is not None),
         )  # fmt: skip
         return field, summaries
@@ -215,15 +269,15 @@ class _Volume:
     def last_pass(
         self, field: Field, out: Tensor, form: str, squared: bool, with_index: bool = False
     ) -> None:
-        kernels.last_pass[(self.items * self.tiles,)](
-            *field, out, self.item_spacing, self.size, self.stride,
+        kernels.last_pass[(self.items * self.tiles(self.x),)](
+            *field, out, self.item_spacing, self.size, self.stride(self.x),
             *self.squared_steps[2 * self.axis :][:2], *self.squared_steps[4:],
             DIMS=self.dims, AXIS=self.axis, FORM=form, SQUARED=squared, WITH_INDEX=with_index,
             LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(with_index),
         )  # fmt: skip
 
     def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
-        return torch.empty((*shape, self.x), dtype=dtype, device=self.device)
+        return torch.empty(shape, dtype=dtype, device=self.device)
 
 
 def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
@@ -247,11 +301,20 @@ def _search_options(with_index: bool) -> dict[str, int]:
     return {"num_warps": 1} | ({} if torch.version.hip else {"maxnreg": REGISTERS[with_index]})
 
 
-def _windows(x: Tensor) -> tuple[tuple[int], tuple[int, ...]]:
-    """Grid of the passes of the contour, and the sizes that they take."""
-    items, *spatial = x.shape
-    voxels = math.prod(spatial)
-    return (items * _blocks(voxels, WINDOWS),), (voxels, *spatial)
+def _strips(name: str, values: Tensor, depth: int) -> tuple[tuple[int], tuple[int, ...], dict[str, int]]:
+    """Grid of the passes of the contour, the sizes that they take, and their options."""
+    items, z, y, x = values.shape
+    _check_size(name, [z, y, x])
+    if depth == 1:
+        items, z = items * z, 1
+    span = _blocks(z, _blocks(z, SPAN))
+    grid = items * _blocks(z, span) * _blocks(y, STRIP) * _blocks(x, LANES - 2 * contour_kernels.RIM.value)
+    return (grid,), (z, y, x, span), {"DEPTH": depth, "ROWS": STRIP, "LANES": LANES, "num_warps": 1}
+
+
+def _check_size(name: str, spatial: list[int]) -> None:
+    if math.prod(spatial) > MOST_VOXELS:
+        fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
 
 
 def _items(value: Tensor | None, part: slice) -> Tensor | None:

@@ -1,104 +1,267 @@
-"""Contours by pooling: one pass erodes, the next dilates and subtracts; and their gradient, in as many.
+# ruff: noqa: RUF005 - Triton knows no starred tuples
+"""The contour by pooling in one pass, and its gradient in another.
 
-Every pass reads the window of a voxel, at most 3 along each axis, whose places are numbered in scan order: of
-equal values the first is taken, as in PyTorch's pooling. One pass for both would read 125 voxels instead of
-54 and hold 27 erosions at a time: more work than it saves in memory traffic.
+A window of 3 along every axis is three windows of 3, one an axis: the least of a row, of three such rows, of
+three such planes. A program goes through the planes of a strip of ROWS rows and LANES columns, and keeps in
+registers what later planes need. Nothing is computed twice but the rim of a strip, two rows and two columns
+on every side: the greatest erosion beside a voxel is one of least values beside that. Neighbors in a row are
+exchanged within the warp.
+
+Which of the three an axis took is kept in two bits, BEFORE, AFTER, or neither for the one in the middle;
+those of (x, y, z) make a byte. Of equal values the first in scan order is taken, as in PyTorch's pooling,
+which is the first plane, in it the first row, in it the first voxel. The gradient goes the same ways back, an
+axis at a time: a voxel adds up what its three windows along the axis send to it, and there are no atomics.
+
+Planes belong to one volume (DEPTH 3), or each is an item by itself (DEPTH 1).
 """
 
 import triton
 import triton.language as tl
 
-NOWHERE = tl.constexpr(-1)
+BEFORE, AFTER = tl.constexpr(1), tl.constexpr(2)
+NO_CONTOUR = tl.constexpr(-128)  # added to the byte of a voxel without
+RIM = tl.constexpr(2)
 
 
-@triton.jit(do_not_specialize=["voxels", "Z", "Y", "X"])
-def erode(x, ignore, eroded, lowest, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr):
-    """The least value of every window, and its place there."""
-    item, place, inside = _tile(voxels, TILE)
-    x, eroded, lowest = x + item * voxels, eroded + item * voxels, lowest + item * voxels
-    least = tl.full([TILE], float("inf"), x.dtype.element_ty)
-    least_place = tl.full([TILE], NOWHERE, tl.int8)
-    for window in tl.static_range(27 if DEPTH == 3 else 9):
-        other, exists = _neighbor(place, inside, ignore, item * voxels, window, Z, Y, X, DEPTH)
-        value = tl.load(x + other, mask=exists, other=float("inf"))
-        found = (value < least) | (value != value)  # noqa: PLR0124 - NaN stays, as in PyTorch
-        least, least_place = tl.where(found, value, least), tl.where(found, window, least_place).to(tl.int8)
-    tl.store(eroded + place, least, mask=inside)
-    tl.store(lowest + place, least_place, mask=inside)
-
-
-@triton.jit(do_not_specialize=["voxels", "Z", "Y", "X"])
-def dilate_and_subtract(
-    eroded, ignore, contour, highest, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr
+@triton.jit(do_not_specialize=["Z", "Y", "X", "span"])
+def contour_pass(
+    x,  # (items, Z, Y, X)
+    ignore,  # bytes, or None
+    contour,
+    highest,  # int8: the ways to the greatest erosion
+    lowest,  # int8: the ways to the least input
+    Z,
+    Y,
+    X,
+    span,  # planes of a program
+    DEPTH: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
 ):
-    """The contour, and the place in the window of the greatest erosion, where there is one."""
-    item, place, inside = _tile(voxels, TILE)
-    eroded, contour, highest = eroded + item * voxels, contour + item * voxels, highest + item * voxels
-    most = tl.full([TILE], -float("inf"), eroded.dtype.element_ty)
-    most_place = tl.full([TILE], NOWHERE, tl.int8)
-    for window in tl.static_range(27 if DEPTH == 3 else 9):
-        other, exists = _neighbor(place, inside, ignore, item * voxels, window, Z, Y, X, DEPTH)
-        value = tl.load(eroded + other, mask=exists, other=-float("inf"))
-        found = (value > most) | (value != value)  # noqa: PLR0124
-        most, most_place = tl.where(found, value, most), tl.where(found, window, most_place).to(tl.int8)
-    difference = most - tl.load(eroded + place, mask=inside, other=0.0)
-    none = difference <= 0
+    item, first, last, y, lane, own = _strip(Z, Y, X, span, ROWS, LANES)
+    x, contour, highest, lowest = x + item, contour + item, highest + item, lowest + item
     if ignore is not None:
-        none |= tl.load(ignore + item * voxels + place, mask=inside, other=1) != 0
-    tl.store(contour + place, tl.where(none, 0.0, difference), mask=inside)
-    tl.store(highest + place, tl.where(none, NOWHERE, most_place).to(tl.int8), mask=inside)
+        ignore += item
+    reach: tl.constexpr = DEPTH // 2
+    nothing = tl.full([LANES], float("inf"), x.dtype.element_ty)
+    # Of the two planes before, along x and y: the least values, and the least of the negated erosions.
+    least_1, least_2 = _repeat(nothing, ROWS + 2), _repeat(nothing, ROWS + 2)
+    most_1, most_2 = _repeat(nothing, ROWS), _repeat(nothing, ROWS)
+    eroded_1 = least_1
+    ways_1, back_1 = _repeat(lane * 0, ROWS + 2), _repeat(lane * 0, ROWS)
+    begin = tl.maximum(first - 2 * reach, 0)
+    for ahead in range(last + 2 * reach - begin):
+        z = begin + ahead
+        values, x_ways = (), ()
+        for row in tl.static_range(ROWS + 4):
+            place, exists = _place(z, y + row - 2, lane, Z, Y, X, ignore)
+            value, way = _along_x(tl.load(x + place, mask=exists, other=float("inf")), LANES)
+            values, x_ways = values + (value,), x_ways + (way,)
+        least, ways = _along_y(values, x_ways, ROWS + 2)
+
+        # The erosion; in volumes, of the plane before, whose last neighbor has come.
+        eroded, lowest_ways, values, x_ways = (), (), (), ()
+        for row in tl.static_range(ROWS + 2):
+            value, way = least[row], ways[row]
+            if DEPTH == 3:
+                value, z_way = _least(least_2[row], least_1[row], least[row])
+                way = ways_1[row] + 16 * z_way
+            _, exists = _place(z - reach, y + row - 1, lane, Z, Y, X, ignore)
+            value = tl.where(exists, -value, float("inf"))
+            eroded, lowest_ways = eroded + (value,), lowest_ways + (way,)
+            value, way = _along_x(value, LANES)
+            values, x_ways = values + (value,), x_ways + (way,)
+        most, back = _along_y(values, x_ways, ROWS)
+
+        # The greatest erosion and the contour; in volumes, of the plane before that.
+        for row in tl.static_range(ROWS):
+            value, way, middle = most[row], back[row], eroded[row + 1]
+            if DEPTH == 3:
+                value, z_way = _least(most_2[row], most_1[row], most[row])
+                way, middle = back_1[row] + 16 * z_way, eroded_1[row + 1]
+            difference = middle - value
+            none = difference <= 0
+            if ignore is not None:
+                none |= middle == float("inf")
+            way += tl.where(none, NO_CONTOUR, 0)
+            place, _ = _place(z - 2 * reach, y + row, lane, Z, Y, X, None)
+            is_third = own & (lane < tl.where((y + row < Y) & (z - 2 * reach >= first), X, 0))
+            tl.store(contour + place, tl.where(none, 0.0, difference), mask=is_third)
+            tl.store(highest + place, way.to(tl.int8), mask=is_third)
+            is_second = own & (
+                lane < tl.where((y + row < Y) & (z - reach >= first) & (z - reach < last), X, 0)
+            )
+            tl.store(lowest + place + reach * Y * X, lowest_ways[row + 1].to(tl.int8), mask=is_second)
+        if DEPTH == 3:
+            least_2, least_1, ways_1 = least_1, least, ways
+            most_2, most_1, back_1, eroded_1 = most_1, most, back, eroded
 
 
-@triton.jit(do_not_specialize=["voxels", "Z", "Y", "X"])
-def erosion_gradient(grad, highest, grad_eroded, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr):
-    """The gradient of the erosion: a contour sends it to the greatest, and negated to the voxel's own."""
-    item, place, inside = _tile(voxels, TILE)
-    grad, highest, grad_eroded = grad + item * voxels, highest + item * voxels, grad_eroded + item * voxels
-    own = tl.load(highest + place, mask=inside, other=-1) != NOWHERE
-    total = tl.where(own, -tl.load(grad + place, mask=inside, other=0.0), 0.0)
-    total += _gathered(grad, highest, place, inside, Z, Y, X, DEPTH)
-    tl.store(grad_eroded + place, total, mask=inside)
+@triton.jit(do_not_specialize=["Z", "Y", "X", "span"])
+def contour_gradient_pass(
+    grad,
+    highest,
+    lowest,
+    grad_input,
+    Z,
+    Y,
+    X,
+    span,
+    DEPTH: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """A contour's gradient goes to its greatest erosion, negated to its own, and on to their least inputs."""
+    item, first, last, y, lane, own = _strip(Z, Y, X, span, ROWS, LANES)
+    grad, highest, lowest, grad_input = grad + item, highest + item, lowest + item, grad_input + item
+    reach: tl.constexpr = DEPTH // 2
+    nothing = tl.zeros([LANES], grad.dtype.element_ty)
+    # What the plane before has got so far, and this one from the plane before: on the way to the greatest
+    # erosion, and from there to the least input.
+    up_1, up_0 = _repeat(nothing, ROWS + 4), _repeat(nothing, ROWS + 4)
+    down_1, down_0 = _repeat(nothing, ROWS + 2), _repeat(nothing, ROWS + 2)
+    own_1 = up_1
+    back_1, ways_1 = _repeat(lane * 0, ROWS + 4), _repeat(lane * 0, ROWS + 2)
+    begin = tl.maximum(first - 2 * reach, 0)
+    for ahead in range(last + 2 * reach - begin):
+        z = begin + ahead
+        values, back = (), ()
+        for row in tl.static_range(ROWS + 4):
+            place, exists = _place(z, y + row - 2, lane, Z, Y, X, None)
+            way = tl.load(highest + place, mask=exists, other=NO_CONTOUR).to(tl.int32)
+            value = tl.load(grad + place, mask=exists & (way >= 0), other=0.0)
+            values, back = values + (value,), back + (way,)
+        ups, up_1, up_0 = _sent_along_z(values, back, up_1, up_0, DEPTH, ROWS + 4)
+        ups = _sent_along_y(ups, back_1 if DEPTH == 3 else back, ROWS + 2)
 
+        downs, ways = (), ()
+        for row in tl.static_range(ROWS + 2):
+            back_way = back_1[row + 1] if DEPTH == 3 else back[row + 1]
+            own_value = own_1[row + 1] if DEPTH == 3 else values[row + 1]
+            downs = downs + (_sent_along_x(ups[row], back_way, LANES) - own_value,)
+            place, exists = _place(z - reach, y + row - 1, lane, Z, Y, X, None)
+            ways = ways + (tl.load(lowest + place, mask=exists, other=0).to(tl.int32),)
+        downs, down_1, down_0 = _sent_along_z(downs, ways, down_1, down_0, DEPTH, ROWS + 2)
+        downs = _sent_along_y(downs, ways_1 if DEPTH == 3 else ways, ROWS)
 
-@triton.jit(do_not_specialize=["voxels", "Z", "Y", "X"])
-def input_gradient(grad_eroded, lowest, grad_input, voxels, Z, Y, X, DEPTH: tl.constexpr, TILE: tl.constexpr):
-    """The gradient of the input: what an erosion has goes to the least value of its window."""
-    item, place, inside = _tile(voxels, TILE)
-    grad_eroded, lowest = grad_eroded + item * voxels, lowest + item * voxels
-    total = _gathered(grad_eroded, lowest, place, inside, Z, Y, X, DEPTH)
-    tl.store(grad_input + item * voxels + place, total, mask=inside)
+        for row in tl.static_range(ROWS):
+            way = ways_1[row + 1] if DEPTH == 3 else ways[row + 1]
+            place, _ = _place(z - 2 * reach, y + row, lane, Z, Y, X, None)
+            is_own = own & (lane < tl.where((y + row < Y) & (z - 2 * reach >= first), X, 0))
+            tl.store(grad_input + place, _sent_along_x(downs[row], way, LANES), mask=is_own)
+        if DEPTH == 3:
+            back_1, own_1, ways_1 = back, values, ways
 
 
 @triton.jit
-def _gathered(grad, chosen, place, inside, Z, Y, X, DEPTH: tl.constexpr):
-    """The sum over the windows that chose this voxel."""
-    total = tl.zeros(place.shape, grad.dtype.element_ty)
-    windows: tl.constexpr = 27 if DEPTH == 3 else 9
-    for window in tl.static_range(windows):
-        other, exists = _neighbor(place, inside, None, 0, window, Z, Y, X, DEPTH)
-        # Seen from there, this voxel lies on the other side.
-        is_chosen = tl.load(chosen + other, mask=exists, other=-1) == windows - 1 - window
-        total += tl.load(grad + other, mask=is_chosen, other=0.0)
-    return total
+def _least(before, middle, after):
+    """The least of three and the way to it: the first of equals, but the last NaN, as PyTorch's pooling."""
+    lower = _lower(before, middle)
+    is_after = (after < lower) | (after != after)  # noqa: PLR0124
+    is_middle = (middle < before) | (middle != middle)  # noqa: PLR0124
+    return _lower(lower, after), tl.where(is_after, AFTER, tl.where(is_middle, 0, BEFORE))
 
 
 @triton.jit
-def _tile(voxels, TILE: tl.constexpr):
-    tiles = tl.cdiv(voxels, TILE)
+def _lower(a, b):
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _along_x(row, LANES: tl.constexpr):
+    return _least(_from_before(row, LANES), row, _from_after(row, LANES))
+
+
+@triton.jit
+def _along_y(rows, x_ways, ROWS: tl.constexpr):
+    """Of every row but the outer two, with the two beside it; and the ways along x and y."""
+    values, ways = (), ()
+    for row in tl.static_range(ROWS):
+        value, way = _least(rows[row], rows[row + 1], rows[row + 2])
+        values, ways = values + (value,), ways + (x_ways[row + 1] + 4 * way,)
+    return values, ways
+
+
+@triton.jit
+def _sent_along_x(row, way, LANES: tl.constexpr):
+    """What a row has after every voxel has sent its value along x."""
+    before, middle, after = _sent(row, way, 1)
+    return middle + (_from_after(before, LANES) + _from_before(after, LANES))
+
+
+@triton.jit
+def _sent_along_y(rows, ways, ROWS: tl.constexpr):
+    """The same along y, for every row but the outer two."""
+    found = ()
+    for row in tl.static_range(ROWS):
+        _, _, above = _sent(rows[row], ways[row], 4)
+        _, middle, _ = _sent(rows[row + 1], ways[row + 1], 4)
+        below, _, _ = _sent(rows[row + 2], ways[row + 2], 4)
+        found = found + (middle + (above + below),)
+    return found
+
+
+@triton.jit
+def _sent_along_z(rows, ways, before, here, DEPTH: tl.constexpr, ROWS: tl.constexpr):
+    """The same along z, plane by plane: `before` and `here` are what these planes have got so far.
+
+    Returns the plane before, which is complete, and for the next call this plane and the one after it.
+    """
+    if DEPTH == 1:
+        return rows, before, here
+    complete, next_before, next_here = (), (), ()
+    for row in tl.static_range(ROWS):
+        back, middle, after = _sent(rows[row], ways[row], 16)
+        complete = complete + (before[row] + back,)
+        next_before, next_here = next_before + (here[row] + middle,), next_here + (after,)
+    return complete, next_before, next_here
+
+
+@triton.jit
+def _sent(value, way, AXIS: tl.constexpr):
+    """A value, split by where it goes along x (AXIS 1), y (4) or z (16)."""
+    before, after = (way & (BEFORE * AXIS)) != 0, (way & (AFTER * AXIS)) != 0
+    return tl.where(before, value, 0.0), tl.where(before | after, 0.0, value), tl.where(after, value, 0.0)
+
+
+@triton.jit
+def _from_before(row, LANES: tl.constexpr):
+    """Every lane's neighbor; the outermost, of the rim, are left as they are."""
+    return tl.gather(row, tl.maximum(tl.arange(0, LANES) - 1, 0), 0)
+
+
+@triton.jit
+def _from_after(row, LANES: tl.constexpr):
+    return tl.gather(row, tl.minimum(tl.arange(0, LANES) + 1, LANES - 1), 0)
+
+
+@triton.jit
+def _strip(Z, Y, X, span, ROWS: tl.constexpr, LANES: tl.constexpr):
+    """Where a program's item begins, its planes, its first row, its columns, and which of these it owns."""
+    across, down, spans = tl.cdiv(X, LANES - 2 * RIM), tl.cdiv(Y, ROWS), tl.cdiv(Z, span)
     program = tl.program_id(0)
-    place = program % tiles * TILE + tl.arange(0, TILE)
-    return (program // tiles).to(tl.int64), place, place < voxels
+    strip, program = program % across, program // across
+    y, program = program % down * ROWS, program // down
+    first, item = program % spans * span, program // spans
+    within = tl.arange(0, LANES)
+    lane = strip * (LANES - 2 * RIM) + within - RIM
+    own = (within >= RIM) & (within < LANES - RIM) & (lane < X)
+    return item.to(tl.int64) * Z * Y * X, first, tl.minimum(first + span, Z), y, lane, own
 
 
 @triton.jit
-def _neighbor(place, inside, ignore, offset, window: tl.constexpr, Z, Y, X, DEPTH: tl.constexpr):
-    """One of the places of a window, in scan order, and whether it lies in the volume and counts."""
-    dz: tl.constexpr = window // 9 - 1 if DEPTH == 3 else 0
-    dy: tl.constexpr = window // 3 % 3 - 1
-    dx: tl.constexpr = window % 3 - 1
-    z, y, x = place // (Y * X) + dz, place // X % Y + dy, place % X + dx
-    exists = inside & (z >= 0) & (z < Z) & (y >= 0) & (y < Y) & (x >= 0) & (x < X)
-    other = place + dz * Y * X + dy * X + dx
+def _place(z, y, lane, Z, Y, X, ignore):
+    """Where a row of a strip is, and which of its voxels lie in the volume and count."""
+    exists = (lane >= 0) & (lane < tl.where((z >= 0) & (z < Z) & (y >= 0) & (y < Y), X, 0))
+    place = (z * Y + y) * X + lane
     if ignore is not None:
-        exists &= tl.load(ignore + offset + other, mask=exists, other=1) == 0
-    return other, exists
+        exists &= tl.load(ignore + place, mask=exists, other=1) == 0
+    return place, exists
+
+
+@triton.jit
+def _repeat(row, ROWS: tl.constexpr):
+    rows = ()
+    for _ in tl.static_range(ROWS):
+        rows = rows + (row,)
+    return rows

@@ -23,86 +23,95 @@ import triton
 import triton.language as tl
 
 
-@triton.jit(do_not_specialize=["items", "Z", "Y", "X"])
+@triton.jit(do_not_specialize=["items", "Z", "Y", "X", "width"])
 def scan_rows(
     first,  # (items, Z, Y, X), any number type
     second,  # of further items, as many again; or the first once more
-    rows,  # int16 or int32 (masks, Z, Y, X): signed distance in voxels, or +-NONE in a row of one label
+    rows,  # int16 or int32: signed distance in voxels, or +-NONE in a row of one label; see place_in_row
     summaries,  # of the blocks along y, (masks, Z, blocks, X)
     items,
     Z,
     Y,
     X,
+    width,
+    PAIR: tl.constexpr,
     FIRST_ABOVE: tl.constexpr,  # foreground is what lies above; None for what is not 0
     SECOND_ABOVE: tl.constexpr,
     SEVERAL: tl.constexpr,  # whether a row has several chunks
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Distance along x to the other label: a program takes BLOCK rows beside each other."""
+    """Distance along x to the other label: a program takes BLOCK rows beside each other, a chunk as words."""
     blocks = tl.cdiv(Y, BLOCK)
     program = tl.program_id(0)
     slice_, block = program // blocks, program % blocks
     item, z = slice_ // Z, slice_ % Z
-    y = block * BLOCK + tl.arange(0, BLOCK)
+    y = (block * BLOCK + tl.arange(0, BLOCK))[:, None, None]
     # Rows past the end repeat the last one, which changes no summary.
     row = (z * Y + tl.minimum(y, Y - 1)) * X
-    rows += item.to(tl.int64) * Z * Y * X
+    holder, side = holder_of(item, items, PAIR)
+    rows += (holder.to(tl.int64) * Z + z) * Y * X * PAIR
+    line = tl.minimum(y, Y - 1) * X * PAIR
     summaries += (slice_.to(tl.int64) * blocks + block) * X
     chunks = tl.cdiv(X, CHUNK)
-    is_row = (y < Y)[:, None]
     NONE: tl.constexpr = 32767 if rows.dtype.element_ty == tl.int16 else 2147483647
+    BITS: tl.constexpr = min(32, CHUNK)
+    WORDS: tl.constexpr = CHUNK // BITS
+    within = tl.arange(0, WORDS)[None, :, None] * BITS + tl.arange(0, BITS)[None, None, :]
 
     if SEVERAL:
-        following = tl.full([BLOCK], X, tl.int32)
+        following = tl.full([BLOCK, 1, 1], X, tl.int32)
         for index in range(chunks - 1, -1, -1):
-            x = index * CHUNK + tl.arange(0, CHUNK)
+            x = index * CHUNK + within
             _, _, ends = _edges(first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE)
-            place = tl.minimum(_next(tl.where(ends, x[None, :], X)), following[:, None])
-            right = tl.where(place < X, place - x[None, :] + 1, NONE)
-            tl.store(rows + (row[:, None] + x[None, :]), right, mask=is_row & (x < X)[None, :])
-            following = tl.minimum(following, tl.min(tl.where(ends, x[None, :], X), axis=1))
+            place = tl.minimum(index * CHUNK + _next(ends, X), following)
+            right = tl.where(place < X, place - x + 1, NONE)
+            tl.store(rows + (line + place_in_row(x, side, X, width, PAIR)), right, mask=(y < Y) & (x < X))
+            following = tl.minimum(following, tl.min(tl.min(tl.where(ends, x, X), 2), 1)[:, None, None])
         tl.debug_barrier()
 
-    previous = tl.full([BLOCK], -1, tl.int32)
+    previous = tl.full([BLOCK, 1, 1], -1, tl.int32)
     for index in range(chunks):
-        x = index * CHUNK + tl.arange(0, CHUNK)
+        x = index * CHUNK + within
         foreground, starts, ends = _edges(
             first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE
         )
-        place = tl.maximum(_last(tl.where(starts, x[None, :], -1)), previous[:, None])
-        distance = tl.where(place >= 0, x[None, :] - place + 1, NONE)
+        place = _last(starts)
+        place = tl.where(place >= 0, index * CHUNK + place, previous)
+        distance = tl.where(place >= 0, x - place + 1, NONE)
         if SEVERAL:
-            own = tl.max_contiguous(tl.minimum(x, X - 1), CHUNK)
-            right = tl.load(rows + (row[:, None] + own[None, :])).to(tl.int32)
-            previous = tl.maximum(previous, tl.max(tl.where(starts, x[None, :], -1), axis=1))
+            own = tl.minimum(x, X - 1)
+            right = tl.load(rows + (line + place_in_row(own, side, X, width, PAIR))).to(tl.int32)
+            previous = tl.maximum(previous, tl.max(tl.max(tl.where(starts, x, -1), 2), 1)[:, None, None])
         else:
-            place = _next(tl.where(ends, x[None, :], X))
-            right = tl.where(place < X, place - x[None, :] + 1, NONE)
+            place = _next(ends, X)
+            right = tl.where(place < X, place - x + 1, NONE)
         distance = tl.minimum(distance, right)
         signed = tl.where(foreground, distance, -distance)
-        is_voxel = is_row & (x < X)[None, :]
-        tl.store(rows + (row[:, None] + x[None, :]), signed, mask=is_voxel)
-        lowest, highest = tl.min(signed, axis=0), tl.max(signed, axis=0)
-        tl.store(summaries + x, _summary(lowest, highest), mask=x < X)
+        tl.store(rows + (line + place_in_row(x, side, X, width, PAIR)), signed, mask=(y < Y) & (x < X))
+        summary = _summary(tl.min(signed, axis=0), tl.max(signed, axis=0))[None, :, :]
+        tl.store(summaries + x, summary, mask=x < X)
 
 
-@triton.jit(do_not_specialize=["items", "Z", "Y", "X"])
+@triton.jit(do_not_specialize=["items", "Z", "Y", "X", "start", "width"])
 def middle_pass(
     rows,
     row_summaries,
-    field,  # float32 (masks, Z, Y, X): signed and squared
-    summaries,  # float32 (masks, blocks along z, Y, X)
-    nearest,  # int32 (masks, Z, Y, X), with WITH_INDEX: y of what is nearest
+    field,  # float32 (masks, Z, Y, width): signed and squared
+    summaries,  # float32 (masks, blocks along z, Y, width)
+    nearest,  # int32 (masks, Z, Y, width), with WITH_INDEX: y of what is nearest
     item_steps,
     items,
     Z,
     Y,
     X,
+    start,  # of a strip of the rows, `width` voxels long
+    width,
     y_step,
     y_rest,
     x_step,
     x_rest,
+    PAIR: tl.constexpr,
     DIMS: tl.constexpr,
     ONE_SIDED: tl.constexpr,
     WITH_INDEX: tl.constexpr,
@@ -111,7 +120,7 @@ def middle_pass(
     LANES: tl.constexpr,
 ):
     """The search along y: a program takes a tile of BLOCK slices, for the summaries of the search along z."""
-    across, blocks, z_blocks = tl.cdiv(X, LANES), tl.cdiv(Y, BLOCK), tl.cdiv(Z, BLOCK)
+    across, blocks, z_blocks = tl.cdiv(width, LANES), tl.cdiv(Y, BLOCK), tl.cdiv(Z, BLOCK)
     program = tl.program_id(0)
     lane_block, program = program % across, program // across
     block, program = program % blocks, program // blocks
@@ -119,18 +128,21 @@ def middle_pass(
     y_step, y_rest = squared_step(item_steps, mask % items, y_step, y_rest, 1, DIMS)
     x_step, x_rest = squared_step(item_steps, mask % items, x_step, x_rest, 2, DIMS)
     x = lane_block * LANES + tl.arange(0, LANES)
-    column = tl.max_contiguous(tl.minimum(x, X - 1), LANES)
+    column = tl.max_contiguous(tl.minimum(x, width - 1), LANES)
     y = block * BLOCK + tl.arange(0, BLOCK)
-    inside = (y < Y)[:, None] & (x < X)[None, :]
-    place = (tl.minimum(y, Y - 1) * X)[:, None] + column[None, :]
+    inside = (y < Y)[:, None] & (x < width)[None, :]
+    place = (tl.minimum(y, Y - 1) * width)[:, None] + column[None, :]
+    holder, side = holder_of(mask, items, PAIR)
     mask = mask.to(tl.int64)
+    rows += holder.to(tl.int64) * Z * Y * X * PAIR + start * PAIR + side * width
+    row_summaries += mask * Z * blocks * X + start
     first = z_block * BLOCK
     summary = tl.zeros([BLOCK, LANES], tl.float32)
     for z in range(first, tl.minimum(first + BLOCK, Z)):
-        offset = mask * Z * Y * X + z * Y * X
+        offset = (mask * Z + z) * Y * width
         sign, squared, index = search(
-            rows + offset, row_summaries + (mask * Z + z) * blocks * X, block, column, Y, X, y_step, y_rest,
-            x_step, x_rest, ONE_SIDED, WITH_INDEX, LONG, BLOCK, LANES,
+            rows + z * Y * X * PAIR, row_summaries + z * blocks * X, block, column, Y, X * PAIR, X, y_step,
+            y_rest, x_step, x_rest, ONE_SIDED, WITH_INDEX, LONG, BLOCK, LANES,
         )  # fmt: skip
         signed = sign * squared
         tl.store(field + offset + place, signed, mask=inside)
@@ -142,7 +154,7 @@ def middle_pass(
             tl.minimum(tl.maximum(summary, signed), 0.0),
         )
         summary = tl.where(z == first, signed, both)
-    summaries += (mask * z_blocks + z_block) * Y * X
+    summaries += (mask * z_blocks + z_block) * Y * width
     tl.store(summaries + place, summary, mask=inside)
 
 
@@ -178,8 +190,8 @@ def last_pass(
     column = tl.max_contiguous(tl.minimum(lane, stride - 1), LANES)
     item = item.to(tl.int64)
     sign, squared, index = search(
-        field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride, step,
-        rest, x_step, x_rest, FORM == "one_sided", WITH_INDEX, LONG, BLOCK, LANES,
+        field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride, stride,
+        step, rest, x_step, x_rest, FORM == "one_sided", WITH_INDEX, LONG, BLOCK, LANES,
     )  # fmt: skip
     value = squared
     if WITH_INDEX:
@@ -203,6 +215,7 @@ def search(
     column,  # [LANES], all within the field
     size,
     stride,
+    summary_stride,
     step,
     rest,
     x_step,  # for row distances
@@ -241,7 +254,7 @@ def search(
         ring = (turn + 1) // 2
         other = block + tl.where(turn % 2 == 0, ring, -ring)
         exists = (other >= 0) & (other < blocks)
-        summary = tl.load(summaries + tl.minimum(tl.maximum(other, 0), blocks - 1) * stride + column)
+        summary = tl.load(summaries + tl.minimum(tl.maximum(other, 0), blocks - 1) * summary_stride + column)
         least = _squared(summary, x_step, x_rest)
         promising = (tl.maximum(least, 0.0) + gap < worst_inside) | (
             tl.maximum(-least, 0.0) + gap < worst_outside
@@ -325,6 +338,27 @@ def squared_step(item_steps, item, step, rest, AXIS: tl.constexpr, DIMS: tl.cons
 
 
 @triton.jit
+def holder_of(mask, items, PAIR: tl.constexpr):
+    """Whose memory the row distances of a mask are in, and whether it is the second there."""
+    if PAIR == 1:
+        return mask, 0
+    return mask % items, mask // items
+
+
+@triton.jit
+def place_in_row(x, side, X, width, PAIR: tl.constexpr):
+    """Where the distance at x is in a row.
+
+    Those of two masks may share the memory of a result that has PAIR times their size. A strip of it, `width`
+    voxels long, then holds both masks' distances in that strip, and can be overwritten after they are read.
+    """
+    if PAIR == 1:
+        return x
+    start = x // width * width
+    return start * PAIR + side * tl.minimum(width, X - start) + (x - start)
+
+
+@triton.jit
 def _edges(
     first, second, item, items, row, x, voxels, X, FIRST_ABOVE: tl.constexpr, SECOND_ABOVE: tl.constexpr
 ):
@@ -341,14 +375,11 @@ def _edges(
 @triton.jit
 def _labels(values, row, x, X, ABOVE: tl.constexpr):
     """Labels of a chunk and of its neighbors; at the end of a row, the voxel's own."""
-    own = tl.max_contiguous(tl.minimum(x, X - 1), x.shape[0])
-    here = _is_foreground(tl.load(values + (row[:, None] + own[None, :])), ABOVE)
-    before = tl.max_contiguous(tl.minimum(tl.maximum(x - 1, 0), X - 1), x.shape[0])
-    after = tl.max_contiguous(tl.minimum(x + 1, X - 1), x.shape[0])
+    before, after = tl.minimum(tl.maximum(x - 1, 0), X - 1), tl.minimum(x + 1, X - 1)
     return (
-        here,
-        _is_foreground(tl.load(values + (row[:, None] + before[None, :])), ABOVE),
-        _is_foreground(tl.load(values + (row[:, None] + after[None, :])), ABOVE),
+        _is_foreground(tl.load(values + (row + tl.minimum(x, X - 1))), ABOVE),
+        _is_foreground(tl.load(values + (row + before)), ABOVE),
+        _is_foreground(tl.load(values + (row + after)), ABOVE),
     )
 
 
@@ -360,13 +391,47 @@ def _is_foreground(value, ABOVE: tl.constexpr):
 
 
 @triton.jit
-def _last(place):
-    return tl.associative_scan(place, 1, greater)
+def _last(marks):
+    """For every voxel of rows in words, the last mark up to it, or something below 0."""
+    WORDS: tl.constexpr = marks.shape[1]
+    BITS: tl.constexpr = marks.shape[2]
+    # In turned order, so that the last is the lowest.
+    bit = tl.arange(0, BITS)[None, None, :] ^ (BITS - 1)
+    word = tl.arange(0, WORDS)[None, :]
+    bits = tl.sum(tl.where(marks, 1 << bit, 0), axis=2)
+    last = tl.where(bits != 0, word * BITS + (BITS - 1) - _lowest_bit(bits), -1)
+    own = bits[:, :, None] & (-1 << bit)
+    earlier = tl.full([marks.shape[0], WORDS], -1, tl.int32)
+    if WORDS > 1:
+        scanned = tl.associative_scan(last, 1, greater)
+        index = tl.broadcast_to(tl.maximum(word - 1, 0), scanned.shape)
+        earlier = tl.where(word > 0, tl.gather(scanned, index, 1), -1)
+    return tl.where(own != 0, word[:, :, None] * BITS + (BITS - 1) - _lowest_bit(own), earlier[:, :, None])
 
 
 @triton.jit
-def _next(place):
-    return tl.associative_scan(place, 1, lesser, reverse=True)
+def _next(marks, none):
+    """For every voxel of rows in words, the first mark from it on, or `none`."""
+    WORDS: tl.constexpr = marks.shape[1]
+    BITS: tl.constexpr = marks.shape[2]
+    bit = tl.arange(0, BITS)[None, None, :]
+    word = tl.arange(0, WORDS)[None, :]
+    bits = tl.sum(tl.where(marks, 1 << bit, 0), axis=2)
+    first = tl.where(bits != 0, word * BITS + _lowest_bit(bits), none)
+    own = bits[:, :, None] & (-1 << bit)
+    later = tl.full([marks.shape[0], WORDS], 0, tl.int32) + none
+    if WORDS > 1:
+        scanned = tl.associative_scan(first, 1, lesser, reverse=True)
+        index = tl.broadcast_to(tl.minimum(word + 1, WORDS - 1), scanned.shape)
+        later = tl.where(word < WORDS - 1, tl.gather(scanned, index, 1), none)
+    return tl.where(own != 0, word[:, :, None] * BITS + _lowest_bit(own), later[:, :, None])
+
+
+@triton.jit
+def _lowest_bit(word):
+    """The place of a word's lowest bit: a power of two as a float shows it in its exponent."""
+    power = (word & -word).to(tl.uint32, bitcast=True).to(tl.float32)
+    return (power.to(tl.int32, bitcast=True) >> 23) - 127
 
 
 @triton.jit

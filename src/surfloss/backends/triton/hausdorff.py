@@ -6,7 +6,7 @@ import triton.language as tl
 from surfloss.backends.triton.edt import search, squared_step, times_squared
 
 
-@triton.jit(do_not_specialize=["size", "stride", "X", "voxels"])
+@triton.jit(do_not_specialize=["size", "stride", "X", "start", "width", "tiles", "voxels"])
 def hausdorff_pass(
     input,
     target,
@@ -19,8 +19,11 @@ def hausdorff_pass(
     errors,  # (items, tiles): what each program adds to the mean
     item_steps,
     size,
-    stride,
+    stride,  # of the fields
     X,
+    start,  # of the strip of the rows that the fields are of, `width` voxels long
+    width,
+    tiles,
     z_step,
     z_rest,
     y_step,
@@ -50,17 +53,17 @@ def hausdorff_pass(
     row = tl.minimum(row, size - 1)[:, None]
     column = tl.max_contiguous(tl.minimum(lane, stride - 1), LANES)
     item = item.to(tl.int64)
-    place = item * voxels + row * stride + column[None, :]
 
     # Axes (z, y, x) of the tile's voxels, and the extents.
     if AXIS == 0:
-        z, y, x = row, (column // X)[None, :], (column % X)[None, :]
-        depth, height = size, stride // X
+        z, y, x = row, (column // width)[None, :], (start + column % width)[None, :]
+        depth, height = size, stride // width
         step, rest = z_step, z_rest
     else:
         z, y, x = row * 0, row, column[None, :]
         depth, height = 1, size
         step, rest = y_step, y_rest
+    place = item * voxels + ((z * height + y) * X + x)
     empty = tl.zeros([BLOCK, LANES], tl.float32)
     if EMPTY == "diagonal":
         empty += _square_of(
@@ -98,8 +101,8 @@ def hausdorff_pass(
             squared = tl.load(field + place)
         else:
             _, squared, _ = search(
-                field + item * voxels, summaries + item * blocks * stride, block, column, size, stride,
-                step, rest, x_step, x_rest, False, False, LONG, BLOCK, LANES,
+                field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride,
+                stride, step, rest, x_step, x_rest, False, False, LONG, BLOCK, LANES,
             )  # fmt: skip
         weight += _power(tl.where(squared == float("inf"), empty, squared), ALPHA)
     if ignore is not None:
@@ -118,7 +121,7 @@ def hausdorff_pass(
     weighted = difference * weight
     tl.store(gradient + place, weighted * slope * (2 * share), mask=inside)
     error = tl.where(inside, weighted * difference, 0.0)
-    tl.store(errors + program, tl.sum(tl.sum(error, axis=0), axis=0) * share)
+    tl.store(errors + item * tiles + tile, tl.sum(tl.sum(error, axis=0), axis=0) * share)
 
 
 @triton.jit
