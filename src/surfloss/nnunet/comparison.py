@@ -89,10 +89,16 @@ def volumes(cases: list[Case], method: str) -> tuple[list[float | None], list[fl
 
 def versus(baseline: Model, other: Model) -> str:
     """Two models by what tells them apart, the second first, as their difference is taken."""
-    network, _, loss = baseline.title.partition(", ")
-    if not loss or not other.title.startswith(f"{network}, "):
+    (network, loss), (other_network, other_loss) = map(network_and_loss, (baseline, other))
+    if network != other_network:
         return f"{other.title} vs {baseline.title}"
-    return f"{network}: {other.title.removeprefix(f'{network}, ')} vs {loss}"
+    return f"{network}: {other_loss} vs {loss}"
+
+
+def network_and_loss(model: Model) -> tuple[str, str]:
+    """The two parts of a model's title."""
+    network, _, loss = model.title.partition(", ")
+    return network, loss or network
 
 
 def _cells(test: PairedTest, metric: Metric) -> list[str]:

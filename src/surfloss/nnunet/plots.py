@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from surfloss.metrics.paired import agreement
-from surfloss.nnunet.comparison import HD95, VOLUMES, versus, volumes
+from surfloss.nnunet.comparison import HD95, VOLUMES, network_and_loss, versus, volumes
 from surfloss.nnunet.presets import Model
 from surfloss.nnunet.results import METRICS, families, read_cases, title_of
 from surfloss.nnunet.run import Run, read_json
@@ -119,18 +119,11 @@ def _paired(baseline: Model, other: Model, cases: list[Any]) -> Picture:
         undefined = len(shared) - len(pairs)
         note = f"{len(pairs)} cases" + (f", {undefined} undefined" if undefined else "")
         axes.set_title(f"{metric.heading} ({note})", fontsize=10)
-        axes.set_xticks(
-            (0, 1), [_loss(model).replace(" (", "\n(") for model in (baseline, other)], fontsize=8
-        )
+        losses = [network_and_loss(model)[1].replace(" (", "\n(") for model in (baseline, other)]
+        axes.set_xticks((0, 1), losses, fontsize=8)
         axes.set_xlim(-0.4, 1.4)
         axes.grid(axis="y", alpha=0.3)
     return Picture(f"{versus(baseline, other)}, validation cases", png(figure))
-
-
-def _loss(model: Model) -> str:
-    """What follows the network in the model's title."""
-    network, _, loss = model.title.partition(", ")
-    return loss or network
 
 
 def bland_altman(run: Run) -> Iterator[Picture]:
