@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from surfloss.cli import app
+from surfloss.cli._jobs import Display
 from surfloss.nnunet.jobs import Job
 from surfloss.nnunet.run import Run
 from tests.nnunet import standin
@@ -96,6 +97,30 @@ def test_what_there_is_is_reported_beside_a_failure(tmp_path: Path, monkeypatch:
     assert code == 1
     assert "Failed once: evaluate/b: ValueError: no" in error
     assert (tmp_path / "run" / "done.txt").read_text().split() == ["evaluate/a", "report"]
+
+
+def test_the_display_follows_the_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(tmp_path / "run", MINI)
+    jobs = [Job("a", standin.work), Job("b", standin.work)]
+    with run.opened(), Display(run, jobs) as show:
+        show({"a", "b"})
+        with run.job("a") as progress:
+            progress.begin(4)
+            progress.advance()
+            show({"a", "b"})
+        show({"b"})
+        with pytest.raises(OSError, match="bad"), run.job("b"):
+            raise OSError("bad")
+        show({"b"})
+        run.forget("b")
+        show({"b"})
+        with run.job("b"):
+            show({"b"})
+        show(set())
+    lines = capsys.readouterr().err.splitlines()
+    told = [line.split(" after")[0] for line in lines if ":" in line and "all jobs" not in line]
+    assert told == ["a: finished", "b: failed, and is tried again", "b: finished"]
+    assert any("all jobs" in line and "2/2" in line for line in lines)
 
 
 class TestDryRun:
