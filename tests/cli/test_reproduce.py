@@ -75,6 +75,7 @@ def test_a_failure_is_told_with_its_log_and_what_it_stops(
     code, error = reproduce(*arguments)
     assert code == 1
     said = " ".join(error.split())
+    assert f"2 training and 2 validation cases in {dataset}" in said
     assert "Failed once: prepare: ValueError: data: got bad cases: 002: " in said
     assert f"Log: {tmp_path / 'run' / 'logs' / 'prepare.log'}" in said
     assert "Not done for want of them: plan" in said
@@ -136,6 +137,13 @@ class TestDryRun:
         assert basis == ("measured" if device == "cpu" else "assumed")
         assert shown["seconds_left"] > 60
         assert shown["disk_bytes"] > 1e6
+
+    def test_a_data_set_is_looked_at(self, dataset: Path, tmp_path: Path) -> None:
+        (dataset / "label" / "003.nii.gz").unlink()
+        arguments = ["--preset", "paper", "--out", str(tmp_path / "run"), "--data", str(dataset), "--dry-run"]
+        code, error = reproduce(*arguments)
+        assert code == 2
+        assert "data: got bad cases: 003: no label" in error
 
     def test_more_workers_need_less_time(self, tmp_path: Path) -> None:
         arguments = [
