@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from surfloss.cli import app
+from surfloss.cli._jobs import Display
 from surfloss.nnunet.jobs import Job
 from surfloss.nnunet.run import Run
 from tests.nnunet import standin
@@ -74,6 +75,7 @@ def test_a_failure_is_told_with_its_log_and_what_it_stops(
     code, error = reproduce(*arguments)
     assert code == 1
     said = " ".join(error.split())
+    assert f"2 training and 2 validation cases in {dataset}" in said
     assert "Failed once: prepare: ValueError: data: got bad cases: 002: " in said
     assert f"Log: {tmp_path / 'run' / 'logs' / 'prepare.log'}" in said
     assert "Not done for want of them: plan" in said
@@ -98,6 +100,30 @@ def test_what_there_is_is_reported_beside_a_failure(tmp_path: Path, monkeypatch:
     assert (tmp_path / "run" / "done.txt").read_text().split() == ["evaluate/a", "report"]
 
 
+def test_the_display_follows_the_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(tmp_path / "run", MINI)
+    jobs = [Job("a", standin.work), Job("b", standin.work)]
+    with run.opened(), Display(run, jobs) as show:
+        show({"a", "b"})
+        with run.job("a") as progress:
+            progress.begin(4)
+            progress.advance()
+            show({"a", "b"})
+        show({"b"})
+        with pytest.raises(OSError, match="bad"), run.job("b"):
+            raise OSError("bad")
+        show({"b"})
+        run.forget("b")
+        show({"b"})
+        with run.job("b"):
+            show({"b"})
+        show(set())
+    lines = capsys.readouterr().err.splitlines()
+    told = [line.split(" after")[0] for line in lines if ":" in line and "all jobs" not in line]
+    assert told == ["a: finished", "b: failed, and is tried again", "b: finished"]
+    assert any("all jobs" in line and "2/2" in line for line in lines)
+
+
 class TestDryRun:
     @pytest.mark.parametrize("preset", ["tiny", "small", "paper"])
     @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -111,6 +137,13 @@ class TestDryRun:
         assert basis == ("measured" if device == "cpu" else "assumed")
         assert shown["seconds_left"] > 60
         assert shown["disk_bytes"] > 1e6
+
+    def test_a_data_set_is_looked_at(self, dataset: Path, tmp_path: Path) -> None:
+        (dataset / "label" / "003.nii.gz").unlink()
+        arguments = ["--preset", "paper", "--out", str(tmp_path / "run"), "--data", str(dataset), "--dry-run"]
+        code, error = reproduce(*arguments)
+        assert code == 2
+        assert "data: got bad cases: 003: no label" in error
 
     def test_more_workers_need_less_time(self, tmp_path: Path) -> None:
         arguments = [

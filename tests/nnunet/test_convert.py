@@ -254,7 +254,7 @@ class TestBadInput:
             "002: .* cannot be read .*",
             "003: no label",
             "004: no image",
-            "validation_7: .* empty",
+            "validation_7: .* is an empty file",
             "validation_7: no label",
         )
         self.refused(dataset, "; ".join(faults))

@@ -50,13 +50,18 @@ class Display:
                 if name not in self._shown:
                     self._shown[name] = self._bars.add_task(name)
                 self._bars.update(self._shown[name], completed=record.done, total=record.steps or None)
+            elif name in self._shown:
+                self._end(name, "failed, and is tried again")
         for name in self._shown.keys() - submitted:
-            self._bars.remove_task(self._shown.pop(name))
             record = self._run.record(name)
-            how = f"{record.state} after {record.seconds:.0f} s" if record else "ended"
-            self._bars.console.print(f"{name}: {how}", highlight=False)
+            good = record is not None and record.state == "finished"
+            self._end(name, f"finished after {record.seconds:.0f} s" if record and good else "failed")
         done = sum(name not in submitted and self._run.finished(name) for name in self._names)
         self._bars.update(self._all, completed=done)
+
+    def _end(self, name: str, how: str) -> None:
+        self._bars.remove_task(self._shown.pop(name))
+        self._bars.console.print(f"{name}: {how}", highlight=False)
 
 
 def print_failures(run: Run, jobs: Sequence[Job], failures: Sequence[Failure], as_json: bool) -> None:

@@ -61,6 +61,7 @@ def reproduce(
     needed = ("nnunetv2", "matplotlib", "jinja2")
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
+    from surfloss.nnunet.convert import split_cases
     from surfloss.nnunet.jobs import STAGES, list_jobs, run_jobs
     from surfloss.nnunet.presets import PRESETS
     from surfloss.nnunet.run import Run
@@ -72,6 +73,10 @@ def reproduce(
     with exit_on_bad_input():
         run = Run(out, PRESETS[preset], data, device, gpus_per_training)
         jobs = list_jobs(run, until)
+        if data:
+            training, validation = split_cases(data, run.preset.validation_cases)
+            counts = f"{len(training)} training and {len(validation)} validation cases"
+            typer.echo(f"{counts} in {data}", err=True)
         if dry_run:
             print_plan(run, jobs, workers, as_json)
             return
