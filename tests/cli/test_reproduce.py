@@ -158,6 +158,8 @@ class TestDryRun:
         ]
         one, four = (json.loads(printed(*arguments, "--workers", n))["seconds_left"] for n in "14")
         assert one > 2 * four
+        assert json.loads(printed(*arguments, "--gpus", "0,1,2,3"))["seconds_left"] == four
+        assert json.loads(printed(*arguments, "--executor", "slurm"))["seconds_left"] < four
 
     def test_as_a_table(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})

@@ -18,6 +18,7 @@ from tests.nnunet import cluster, standin
 from tests.nnunet.conftest import MINI
 
 ROOT = Path(__file__).parents[2]
+QUICK = {"poll": 0.5, "settle": 2}
 OPTIONS = {"partition": "main", "time": "10", "cpus_per_task": 1}
 
 needs_slurm = pytest.mark.skipif(bool(cluster.missing()), reason=str(cluster.missing()))
@@ -69,14 +70,14 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on(run: Run) -> None:
         Job("picky", partial(standin.fail, error=ValueError("no"))),
         Job("c", standin.work, ("picky",)),
     ]
-    failures = run_jobs(run, jobs[:2], SlurmExecutor(run, OPTIONS, settle=2), on_change=cancel)
+    failures = run_jobs(run, jobs[:2], SlurmExecutor(run, OPTIONS, **QUICK), on_change=cancel)
     assert failures == []
     record = run.record("train/a")
     assert record is not None
     assert record.resumed_at >= 2
     assert record.done == 40
     assert run.finished("b")
-    [failure] = run_jobs(run, jobs[2:], SlurmExecutor(run, OPTIONS, settle=2))
+    [failure] = run_jobs(run, jobs[2:], SlurmExecutor(run, OPTIONS, **QUICK))
     assert (failure.job, failure.reason) == ("picky", "ValueError: no")
     assert run.record("c") is None
 
@@ -84,7 +85,7 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on(run: Run) -> None:
 @needs_slurm
 def test_a_killed_process_is_replaced(run: Run) -> None:
     jobs = [Job("train/a", partial(standin.count_and_die, steps=4, at=2))]
-    assert run_jobs(run, jobs, SlurmExecutor(run, OPTIONS, settle=2)) == []
+    assert run_jobs(run, jobs, SlurmExecutor(run, OPTIONS, **QUICK)) == []
     record = run.record("train/a")
     assert record is not None
     assert (record.resumed_at, record.done) == (2, 4)
@@ -94,8 +95,10 @@ def test_a_killed_process_is_replaced(run: Run) -> None:
 def test_a_new_driver_finds_what_the_last_one_submitted(run: Run) -> None:
     """One that was killed between submitting a job and its end."""
     job = Job("train/a", partial(standin.count, steps=20, pause=0.3))
-    SlurmExecutor(run, OPTIONS).submit(job)
-    new = SlurmExecutor(run, OPTIONS, settle=2)
+    old = SlurmExecutor(run, OPTIONS)
+    old.submit(job)
+    assert old.ended() == []
+    new = SlurmExecutor(run, OPTIONS, **QUICK)
     assert run_jobs(run, [job], new) == []
     listed = new._queue()
     assert listed is not None
@@ -118,7 +121,7 @@ def test_a_job_whose_time_is_up_goes_back_into_the_queue(run: Run) -> None:
             for number in queue(run):
                 subprocess.run(["scancel", "--signal=USR2", number], check=True)
 
-    executor = SlurmExecutor(run, OPTIONS, settle=2)
+    executor = SlurmExecutor(run, OPTIONS, **QUICK)
     job = Job("train/a", partial(standin.count, steps=40, pause=0.3))
     assert run_jobs(run, [job], executor, retries=0, on_change=signal_once) == []
     assert sent
@@ -160,8 +163,9 @@ class TestWithoutACluster:
         )
         self.command(commands, "squeue", "exit 0")
         run = Run(tmp_path / "run", MINI, device="cuda", gpus_per_training=2)
-        executor = SlurmExecutor(run, {"partition": "gpu", "time": "1-12", "account": "lab"})
+        executor = SlurmExecutor(run, {"partition": "gpu", "time": "1-12", "account": "lab"}, poll=0)
         executor.submit(Job("train/a", standin.work, on_device=True))
+        assert executor.ended() == []
         script = (commands / "submitted").read_text()
         for line in (
             "--gpus-per-node=2",
@@ -174,18 +178,49 @@ class TestWithoutACluster:
         assert "/train/a\n" in script
         (commands / "submitted").unlink()
         executor.submit(Job("evaluate/a", standin.work))
+        executor.ended()
         assert "gpus-per-node" not in (commands / "submitted").read_text()
 
     def test_a_silent_controller_is_no_news(self, commands: Path, tmp_path: Path) -> None:
         """A job is not taken for dead because Slurm does not answer."""
         self.command(commands, "sbatch", 'echo "Submitted batch job 7"')
         self.command(commands, "squeue", "exit 0")
-        executor = SlurmExecutor(Run(tmp_path / "run", MINI), settle=0)
+        executor = SlurmExecutor(Run(tmp_path / "run", MINI), poll=0, settle=0)
         executor.submit(Job("a", standin.work))
+        assert executor.ended() == []
         self.command(commands, "squeue", "echo 'slurm_load_jobs error: Socket timed out' >&2; exit 1")
         assert executor.ended() == []
         self.command(commands, "squeue", "exit 0")
         assert executor.ended() == [("a", "Slurm's job 7: gone from the queue")]
+
+    def test_nothing_is_submitted_while_slurm_is_silent(self, commands: Path, tmp_path: Path) -> None:
+        """It may have the job from a driver before this one."""
+        self.command(commands, "sbatch", 'touch "$(dirname "$0")/submitted"; echo "Submitted batch job 7"')
+        executor = SlurmExecutor(Run(tmp_path / "run", MINI), poll=0)
+        executor.submit(Job("a", standin.work))
+        assert executor.ended() == []
+        assert not (commands / "submitted").exists()
+        self.command(commands, "squeue", f"echo '5|PENDING|{executor._prefix}/a'")
+        assert executor.ended() == []
+        assert not (commands / "submitted").exists()
+        assert executor._submitted == {"a": "5"}
+
+    def test_slurm_is_not_asked_all_the_time(self, commands: Path, tmp_path: Path) -> None:
+        self.command(commands, "squeue", 'echo asked >> "$(dirname "$0")/asked"')
+        executor = SlurmExecutor(Run(tmp_path / "run", MINI), poll=1000)
+        for _ in range(5):
+            executor.ended()
+        assert (commands / "asked").read_text() == "asked\n"
+
+    def test_a_refused_submission_is_a_failure(self, commands: Path, tmp_path: Path) -> None:
+        self.command(commands, "sbatch", "echo 'invalid partition specified: gup' >&2; exit 1")
+        self.command(commands, "squeue", "exit 0")
+        run = Run(tmp_path / "run", MINI)
+        jobs = [Job("a", standin.work)]
+        [failure] = run_jobs(run, jobs, SlurmExecutor(run, {"partition": "gup"}, poll=0), pause=0)
+        assert failure.attempts == 2
+        assert "could not be submitted" in failure.reason
+        assert "invalid partition specified: gup" in failure.reason
 
     def test_unknown_options_are_refused(self, commands: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="Unavailable parameter"):

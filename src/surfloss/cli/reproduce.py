@@ -78,6 +78,10 @@ def reproduce(
             counts = f"{len(training)} training and {len(validation)} validation cases"
             typer.echo(f"{counts} in {data}", err=True)
         if dry_run:
+            if executor == "slurm":
+                workers = len(jobs)  # as many as the cluster lets run at a time
+            elif gpus is not None and workers is None:
+                workers = len(gpus.split(",")) // gpus_per_training
             print_plan(run, jobs, workers, as_json)
             return
         options = _slurm_options(slurm_partition, slurm_time, slurm_option or [])

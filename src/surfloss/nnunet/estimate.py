@@ -45,8 +45,8 @@ class Speed:
 
 
 SPEEDS = {
-    # One thread of a server's x86-64 CPU with AVX-512, fitted to nnU-Net's own steps at 8, 16 and 32 features
-    # in 2-D and 3-D (within 40 %).
+    # One thread of a server's x86-64 CPU with AVX-512, which had other work too: fitted to the processor time
+    # of nnU-Net's own steps at 8, 16 and 32 features in 2-D and 3-D (within 50 %).
     "cpu": Speed("measured", start=0.0, each=2e-7, linear=1.5e-7, square=5e-9),
     # A data-center GPU under autocast with processors enough for its augmentation: not measured.
     "cuda": Speed("assumed", start=0.03, each=0.0, linear=1.2e-9, square=0.0),

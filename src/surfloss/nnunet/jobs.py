@@ -11,6 +11,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Protocol
 
+from surfloss.nnunet import networks, stages
 from surfloss.nnunet.presets import Model
 from surfloss.nnunet.run import Progress, Run
 
@@ -34,8 +35,6 @@ class Job:
 
 def list_jobs(run: Run, until: str = STAGES[-1]) -> list[Job]:
     """Every job of the run up to and including the stage `until`, each after those that it needs."""
-    from surfloss.nnunet import stages
-
     preset = run.preset
     jobs = [Job("prepare", stages.prepare), Job("plan", stages.plan, ("prepare",))]
     for model in preset.models:
@@ -49,8 +48,6 @@ def list_jobs(run: Run, until: str = STAGES[-1]) -> list[Job]:
 
 
 def _model_jobs(run: Run, model: Model) -> Iterator[Job]:
-    from surfloss.nnunet import networks
-
     folds = range(run.preset.folds)
     trained = [f"train/{model.name}/fold_{fold}" for fold in folds]
     held_out = [f"predict/cross_validation/{model.name}/fold_{fold}" for fold in folds]
@@ -66,8 +63,6 @@ def _model_jobs(run: Run, model: Model) -> Iterator[Job]:
 
 
 def _evaluation(run: Run, name: str, truth: Path, needs: tuple[str, ...]) -> Job:
-    from surfloss.nnunet import stages
-
     return Job(f"evaluate/{name}", partial(stages.evaluate, name=name, truth=truth), needs)
 
 
