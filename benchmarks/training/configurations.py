@@ -186,6 +186,6 @@ class Plan:
 PLANS = {
     "exploration": Plan(EXPLORATION, (0, 1)),
     "confirmation": Plan(CONFIRMATION, (10, 11, 12, 13, 14, 15)),
-    "collapse": Plan(COLLAPSE, (0, 1, 2)),
+    "collapse": Plan(COLLAPSE, (0, 1)),
     "brain": Plan(BRAIN, (0, 1, 2)),
 }
