@@ -144,6 +144,16 @@ class TestBadInput:
         label.unlink()
         self.refused(dataset, "002: no label")
 
+    def test_bad_cases_can_be_left_out(self, dataset: Path, label: Path) -> None:
+        label.write_bytes(b"")
+        (dataset / "label" / "003.nii.gz").unlink()
+        training, validation = convert.split_cases(dataset, 1, leave_out=["002", "003"])
+        assert [case.name for case in training + validation] == ["001", "004"]
+        with pytest.raises(ValueError, match="003: no label"):
+            convert.split_cases(dataset, 1, leave_out=["002"])
+        with pytest.raises(ValueError, match=r"leave_out: got 005, wanted names of cases"):
+            convert.split_cases(dataset, 1, leave_out=["005"])
+
     def test_empty_folders(self, tmp_path: Path) -> None:
         for part in ("data", "label"):
             (tmp_path / "x" / part).mkdir(parents=True)

@@ -30,6 +30,9 @@ def reproduce(
     data: Annotated[
         Path | None, typer.Option(help="INSTANCE2022's folder; without it the preset's phantom.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Name of a case of the data that shall not count; repeatable.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")] = "cpu",
     until: Annotated[str, typer.Option(help=f"Last stage to run, of {_STAGES}.")] = "report",
     workers: Annotated[
@@ -61,7 +64,6 @@ def reproduce(
     needed = ("nnunetv2", "matplotlib", "jinja2")
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
-    from surfloss.nnunet.convert import split_cases
     from surfloss.nnunet.jobs import STAGES, list_jobs, run_jobs
     from surfloss.nnunet.presets import PRESETS
     from surfloss.nnunet.run import Run
@@ -71,10 +73,10 @@ def reproduce(
     if until not in STAGES:
         stop(f"until: got {until!r}, wanted one of {', '.join(STAGES)}")
     with exit_on_bad_input():
-        run = Run(out, PRESETS[preset], data, device, gpus_per_training)
+        run = Run(out, PRESETS[preset], data, device, gpus_per_training, leave_out or ())
         jobs = list_jobs(run, until)
         if data:
-            training, validation = split_cases(data, run.preset.validation_cases)
+            training, validation = run.split_cases(data)
             counts = f"{len(training)} training and {len(validation)} validation cases"
             typer.echo(f"{counts} in {data}", err=True)
         if dry_run:

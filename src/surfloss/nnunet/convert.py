@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +16,7 @@ from surfloss._nifti import Volume, read_volume
 
 HU_WINDOW = (0.0, 100.0)  # the paper clips to it instead of nnU-Net's z-scoring
 _ENDING = ".nii.gz"
-
+VALIDATION = "validation_"  # before the names of a validation part, whose numbers begin anew
 
 OBTAIN = (
     "INSTANCE2022's folder, with train_2/data/001.nii.gz, train_2/label/001.nii.gz and so on. To obtain it, "
@@ -34,16 +34,24 @@ class Case:
     label: Path
 
 
-def split_cases(folder: Path, validation_cases: int) -> tuple[list[Case], list[Case]]:
+def split_cases(
+    folder: Path, validation_cases: int, leave_out: Collection[str] = ()
+) -> tuple[list[Case], list[Case]]:
     """Training and validation cases of a folder, each sorted by name.
 
     Training cases lie in `data/` and `label/`, an image and its label under one name (`.nii.gz` or `.nii`),
     in the folder itself or in its only part named `train...`. Its part named `val...` or `eval...`, laid out
     the same way, is the validation set; without one the last `validation_cases` by name are held out.
 
+    Args:
+        folder: the data set's.
+        validation_cases: how many to hold out.
+        leave_out: names of cases that shall not count, whatever is wrong with them.
+
     Raises:
-        ValueError: if there is no such folder, or it is not laid out so; or naming every case that lacks its
-            image or label, has two of them or an empty file, and then every other bad case too.
+        ValueError: if there is no such folder or no case to leave out, or it is not laid out so; or naming
+            every case that lacks its image or label, has two of them or an empty file, and then every other
+            bad case too.
     """
     if not folder.is_dir():
         fail("data", f"{folder}, which is no folder", OBTAIN)
@@ -53,13 +61,18 @@ def split_cases(folder: Path, validation_cases: int) -> tuple[list[Case], list[C
         training_part = _only(folder, parts, ("train",)) or fail(
             "data", f"{folder} without data/ and label/, or a part train.../ with them", OBTAIN
         )
-    training, faults = _pair(training_part)
+    training, faults = _pair(training_part, leave_out)
     validation_part = _only(folder, parts, ("val", "eval"))
+    there = {_name(path) for path in training_part.glob("*/*")}
+    if validation_part:
+        there |= {VALIDATION + _name(path) for path in validation_part.glob("*/*")}
+    if unknown := sorted(set(leave_out) - there):
+        fail("leave_out", ", ".join(unknown), f"names of cases of {folder}, as 001 or {VALIDATION}001")
     if validation_part:
         if not (validation_part / "label").is_dir():
             wanted = f"its labels, or no such part: then the last {validation_cases} cases are held out"
             fail("data", f"{validation_part} without label/", wanted)
-        validation, more = _pair(validation_part, prefix="validation_")
+        validation, more = _pair(validation_part, leave_out, prefix=VALIDATION)
         faults += more
         names = {case.name for case in training}
         faults += [f"{case.name}: in both parts" for case in validation if case.name in names]
@@ -73,6 +86,10 @@ def split_cases(folder: Path, validation_cases: int) -> tuple[list[Case], list[C
     return training, validation
 
 
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
 def _only(folder: Path, parts: set[Path], beginnings: tuple[str, ...]) -> Path | None:
     """The part whose name begins so, or None."""
     found = sorted(part for part in parts if part.name.lower().startswith(beginnings))
@@ -82,7 +99,7 @@ def _only(folder: Path, parts: set[Path], beginnings: tuple[str, ...]) -> Path |
     return found[0] if found else None
 
 
-def _pair(part: Path, prefix: str = "") -> tuple[list[Case], list[str]]:
+def _pair(part: Path, leave_out: Collection[str], prefix: str = "") -> tuple[list[Case], list[str]]:
     """The whole cases of a folder with `data/` and `label/`, and what is wrong with the others."""
     files: dict[str, dict[str, Path]] = {}
     faults = []
@@ -96,7 +113,9 @@ def _pair(part: Path, prefix: str = "") -> tuple[list[Case], list[str]]:
         for path in sorted((part / kind).iterdir()):
             if path.name.startswith(".") or not path.name.endswith((_ENDING, ".nii")):
                 continue
-            name = path.name.removesuffix(".gz").removesuffix(".nii")
+            name = _name(path)
+            if prefix + name in leave_out:
+                continue
             other = known.setdefault(name.casefold(), path)
             if other is not path:
                 faults.append(f"{prefix}{name}: twice in {kind}/, as {other.name} and {path.name}")

@@ -5,7 +5,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from surfloss._check import fail, whole
 from surfloss._files import UNFINISHED, write_text
-from surfloss.nnunet.convert import split_cases
+from surfloss.nnunet.convert import Case, split_cases
 from surfloss.nnunet.presets import Model, Preset
 
 _LOCK = "lock"
@@ -51,6 +51,7 @@ class Run:
         data: Path | None = None,
         device: str = "cpu",
         gpus_per_training: int = 1,
+        leave_out: Sequence[str] = (),
     ) -> None:
         """The run in `folder`, begun or not; nothing is written.
 
@@ -59,6 +60,7 @@ class Run:
             data: a folder as `convert.split_cases` reads it; None for the preset's phantom.
             device: where networks run, "cpu" or "cuda".
             gpus_per_training: how many GPUs share the batch of a training.
+            leave_out: names of cases of `data` that shall not count.
 
         Raises:
             ValueError: if the folder holds a run with other settings, or an argument is wrong.
@@ -72,6 +74,7 @@ class Run:
         self.data = data.resolve() if data else None
         self.device = device
         self.gpus_per_training = gpus_per_training
+        self.leave_out = sorted(leave_out)
         if self._settings_file.exists():
             self._check_folder()
 
@@ -86,7 +89,7 @@ class Run:
         from filelock import FileLock, Timeout
 
         if self.data is not None:
-            split_cases(self.data, self.preset.validation_cases)
+            self.split_cases(self.data)
         elif self.preset.phantom is None:
             fail("data", "no folder", f"the data set's folder: preset {self.preset.name!r} has no phantom")
         self._check_folder()
@@ -101,6 +104,10 @@ class Run:
             if not self._settings_file.exists():
                 write_text(self._settings_file, json.dumps(self._settings(), indent=2))
             yield
+
+    def split_cases(self, data: Path) -> tuple[list[Case], list[Case]]:
+        """Training and validation cases of a data set, as `convert.split_cases` finds them."""
+        return split_cases(data, self.preset.validation_cases, self.leave_out)
 
     @property
     def raw(self) -> Path:
@@ -197,7 +204,11 @@ class Run:
         return self.folder / "run.json"
 
     def _settings(self) -> Any:
-        settings = {**asdict(self.preset), "data": str(self.data) if self.data else None}
+        settings = {
+            **asdict(self.preset),
+            "data": str(self.data) if self.data else None,
+            "leave_out": self.leave_out,
+        }
         return json.loads(json.dumps(settings))
 
     def _check_folder(self) -> None:

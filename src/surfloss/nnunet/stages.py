@@ -25,9 +25,9 @@ def prepare(run: Run, progress: Progress) -> None:
         phantom = run.preset.phantom
         progress.begin(2 * phantom.cases)
         write_dataset(source, phantom.cases, phantom.size, phantom.seed, on_case=lambda _: progress.advance())
-        training, validation = convert.split_cases(source, run.preset.validation_cases)
+        training, validation = run.split_cases(source)
     else:
-        training, validation = convert.split_cases(source, run.preset.validation_cases)
+        training, validation = run.split_cases(source)
         progress.begin(len(training) + len(validation))
     convert.convert(training, validation, run.raw, progress.advance)
 
