@@ -68,6 +68,14 @@ class Kernel:
     search: str | None = None  # the axis whose visits count
     loops: int = 0  # how often its loop over planes runs
 
+    @property
+    def registers(self) -> int | None:
+        """What the adapter allows it."""
+        if self.search:
+            return backend.REGISTERS[self.constants.get("WITH_INDEX", False)]
+        is_limited = self.function is edt.scan_rows and self.pointers["first"] != "fp64"
+        return backend.SCAN_REGISTERS if is_limited else None
+
     def source(self) -> ASTSource:
         names = self.function.arg_names
         types = dict.fromkeys(self.constants, "constexpr")
@@ -175,8 +183,8 @@ VARIANTS = {
 def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict[str, Any]:
     """Registers, bytes of shared memory and of spills, and the instructions of the binary."""
     options: dict[str, Any] = {"num_warps": kernel.warps}
-    if kernel.search and target.backend == "cuda":
-        options["maxnreg"] = backend.REGISTERS[kernel.constants.get("WITH_INDEX", False)]
+    if kernel.registers and target.backend == "cuda":
+        options["maxnreg"] = kernel.registers
     result = triton.compile(kernel.source(), target=target, options=options)
     shared = result.metadata.shared
     if target.backend == "hip":
@@ -190,7 +198,7 @@ def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict
         code = _output("nvdisasm", "-c", file.name)
     found = {name: int(number) for name, number in re.findall(r"(REG|STACK):(\d+)", usage)}
     return {"registers": found["REG"], "shared": shared, "spills": found["STACK"]} | (
-        {"parts": _parts(code)} if with_parts else {}
+        {"parts": _parts(code, bool(kernel.search))} if with_parts else {}
     )
 
 
@@ -198,23 +206,26 @@ def _output(tool: str, *arguments: str) -> str:
     return subprocess.run([str(TOOLS / tool), *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def _parts(code: str) -> dict[str, list[int]]:
+def _parts(code: str, searches: bool) -> dict[str, list[int]]:
     """Instructions, and those of the slow unit among them, of the parts of a kernel and of what is left.
 
-    A search tests a summary up to its vote (REDUX), and reads a block from there to the last of the shuffles
-    that find the tile's worst. Without one the longest way back is the loop.
+    A search tests a summary up to its vote (REDUX), or a group of them, and reads a block from there to the
+    last of the shuffles that find the tile's worst. Without a search the longest way back is the loop.
     """
     pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(?: `\((\.L_x_\d+)\))?|^(\.L_x_\d+):"
     matches = list(re.finditer(pattern, code, re.MULTILINE))
     lines = [match[1] for match in matches]
     labels = [index for index, line in enumerate(lines) if line is None]
-    votes = [index for index, line in enumerate(lines) if line and line.startswith("REDUX")]
+    votes = [index for index, line in enumerate(lines) if searches and line and line.startswith("REDUX")]
     places = {match[3]: index for index, match in enumerate(matches) if match[3]}
     back = [range(places[match[2]], i) for i, match in enumerate(matches) if places.get(match[2], i) < i]
-    ranges: dict[str, list[range]] = {"test": [], "read": []}
+    ranges: dict[str, list[range]] = {"test": [], "group": [], "read": []}
     ranges["loop"] = [] if votes or not back else [max(back, key=len)]
     for vote in votes:
         start = max((label for label in labels if label < vote), default=0)
+        if sum((line or "").startswith("LDG") for line in lines[start:vote]) > 2:
+            ranges["group"].append(range(start, vote + 1))
+            continue
         shuffles = [i for i in range(vote, len(lines)) if (lines[i] or "").startswith("SHFL")][:5]
         ranges["test"].append(range(start, vote + 1))
         ranges["read"].append(range(vote + 1, shuffles[-1] + 1))
@@ -260,6 +271,7 @@ def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visi
     if kernel.search:
         seen = found[kernel.search]
         total += np.multiply(parts["test"], seen.summaries / seen.tiles)
+        total += np.multiply(parts["group"], seen.groups / seen.tiles)
         total += np.multiply(parts["read"], seen.blocks / seen.tiles)
     return total / kernel.voxels
 
