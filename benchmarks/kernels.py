@@ -121,7 +121,8 @@ KERNELS = (
            {"input": "fp32", "target": "u8", "gradient": "fp32", "errors": "fp32", **FIELDS},
            {**ERROR, **PLAIN}, 18, 8, search="z"),
     Kernel("middle_pass, indices", edt.middle_pass, {**ROWS, "nearest": "i32"},
-           {"ONE_SIDED": True, "WITH_INDEX": True, "PAIR": 1, **PLAIN}, 10.75, 8, search="y"),
+           {"ONE_SIDED": True, "WITH_INDEX": True, "PAIR": 1, **PLAIN}, 10.75, 8,
+           search="y, one by one"),
     Kernel("last_pass, indices", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "i32"},
            {**INDEX, **PLAIN}, 8.5, 8, search="z"),
     Kernel("trace_indices", edt.trace_indices,
@@ -256,10 +257,12 @@ def searched(mask: torch.Tensor) -> dict[str, visits.Visits]:
     depth, height, width = mask.shape
     rows = -edt_operator(mask.reshape(-1, width), [1.0], None, "signed", True, "cpu").view(mask.shape).numpy()
     planes = -edt_operator(mask, [1.0, 1.0], None, "signed", True, "cpu").view(depth, -1).numpy()
-    found = {"y": visits.Visits(), "z": visits.Visits()}
+    found = {axis: visits.Visits() for axis in ("y", "y, one by one", "z")}
     for z in range(1, depth, 5):
         for x in range(0, width, 4 * backend.LANES):
-            visits.count(rows[z, :, x : x + backend.LANES], 1.0, found["y"])
+            columns = rows[z, :, x : x + backend.LANES]
+            visits.count(columns, 1.0, found["y"])
+            visits.count(columns, 1.0, found["y, one by one"], ahead=0)
     for column in range(0, height * width, 61 * backend.LANES):
         visits.count(planes[:, column : column + backend.LANES], 1.0, found["z"])
     return found
@@ -279,7 +282,7 @@ def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visi
 def gather() -> dict[str, Any]:
     found = {name: searched(mask) for name, mask in structures()}
     candidates = {
-        name: {axis: round(v.per_voxel(backend.BLOCK), 1) for axis, v in axes.items()}
+        name: {axis: round(v.per_voxel(backend.BLOCK), 1) for axis, v in axes.items() if axis in "yz"}
         for name, axes in found.items()
     }
     kernels = {}

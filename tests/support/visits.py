@@ -31,7 +31,7 @@ def count(columns: Field, step: float, total: Visits, block: int = 8, ahead: int
     """Search along axis 0 of `(size, lanes)`, a signed squared field, and count.
 
     Args:
-        ahead: blocks on either side whose summaries are looked at together.
+        ahead: blocks on either side whose summaries are looked at together, or 0.
 
     Returns:
         The squared distance to the other label, as the kernel finds it, in the same shape.
@@ -51,7 +51,12 @@ def count(columns: Field, step: float, total: Visits, block: int = 8, ahead: int
         turn, gap, last_turn = 0, 0.0, 2 * max(tile, blocks - 1 - tile)
         while turn <= last_turn and gap < best.max():
             turns = 1
-            if turn % (2 * ahead) == 1 and turn + 2 * ahead <= last_turn + 1 and np.isinf(best.max()):
+            if (
+                ahead
+                and turn % (2 * ahead) == 1
+                and turn + 2 * ahead <= last_turn + 1
+                and np.isinf(best.max())
+            ):
                 total.groups += 1
                 beside = (turn + 1) // 2 + np.arange(ahead)
                 several = np.clip([tile + beside, tile - beside], 0, blocks - 1)
