@@ -68,6 +68,14 @@ class Kernel:
     search: str | None = None  # the axis whose visits count
     loops: int = 0  # how often its loop over planes runs
 
+    @property
+    def registers(self) -> int | None:
+        """What the adapter allows it."""
+        if self.search:
+            return backend.REGISTERS[self.constants.get("WITH_INDEX", False)]
+        is_limited = self.function is edt.scan_rows and self.pointers["first"] != "fp64"
+        return backend.SCAN_REGISTERS if is_limited else None
+
     def source(self) -> ASTSource:
         names = self.function.arg_names
         types = dict.fromkeys(self.constants, "constexpr")
@@ -113,7 +121,8 @@ KERNELS = (
            {"input": "fp32", "target": "u8", "gradient": "fp32", "errors": "fp32", **FIELDS},
            {**ERROR, **PLAIN}, 18, 8, search="z"),
     Kernel("middle_pass, indices", edt.middle_pass, {**ROWS, "nearest": "i32"},
-           {"ONE_SIDED": True, "WITH_INDEX": True, "PAIR": 1, **PLAIN}, 10.75, 8, search="y"),
+           {"ONE_SIDED": True, "WITH_INDEX": True, "PAIR": 1, **PLAIN}, 10.75, 8,
+           search="y, one by one"),
     Kernel("last_pass, indices", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "i32"},
            {**INDEX, **PLAIN}, 8.5, 8, search="z"),
     Kernel("trace_indices", edt.trace_indices,
@@ -175,8 +184,8 @@ VARIANTS = {
 def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict[str, Any]:
     """Registers, bytes of shared memory and of spills, and the instructions of the binary."""
     options: dict[str, Any] = {"num_warps": kernel.warps}
-    if kernel.search and target.backend == "cuda":
-        options["maxnreg"] = backend.REGISTERS[kernel.constants.get("WITH_INDEX", False)]
+    if kernel.registers and target.backend == "cuda":
+        options["maxnreg"] = kernel.registers
     result = triton.compile(kernel.source(), target=target, options=options)
     shared = result.metadata.shared
     if target.backend == "hip":
@@ -190,7 +199,7 @@ def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict
         code = _output("nvdisasm", "-c", file.name)
     found = {name: int(number) for name, number in re.findall(r"(REG|STACK):(\d+)", usage)}
     return {"registers": found["REG"], "shared": shared, "spills": found["STACK"]} | (
-        {"parts": _parts(code)} if with_parts else {}
+        {"parts": _parts(code, bool(kernel.search))} if with_parts else {}
     )
 
 
@@ -198,23 +207,26 @@ def _output(tool: str, *arguments: str) -> str:
     return subprocess.run([str(TOOLS / tool), *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def _parts(code: str) -> dict[str, list[int]]:
+def _parts(code: str, searches: bool) -> dict[str, list[int]]:
     """Instructions, and those of the slow unit among them, of the parts of a kernel and of what is left.
 
-    A search tests a summary up to its vote (REDUX), and reads a block from there to the last of the shuffles
-    that find the tile's worst. Without one the longest way back is the loop.
+    A search tests a summary up to its vote (REDUX), or a group of them, and reads a block from there to the
+    last of the shuffles that find the tile's worst. Without a search the longest way back is the loop.
     """
     pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(?: `\((\.L_x_\d+)\))?|^(\.L_x_\d+):"
     matches = list(re.finditer(pattern, code, re.MULTILINE))
     lines = [match[1] for match in matches]
     labels = [index for index, line in enumerate(lines) if line is None]
-    votes = [index for index, line in enumerate(lines) if line and line.startswith("REDUX")]
+    votes = [index for index, line in enumerate(lines) if searches and line and line.startswith("REDUX")]
     places = {match[3]: index for index, match in enumerate(matches) if match[3]}
     back = [range(places[match[2]], i) for i, match in enumerate(matches) if places.get(match[2], i) < i]
-    ranges: dict[str, list[range]] = {"test": [], "read": []}
+    ranges: dict[str, list[range]] = {"test": [], "group": [], "read": []}
     ranges["loop"] = [] if votes or not back else [max(back, key=len)]
     for vote in votes:
         start = max((label for label in labels if label < vote), default=0)
+        if sum((line or "").startswith("LDG") for line in lines[start:vote]) > 2:
+            ranges["group"].append(range(start, vote + 1))
+            continue
         shuffles = [i for i in range(vote, len(lines)) if (lines[i] or "").startswith("SHFL")][:5]
         ranges["test"].append(range(start, vote + 1))
         ranges["read"].append(range(vote + 1, shuffles[-1] + 1))
@@ -245,10 +257,12 @@ def searched(mask: torch.Tensor) -> dict[str, visits.Visits]:
     depth, height, width = mask.shape
     rows = -edt_operator(mask.reshape(-1, width), [1.0], None, "signed", True, "cpu").view(mask.shape).numpy()
     planes = -edt_operator(mask, [1.0, 1.0], None, "signed", True, "cpu").view(depth, -1).numpy()
-    found = {"y": visits.Visits(), "z": visits.Visits()}
+    found = {axis: visits.Visits() for axis in ("y", "y, one by one", "z")}
     for z in range(1, depth, 5):
         for x in range(0, width, 4 * backend.LANES):
-            visits.count(rows[z, :, x : x + backend.LANES], 1.0, found["y"])
+            columns = rows[z, :, x : x + backend.LANES]
+            visits.count(columns, 1.0, found["y"])
+            visits.count(columns, 1.0, found["y, one by one"], ahead=0)
     for column in range(0, height * width, 61 * backend.LANES):
         visits.count(planes[:, column : column + backend.LANES], 1.0, found["z"])
     return found
@@ -260,6 +274,7 @@ def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visi
     if kernel.search:
         seen = found[kernel.search]
         total += np.multiply(parts["test"], seen.summaries / seen.tiles)
+        total += np.multiply(parts["group"], seen.groups / seen.tiles)
         total += np.multiply(parts["read"], seen.blocks / seen.tiles)
     return total / kernel.voxels
 
@@ -267,7 +282,7 @@ def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visi
 def gather() -> dict[str, Any]:
     found = {name: searched(mask) for name, mask in structures()}
     candidates = {
-        name: {axis: round(v.per_voxel(backend.BLOCK), 1) for axis, v in axes.items()}
+        name: {axis: round(v.per_voxel(backend.BLOCK), 1) for axis, v in axes.items() if axis in "yz"}
         for name, axes in found.items()
     }
     kernels = {}

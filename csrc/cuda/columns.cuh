@@ -11,6 +11,13 @@
 constexpr int kColumnWarps = 8;
 constexpr int kFan = 8;
 
+// Whether two sums of 16 bits and their minimum are one instruction; emulated they cost more than they save.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr bool kHasPairs = false;
+#else
+constexpr bool kHasPairs = true;
+#endif
+
 template <typename T>
 __device__ T larger(T a, T b) {
   return a > b ? a : b;
@@ -155,6 +162,45 @@ struct Columns {
     }
   }
 
+  // What row value `value` offers to a label.
+  __device__ static T of_label(T value, bool inside) { return larger(inside ? value : -value, T(0)); }
+
+  // The seven rows after `first`, two in the halves of a word: distances squared below 2^16, as is each sum with
+  // what a row offers, which beyond `farthest` is of no use and cut off there.
+  __device__ void in_pairs(const Column& column, int first, int lowest, int highest, int farthest,
+                           const bool (&inside)[kFan], int (&best)[kFan]) const {
+    constexpr int kPairs = kFan / 2;
+    constexpr unsigned kBoth = 0x10001;
+    // Bytes of (offer inside, offer outside) that the two rows take.
+    constexpr unsigned kInside = 0x10, kOutside = 0x32;
+    unsigned least[kPairs], takes[kPairs], squares[kPairs];
+    unsigned step = (2 * (lowest - first) + 1) * kBoth;
+#pragma unroll
+    for (int p = 0; p < kPairs; ++p) {
+      const int j = 2 * p + 1, distance = j - (lowest - first);
+      const bool second = j + 1 < kFan;  // the last pair has none
+      least[p] = min(best[j], farthest);
+      if (second) least[p] += static_cast<unsigned>(min(best[j + 1], farthest)) << 16;
+      takes[p] = (inside[j] ? kInside : kOutside) + ((second && inside[j + 1] ? kInside : kOutside) << 8);
+      squares[p] = distance * distance + (static_cast<unsigned>((distance + 1) * (distance + 1)) << 16);
+    }
+#pragma unroll 2
+    for (int k = lowest; k <= highest; ++k) {
+      const int value = column.row(k);
+      const unsigned offers = __byte_perm(min(of_label(value, true), farthest),
+                                          min(of_label(value, false), farthest), 0x5410);
+#pragma unroll
+      for (int p = 0; p < kPairs; ++p) {
+        least[p] = __viaddmin_u16x2(__byte_perm(offers, 0, takes[p]), squares[p], least[p]);
+        // (d - 1)^2 = d^2 - 2 d + 1, of both halves: the difference is one number of 32 bits.
+        squares[p] += step - (2 * (2 * p + 1) + (2 * (2 * p + 2) << 16));
+      }
+      step += 2 * kBoth;
+    }
+#pragma unroll
+    for (int j = 1; j < kFan; ++j) best[j] = least[(j - 1) / 2] >> (j % 2 ? 0 : 16) & 0xffff;
+  }
+
   // Rows first + stride, ... first + 7 stride, of which those past the end are computed and not written.
   template <bool with_nearest>
   __device__ void between(const Column& column, int first, int stride) const {
@@ -173,6 +219,7 @@ struct Columns {
       asks[1] |= value > 0;
     }
     int lowest = size, highest = -1;
+    [[maybe_unused]] T farthest = 0;  // no row of those labels that ask has its nearest farther away
 #pragma unroll
     for (int side = 0; side < 2; ++side) {
       if (!asks[side]) continue;
@@ -181,10 +228,22 @@ struct Columns {
                 to = end < size ? column.nearest_of(end, side) : size - 1;
       lowest = min(lowest, min(from, to));
       highest = max(highest, max(from, to));
+      if constexpr (kIsInt<T> && !with_nearest) {
+        const int far_from = larger(first - from, from - first) + kFan,
+                  far_to = larger(end - to, to - end) + kFan;
+        farthest = larger(farthest, min(candidate(far_from, 1, of_label(column.row(from), side)),
+                                        candidate(far_to, 1, of_label(column.row(to), side))));
+      }
     }
     SURFLOSS_CANDIDATES((kFan - 1) * (highest < lowest ? 0 : highest - lowest + 1));
+    bool solved = false;
+    if constexpr (kHasPairs && kIsInt<T> && !with_nearest) {
+      const int reach = max(first + kFan - lowest, highest - first);
+      solved = reach * reach + farthest < 1 << 16;
+      if (solved) in_pairs(column, first, lowest, highest, farthest, inside, best);
+    }
 #pragma unroll 2
-    for (int k = lowest; k <= highest; ++k) {
+    for (int k = lowest; k <= highest && !solved; ++k) {
       const T value = column.row(k), f_inside = larger(value, T(0)), f_outside = larger(-value, T(0));
       const T place = static_cast<T>(k - first);
 #pragma unroll

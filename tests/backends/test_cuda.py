@@ -62,6 +62,17 @@ def test_distance_is_exact(case: Case, two_sided: bool, backend: str) -> None:
     edt_tests.test_distance_is_exact(case, two_sided, backend)
 
 
+@pytest.mark.parametrize("value", [True, False], ids=["one foreground", "one background"])
+def test_distances_of_more_and_less_than_16_bits(value: bool, backend: str) -> None:
+    """On equal steps short distances are found in pairs of 16 bits, longer ones are not."""
+    mask = cases.few(300, 40, at=((3, 2), (3, 3)), value=value)
+    for scale in (1.0, 0.5):
+        squared = surfloss.two_sided_edt(mask, spatial_dims=2, spacing=scale, squared=True, backend=backend)
+        right = reference.edt(mask, [scale] * 2, None, "two_sided", True)
+        assert right.max() > 2**16 * scale**2
+        assert_equal(squared, right)
+
+
 @pytest.mark.parametrize("case", LONG, ids=named)
 def test_long_axes(case: Case, backend: str) -> None:
     edt_tests.test_distance_is_exact(case, True, backend)

@@ -35,6 +35,7 @@ pytestmark = [
 if REASON is None:
     backend = importlib.import_module("surfloss.backends.triton")
     kernels = importlib.import_module("surfloss.backends.triton.edt")
+    import triton
 
 FORMS = ("one_sided", "two_sided", "signed")
 SLICES = [5.0, 0.42, 0.42]
@@ -124,14 +125,15 @@ def across(size: int, lanes: int = 32) -> dict[str, Tensor]:
         "stripes": y // (size // 4) % 2 == 0,
         "noise": cases.noise(size, lanes),
         "sparse noise": cases.noise(size, lanes, share=0.001),
+        "none": (y + x) < 0,
     }
     return {name: mask[None] for name, mask in masks.items()}
 
 
-def counted(mask: Tensor) -> visits.Visits:
+def counted(mask: Tensor, ahead: int = 8) -> visits.Visits:
     rows = edt(mask[0], [1.0], None, "signed", True, "reference").numpy()
     total = visits.Visits()
-    found = visits.count(-rows, 1.0, total)
+    found = visits.count(-rows, 1.0, total, ahead=ahead)
     assert_equal(found, edt(mask, [1.0, 1.0], None, "two_sided", True, "reference")[0])
     return total
 
@@ -139,11 +141,15 @@ def counted(mask: Tensor) -> visits.Visits:
 @pytest.mark.parametrize("name", across(64))
 def test_the_search_looks_where_its_rules_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mask = across(64)[name]
-    seen, squared = [], kernels._squared
+    monkeypatch.setattr(kernels, "LOOK_AHEAD", triton.language.constexpr(2))
+    seen, squared, asked, turns = [], kernels._squared, [], kernels._turns_for_nothing
     spy = lambda value, *rest: (seen.append(len(value.shape)), squared(value, *rest))[1]  # noqa: E731
     monkeypatch.setattr(kernels, "_squared", spy)
-    edt(mask, [1.0, 1.0], None, "two_sided", True, "triton")
-    rules = counted(mask)
+    spy_turns = lambda *rest: (asked.append(int(turns(*rest))), asked[-1])[1]  # noqa: E731
+    monkeypatch.setattr(kernels, "_turns_for_nothing", spy_turns)
+    assert_equal(*(edt(mask, [1.0, 1.0], None, "two_sided", True, name) for name in ("triton", "reference")))
+    rules = counted(mask, 2)
+    assert asked.count(4) == rules.skipped
     assert seen.count(1) == rules.summaries
     assert seen.count(2) == rules.tiles + rules.blocks
 

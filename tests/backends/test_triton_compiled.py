@@ -37,7 +37,7 @@ def test_a_search_needs_neither_shared_memory_nor_many_registers(facts: dict, ta
     """One column a thread: were the layout another, sums would cross threads through shared memory."""
     for name in ("middle_pass", "last_pass", "hausdorff_pass"):
         assert facts["kernels"][name][target]["shared"] == 0
-        assert facts["kernels"][name][target]["registers"] <= 96
+        assert facts["kernels"][name][target]["registers"] <= 112
 
 
 @pytest.mark.parametrize("target", TARGETS)

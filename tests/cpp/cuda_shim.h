@@ -140,6 +140,22 @@ T __shfl_down_sync(unsigned, T value, int by) {
 
 inline int __clz(unsigned bits) { return bits ? __builtin_clz(bits) : 32; }
 inline int __ffs(unsigned bits) { return __builtin_ffs(static_cast<int>(bits)); }
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
+  const unsigned long long bytes = static_cast<unsigned long long>(high) << 32 | low;
+  unsigned found = 0;
+  for (int i = 0; i < 4; ++i) {
+    found |= static_cast<unsigned>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+  }
+  return found;
+}
+inline unsigned __viaddmin_u16x2(unsigned a, unsigned b, unsigned least) {
+  unsigned found = 0;
+  for (int half = 0; half < 32; half += 16) {
+    const unsigned sum = ((a >> half) + (b >> half)) & 0xffff, other = least >> half & 0xffff;
+    found |= (sum < other ? sum : other) << half;
+  }
+  return found;
+}
 inline float __int_as_float(int bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);

@@ -28,7 +28,8 @@ LONGEST = 4096  # beyond it the square of a distance need not be a float
 MOST_VOXELS = 2**31 - 1
 ROW_LIMIT = 2**15 - 1  # row distances up to here have 16 bits
 # As few registers as a search has room in, without and with indices: more leave a multiprocessor fewer warps.
-REGISTERS = (96, 128)
+REGISTERS = (112, 128)
+SCAN_REGISTERS = 128  # but for doubles
 
 Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
 
@@ -242,7 +243,9 @@ class _Volume:
         kernels.scan_rows[(count * self.z * _blocks(self.y, BLOCK),)](
             first, second, rows, summaries, self.items, self.z, self.y, self.x, width,
             PAIR=pair, FIRST_ABOVE=first_above, SECOND_ABOVE=second_above, SEVERAL=self.x > chunk,
-            BLOCK=BLOCK, CHUNK=chunk, num_warps=max(1, min(8, BLOCK * chunk // 512)),
+            BLOCK=BLOCK, CHUNK=chunk, **_options(
+                max(1, min(8, BLOCK * chunk // 512)), SCAN_REGISTERS if first.element_size() < 8 else None
+            ),
         )  # fmt: skip
         return Rows(rows, summaries, width, pair)
 
@@ -298,7 +301,13 @@ def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
 
 
 def _search_options(with_index: bool) -> dict[str, int]:
-    return {"num_warps": 1} | ({} if torch.version.hip else {"maxnreg": REGISTERS[with_index]})
+    return _options(1, REGISTERS[with_index])
+
+
+def _options(warps: int, registers: int | None) -> dict[str, int]:
+    if registers is None or torch.version.hip:
+        return {"num_warps": warps}
+    return {"num_warps": warps, "maxnreg": registers}
 
 
 def _strips(name: str, values: Tensor, depth: int) -> tuple[tuple[int], tuple[int, ...], dict[str, int]]:

@@ -22,6 +22,8 @@ as long as sizes are not specialized, since vectors are then never loaded.
 import triton
 import triton.language as tl
 
+LOOK_AHEAD = tl.constexpr(8)  # blocks on either side whose summaries are looked at together
+
 
 @triton.jit(do_not_specialize=["items", "Z", "Y", "X", "width"])
 def scan_rows(
@@ -142,7 +144,8 @@ def middle_pass(
         offset = (mask * Z + z) * Y * width
         sign, squared, index = search(
             rows + z * Y * X * PAIR, row_summaries + z * blocks * X, block, column, Y, X * PAIR, X, y_step,
-            y_rest, x_step, x_rest, ONE_SIDED, WITH_INDEX, LONG, BLOCK, LANES,
+            y_rest, x_step, x_rest, ONE_SIDED, WITH_INDEX, 0 if WITH_INDEX else LOOK_AHEAD, LONG,
+            BLOCK, LANES,
         )  # fmt: skip
         signed = sign * squared
         tl.store(field + offset + place, signed, mask=inside)
@@ -191,7 +194,8 @@ def last_pass(
     item = item.to(tl.int64)
     sign, squared, index = search(
         field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride, stride,
-        step, rest, x_step, x_rest, FORM == "one_sided", WITH_INDEX, LONG, BLOCK, LANES,
+        step, rest, x_step, x_rest, FORM == "one_sided", WITH_INDEX,
+        LOOK_AHEAD if AXIS == 1 and not WITH_INDEX else 0, LONG, BLOCK, LANES,
     )  # fmt: skip
     value = squared
     if WITH_INDEX:
@@ -222,6 +226,7 @@ def search(
     x_rest,
     ONE_SIDED: tl.constexpr,
     WITH_INDEX: tl.constexpr,
+    AHEAD: tl.constexpr,  # how many summaries on either side are looked at together where nothing is near
     LONG: tl.constexpr,
     BLOCK: tl.constexpr,
     LANES: tl.constexpr,
@@ -247,13 +252,21 @@ def search(
     apart = (within[:, None] - within[None, :]).to(tl.float32)
 
     blocks = tl.cdiv(size, BLOCK)
+    last_turn = 2 * tl.maximum(block, blocks - 1 - block)
     turn = 0
     gap = 0.0
-    while (turn <= 2 * tl.maximum(block, blocks - 1 - block)) & (gap < worst):
+    while (turn <= last_turn) & (gap < worst):
         # The tile's own block, then by turns the next below and above.
         ring = (turn + 1) // 2
+        turns = 1
+        if AHEAD > 0 and worst == float("inf"):
+            worst_of_lane = tl.maximum(worst_inside, worst_outside)
+            turns = _turns_for_nothing(
+                field + block * BLOCK * stride + column, summaries, turn, last_turn, block, blocks,
+                summary_stride, column, worst_of_lane, AHEAD,
+            )  # fmt: skip
         other = block + tl.where(turn % 2 == 0, ring, -ring)
-        exists = (other >= 0) & (other < blocks)
+        exists = (other >= 0) & (other < blocks) & (turns == 1)
         summary = tl.load(summaries + tl.minimum(tl.maximum(other, 0), blocks - 1) * summary_stride + column)
         least = _squared(summary, x_step, x_rest)
         promising = (tl.maximum(least, 0.0) + gap < worst_inside) | (
@@ -278,10 +291,26 @@ def search(
             worst_inside = tl.max(tl.where(sign > 0, best, -float("inf")), axis=0)
             worst_outside = tl.max(tl.where(sign < 0, best, -float("inf")), axis=0)
             worst = tl.max(tl.maximum(worst_inside, worst_outside), axis=0)
-        turn += 1
+        turn += turns
         nearest_row = tl.maximum((turn + 1) // 2 * BLOCK - (BLOCK - 1), 0)
         gap = times_squared(nearest_row.to(tl.float32), step, rest, LONG)
     return sign, best, index
+
+
+@triton.jit
+def _turns_for_nothing(
+    own, summaries, turn, last_turn, block, blocks, stride, column, worst, AHEAD: tl.constexpr
+):
+    """2 AHEAD turns if the next AHEAD blocks on either side are as empty as the tile, 1 if not."""
+    turns = 1
+    if (turn % (2 * AHEAD) == 1) & (turn + 2 * AHEAD <= last_turn + 1):
+        beside = (turn + 1) // 2 + tl.arange(0, AHEAD)[None, :, None]
+        other = block + tl.where(tl.arange(0, 2)[:, None, None] == 0, beside, -beside)
+        place = tl.minimum(tl.maximum(other, 0), blocks - 1) * stride + column[None, None, :]
+        differ = tl.load(summaries + place) != tl.load(own)[None, None, :]
+        differ = tl.max(tl.max(differ.to(tl.int32), axis=1), axis=0) | (worst < float("inf")).to(tl.int32)
+        turns = tl.where(tl.max(differ, axis=0) == 0, 2 * AHEAD, 1)
+    return turns
 
 
 @triton.jit(do_not_specialize=["voxels", "Y", "X"])

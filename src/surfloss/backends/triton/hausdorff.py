@@ -102,7 +102,7 @@ def hausdorff_pass(
         else:
             _, squared, _ = search(
                 field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride,
-                stride, step, rest, x_step, x_rest, False, False, LONG, BLOCK, LANES,
+                stride, step, rest, x_step, x_rest, False, False, 0, LONG, BLOCK, LANES,
             )  # fmt: skip
         weight += _power(tl.where(squared == float("inf"), empty, squared), ALPHA)
     if ignore is not None:
