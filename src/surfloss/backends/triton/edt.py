@@ -404,12 +404,22 @@ def _edges(
 @triton.jit
 def _labels(values, row, x, X, ABOVE: tl.constexpr):
     """Labels of a chunk and of its neighbors; at the end of a row, the voxel's own."""
-    before, after = tl.minimum(tl.maximum(x - 1, 0), X - 1), tl.minimum(x + 1, X - 1)
-    return (
-        _is_foreground(tl.load(values + (row + tl.minimum(x, X - 1))), ABOVE),
-        _is_foreground(tl.load(values + (row + before)), ABOVE),
-        _is_foreground(tl.load(values + (row + after)), ABOVE),
+    own, before, after = (
+        tl.minimum(x, X - 1),
+        tl.minimum(tl.maximum(x - 1, 0), X - 1),
+        tl.minimum(x + 1, X - 1),
     )
+    return (
+        _is_foreground(tl.load(values + _along(row, own)), ABOVE),
+        _is_foreground(tl.load(values + _along(row, before)), ABOVE),
+        _is_foreground(tl.load(values + _along(row, after)), ABOVE),
+    )
+
+
+@triton.jit
+def _along(row, x):
+    """Places in rows, with the word on their layout that the head of this file tells of."""
+    return tl.max_contiguous(row + x, [1, 1, x.shape[2]])
 
 
 @triton.jit
