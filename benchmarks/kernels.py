@@ -32,8 +32,9 @@ from surfloss.ops.edt import edt as edt_operator
 from tests.support import cases, visits
 
 backend = importlib.import_module("surfloss.backends.triton")
-edt, hausdorff, contour = (
-    importlib.import_module(f"surfloss.backends.triton.{name}") for name in ("edt", "hausdorff", "contour")
+scan, edt, hausdorff, contour = (
+    importlib.import_module(f"surfloss.backends.triton.{name}")
+    for name in ("scan", "edt", "hausdorff", "contour")
 )
 
 TARGETS = {
@@ -73,7 +74,7 @@ class Kernel:
         """What the adapter allows it."""
         if self.search:
             return backend.REGISTERS[self.constants.get("WITH_INDEX", False)]
-        is_limited = self.function is edt.scan_rows and self.pointers["first"] != "fp64"
+        is_limited = self.function is scan.scan_rows and self.pointers["first"] != "fp64"
         return backend.SCAN_REGISTERS if is_limited else None
 
     def source(self) -> ASTSource:
@@ -110,7 +111,7 @@ BACKWARD = {"grad": "fp32", "highest": "i8", "lowest": "i8", "grad_input": "fp32
 FIELDS = {f"{side}_{what}": "fp32" for side in ("input", "target") for what in ("field", "summaries")}
 
 KERNELS = (
-    Kernel("scan_rows", edt.scan_rows, {"first": "u8", "second": "u8", "rows": "i16", "summaries": "i16"},
+    Kernel("scan_rows", scan.scan_rows, {"first": "u8", "second": "u8", "rows": "i16", "summaries": "i16"},
            SCAN, 3.25, 16 * SHAPE[-1] / backend.CHUNK, warps=8),
     Kernel("middle_pass", edt.middle_pass, ROWS,
            {"nearest": None, "ONE_SIDED": False, "WITH_INDEX": False, "PAIR": 1, **PLAIN}, 6.75, 8,

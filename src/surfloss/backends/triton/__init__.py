@@ -15,6 +15,7 @@ from surfloss._check import fail
 from surfloss.backends.triton import contour as contour_kernels
 from surfloss.backends.triton import edt as kernels
 from surfloss.backends.triton.hausdorff import hausdorff_pass
+from surfloss.backends.triton.scan import scan_rows
 
 BLOCK = 8  # rows of a tile, and of the blocks that have a summary
 LANES = 32  # columns of a tile: one warp, a column a thread
@@ -35,7 +36,7 @@ Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
 
 
 class Rows(NamedTuple):
-    """What the scan leaves; `place_in_row` of edt.py tells what is where."""
+    """What the scan leaves; `place_in_row` of scan.py tells what is where."""
 
     distances: Tensor
     summaries: Tensor
@@ -240,7 +241,7 @@ class _Volume:
         summaries = self._empty(count, self.z, _blocks(self.y, BLOCK), self.x, dtype=rows.dtype)
         (first, first_above), (second, second_above) = masks[0], masks[-1]
         chunk = min(CHUNK, 2 ** (self.x - 1).bit_length())
-        kernels.scan_rows[(count * self.z * _blocks(self.y, BLOCK),)](
+        scan_rows[(count * self.z * _blocks(self.y, BLOCK),)](
             first, second, rows, summaries, self.items, self.z, self.y, self.x, width,
             PAIR=pair, FIRST_ABOVE=first_above, SECOND_ABOVE=second_above, SEVERAL=self.x > chunk,
             BLOCK=BLOCK, CHUNK=chunk, **_options(

@@ -1,8 +1,9 @@
-"""The passes of the distance transform: a scan along rows, then a search along each other axis.
+"""The distance transform's search along each axis but the rows', and the way back to indices.
 
-Between the passes lies one signed field, positive in the foreground and negative in the background, whose
-magnitude is the distance to the other label found so far. A foreground voxel reads it as max(s, 0), since
-background is at distance 0; a background voxel as max(-s, 0). A search along an axis of step h then takes
+Between the passes, from the scan on, lies one signed field, positive in the foreground and negative in the
+background, whose magnitude is the distance to the other label found so far. A foreground voxel reads it as
+max(s, 0), since background is at distance 0; a background voxel as max(-s, 0). A search along an axis of step
+h then takes
 
     g(y) = min over k of f(k) + h^2 (y - k)^2
 
@@ -22,77 +23,9 @@ as long as sizes are not specialized, since vectors are then never loaded.
 import triton
 import triton.language as tl
 
+from surfloss.backends.triton.scan import holder_of
+
 LOOK_AHEAD = tl.constexpr(8)  # blocks on either side whose summaries are looked at together
-
-
-@triton.jit(do_not_specialize=["items", "Z", "Y", "X", "width"])
-def scan_rows(
-    first,  # (items, Z, Y, X), any number type
-    second,  # of further items, as many again; or the first once more
-    rows,  # int16 or int32: signed distance in voxels, or +-NONE in a row of one label; see place_in_row
-    summaries,  # of the blocks along y, (masks, Z, blocks, X)
-    items,
-    Z,
-    Y,
-    X,
-    width,
-    PAIR: tl.constexpr,
-    FIRST_ABOVE: tl.constexpr,  # foreground is what lies above; None for what is not 0
-    SECOND_ABOVE: tl.constexpr,
-    SEVERAL: tl.constexpr,  # whether a row has several chunks
-    BLOCK: tl.constexpr,
-    CHUNK: tl.constexpr,
-):
-    """Distance along x to the other label: a program takes BLOCK rows beside each other, a chunk as words."""
-    blocks = tl.cdiv(Y, BLOCK)
-    program = tl.program_id(0)
-    slice_, block = program // blocks, program % blocks
-    item, z = slice_ // Z, slice_ % Z
-    y = (block * BLOCK + tl.arange(0, BLOCK))[:, None, None]
-    # Rows past the end repeat the last one, which changes no summary.
-    row = (z * Y + tl.minimum(y, Y - 1)) * X
-    holder, side = holder_of(item, items, PAIR)
-    rows += (holder.to(tl.int64) * Z + z) * Y * X * PAIR
-    line = tl.minimum(y, Y - 1) * X * PAIR
-    summaries += (slice_.to(tl.int64) * blocks + block) * X
-    chunks = tl.cdiv(X, CHUNK)
-    NONE: tl.constexpr = 32767 if rows.dtype.element_ty == tl.int16 else 2147483647
-    BITS: tl.constexpr = min(32, CHUNK)
-    WORDS: tl.constexpr = CHUNK // BITS
-    within = tl.arange(0, WORDS)[None, :, None] * BITS + tl.arange(0, BITS)[None, None, :]
-
-    if SEVERAL:
-        following = tl.full([BLOCK, 1, 1], X, tl.int32)
-        for index in range(chunks - 1, -1, -1):
-            x = index * CHUNK + within
-            _, _, ends = _edges(first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE)
-            place = tl.minimum(index * CHUNK + _next(ends, X), following)
-            right = tl.where(place < X, place - x + 1, NONE)
-            tl.store(rows + (line + place_in_row(x, side, X, width, PAIR)), right, mask=(y < Y) & (x < X))
-            following = tl.minimum(following, tl.min(tl.min(tl.where(ends, x, X), 2), 1)[:, None, None])
-        tl.debug_barrier()
-
-    previous = tl.full([BLOCK, 1, 1], -1, tl.int32)
-    for index in range(chunks):
-        x = index * CHUNK + within
-        foreground, starts, ends = _edges(
-            first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE
-        )
-        place = _last(starts)
-        place = tl.where(place >= 0, index * CHUNK + place, previous)
-        distance = tl.where(place >= 0, x - place + 1, NONE)
-        if SEVERAL:
-            own = tl.minimum(x, X - 1)
-            right = tl.load(rows + (line + place_in_row(own, side, X, width, PAIR))).to(tl.int32)
-            previous = tl.maximum(previous, tl.max(tl.max(tl.where(starts, x, -1), 2), 1)[:, None, None])
-        else:
-            place = _next(ends, X)
-            right = tl.where(place < X, place - x + 1, NONE)
-        distance = tl.minimum(distance, right)
-        signed = tl.where(foreground, distance, -distance)
-        tl.store(rows + (line + place_in_row(x, side, X, width, PAIR)), signed, mask=(y < Y) & (x < X))
-        summary = _summary(tl.min(signed, axis=0), tl.max(signed, axis=0))[None, :, :]
-        tl.store(summaries + x, summary, mask=x < X)
 
 
 @triton.jit(do_not_specialize=["items", "Z", "Y", "X", "start", "width"])
@@ -364,129 +297,6 @@ def squared_step(item_steps, item, step, rest, AXIS: tl.constexpr, DIMS: tl.cons
         step = squared.to(tl.float32)
         rest = (squared - step.to(tl.float64)).to(tl.float32)
     return step, rest
-
-
-@triton.jit
-def holder_of(mask, items, PAIR: tl.constexpr):
-    """Whose memory the row distances of a mask are in, and whether it is the second there."""
-    if PAIR == 1:
-        return mask, 0
-    return mask % items, mask // items
-
-
-@triton.jit
-def place_in_row(x, side, X, width, PAIR: tl.constexpr):
-    """Where the distance at x is in a row.
-
-    Those of two masks may share the memory of a result that has PAIR times their size. A strip of it, `width`
-    voxels long, then holds both masks' distances in that strip, and can be overwritten after they are read.
-    """
-    if PAIR == 1:
-        return x
-    start = x // width * width
-    return start * PAIR + side * tl.minimum(width, X - start) + (x - start)
-
-
-@triton.jit
-def _edges(
-    first, second, item, items, row, x, voxels, X, FIRST_ABOVE: tl.constexpr, SECOND_ABOVE: tl.constexpr
-):
-    """Which voxels of a chunk are foreground, and which start and end a run of their label within the row."""
-    if item < items:
-        first += item.to(tl.int64) * voxels
-        here, before, after = _labels(first, row, x, X, FIRST_ABOVE)
-    else:
-        second += (item - items).to(tl.int64) * voxels
-        here, before, after = _labels(second, row, x, X, SECOND_ABOVE)
-    return here, here != before, here != after
-
-
-@triton.jit
-def _labels(values, row, x, X, ABOVE: tl.constexpr):
-    """Labels of a chunk and of its neighbors; at the end of a row, the voxel's own."""
-    own, before, after = (
-        tl.minimum(x, X - 1),
-        tl.minimum(tl.maximum(x - 1, 0), X - 1),
-        tl.minimum(x + 1, X - 1),
-    )
-    return (
-        _is_foreground(tl.load(values + _along(row, own)), ABOVE),
-        _is_foreground(tl.load(values + _along(row, before)), ABOVE),
-        _is_foreground(tl.load(values + _along(row, after)), ABOVE),
-    )
-
-
-@triton.jit
-def _along(row, x):
-    """Places in rows, with the word on their layout that the head of this file tells of."""
-    return tl.max_contiguous(row + x, [1, 1, x.shape[2]])
-
-
-@triton.jit
-def _is_foreground(value, ABOVE: tl.constexpr):
-    if value.dtype == tl.bfloat16:
-        value = value.to(tl.float32)
-    return value != 0 if ABOVE is None else value > ABOVE
-
-
-@triton.jit
-def _last(marks):
-    """For every voxel of rows in words, the last mark up to it, or something below 0."""
-    WORDS: tl.constexpr = marks.shape[1]
-    BITS: tl.constexpr = marks.shape[2]
-    # In turned order, so that the last is the lowest.
-    bit = tl.arange(0, BITS)[None, None, :] ^ (BITS - 1)
-    word = tl.arange(0, WORDS)[None, :]
-    bits = tl.sum(tl.where(marks, 1 << bit, 0), axis=2)
-    last = tl.where(bits != 0, word * BITS + (BITS - 1) - _lowest_bit(bits), -1)
-    own = bits[:, :, None] & (-1 << bit)
-    earlier = tl.full([marks.shape[0], WORDS], -1, tl.int32)
-    if WORDS > 1:
-        scanned = tl.associative_scan(last, 1, greater)
-        index = tl.broadcast_to(tl.maximum(word - 1, 0), scanned.shape)
-        earlier = tl.where(word > 0, tl.gather(scanned, index, 1), -1)
-    return tl.where(own != 0, word[:, :, None] * BITS + (BITS - 1) - _lowest_bit(own), earlier[:, :, None])
-
-
-@triton.jit
-def _next(marks, none):
-    """For every voxel of rows in words, the first mark from it on, or `none`."""
-    WORDS: tl.constexpr = marks.shape[1]
-    BITS: tl.constexpr = marks.shape[2]
-    bit = tl.arange(0, BITS)[None, None, :]
-    word = tl.arange(0, WORDS)[None, :]
-    bits = tl.sum(tl.where(marks, 1 << bit, 0), axis=2)
-    first = tl.where(bits != 0, word * BITS + _lowest_bit(bits), none)
-    own = bits[:, :, None] & (-1 << bit)
-    later = tl.full([marks.shape[0], WORDS], 0, tl.int32) + none
-    if WORDS > 1:
-        scanned = tl.associative_scan(first, 1, lesser, reverse=True)
-        index = tl.broadcast_to(tl.minimum(word + 1, WORDS - 1), scanned.shape)
-        later = tl.where(word < WORDS - 1, tl.gather(scanned, index, 1), none)
-    return tl.where(own != 0, word[:, :, None] * BITS + _lowest_bit(own), later[:, :, None])
-
-
-@triton.jit
-def _lowest_bit(word):
-    """The place of a word's lowest bit: a power of two as a float shows it in its exponent."""
-    power = (word & -word).to(tl.uint32, bitcast=True).to(tl.float32)
-    return (power.to(tl.int32, bitcast=True) >> 23) - 127
-
-
-@triton.jit
-def greater(a, b):
-    return tl.maximum(a, b)
-
-
-@triton.jit
-def lesser(a, b):
-    return tl.minimum(a, b)
-
-
-@triton.jit
-def _summary(lowest, highest):
-    """What a block gives at best, to either side."""
-    return tl.where(lowest > 0, lowest, tl.where(highest < 0, highest, 0))
 
 
 @triton.jit
