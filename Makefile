@@ -59,7 +59,7 @@ bench: $(INSTALLED)  ## the published comparison, its picture, and the tables of
 	$(BIN)/python benchmarks/tables.py
 
 study: $(INSTALLED)  ## the study of surface losses: trains what is missing of it, some hours, and fills its page
-	for plan in exploration collapse brain confirmation replication; do $(BIN)/python -m benchmarks.training.study run $$plan || exit; done
+	for plan in exploration confirmation replication collapse rare brain; do $(BIN)/python -m benchmarks.training.study run $$plan || exit; done
 	for plan in confirmation replication; do $(BIN)/python -m benchmarks.training.study run $$plan --test || exit; done
 	$(BIN)/python -m benchmarks.training.study document
 

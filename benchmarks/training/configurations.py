@@ -151,35 +151,26 @@ REPLICATION = tuple(
     if configuration.surface is None or configuration.surface == "convolution"
 )
 
-# The paper's, its parts, and its remedy.
-_SETTINGS: tuple[tuple[str, str | None, float, str, dict[str, Any]], ...] = (
-    ("Dice + CE", None, 0.0, "constant", {}),
-    ("Hausdorff 1e-2", "hausdorff", 1e-2, "constant", {}),
-    ("Hausdorff 1e-2, SciPy's empties", "hausdorff", 1e-2, "constant", {"empty": "reference"}),
-    ("Hausdorff 1e-2, warm-up", "hausdorff", 1e-2, "warm-up", {}),
-)
 
-# Where a collapse is likelier: few patches with a lesion, and larger ones.
-COLLAPSE = tuple(
-    Configuration(
-        f"{name}, {'x'.join(map(str, patch))}, a lesion in {share:.0%}",
-        surface,
-        weight,
-        schedule,
-        options,
-        patch=patch,
-        share_with_lesion=share,
-        iterations=iterations,
+def _papers(setting: str, **fields: Any) -> tuple[Configuration, ...]:
+    """The paper's loss, its parts, and its remedy, in one setting."""
+    return tuple(
+        Configuration(f"{name}, {setting}", surface, weight, schedule, options, **fields)
+        for name, surface, weight, schedule, options in (
+            ("Dice + CE", None, 0.0, "constant", {}),
+            ("Hausdorff 1e-2", "hausdorff", 1e-2, "constant", {}),
+            ("Hausdorff 1e-2, SciPy's empties", "hausdorff", 1e-2, "constant", {"empty": "reference"}),
+            ("Hausdorff 1e-2, warm-up", "hausdorff", 1e-2, "warm-up", {}),
+        )
     )
-    for patch, share, iterations in (((16, 64, 64), 0.0, 400), ((16, 96, 96), 0.5, 300))
-    for name, surface, weight, schedule, options in _SETTINGS
-)
+
+
+# Where a collapse is likelier: larger patches, whose distances are larger, and few that have a lesion.
+COLLAPSE = _papers("16x96x96", patch=(16, 96, 96), iterations=300)
+RARE = _papers("16x64x64, a lesion in few", share_with_lesion=0.0)
 
 # Real intensities and a real lesion; a small one elsewhere in the same brain validates.
-BRAIN = tuple(
-    Configuration(f"{name}, brain", surface, weight, schedule, options, volumes="brain")
-    for name, surface, weight, schedule, options in _SETTINGS
-)
+BRAIN = _papers("brain", volumes="brain")
 
 
 @dataclass(frozen=True)
@@ -194,6 +185,7 @@ PLANS = {
     "exploration": Plan(EXPLORATION, (0, 1)),
     "confirmation": Plan(CONFIRMATION, (10, 11, 12, 13, 14, 15)),
     "replication": Plan(REPLICATION, (20, 21, 22, 23, 24, 25)),
-    "collapse": Plan(COLLAPSE, (0, 1)),
+    "collapse": Plan(COLLAPSE, (0, 1, 2, 3, 4)),
+    "rare": Plan(RARE, (0, 1)),
     "brain": Plan(BRAIN, (0, 1, 2)),
 }
