@@ -96,7 +96,7 @@ def draw_outlines(
     ranked = np.argsort(scores)
     shown = ranked[np.linspace(0, len(ranked) - 1, count).round().astype(int)]
     with style.context("default"):
-        figure, panels = pyplot.subplots(1, count, figsize=(3 * count, 3.6), layout="constrained")
+        figure, panels = pyplot.subplots(1, count, figsize=(3 * count, 4.2), layout="constrained")
         colors = dict(zip(["target", *masks], ("white", "tab:orange", "tab:cyan"), strict=False))
         for axes, number in zip(panels, shown, strict=True):
             volume = volumes[number]

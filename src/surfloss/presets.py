@@ -3,6 +3,6 @@
 CompoundLoss({"dice_ce": (DiceCELoss(), 1.0), "surface": presets.hausdorff(steps, softmax=True, ...)})
 """
 
-from surfloss.losses.presets import contour, hausdorff, hausdorff_paper
+from surfloss.losses.presets import contour, hausdorff, hausdorff_conv, hausdorff_paper
 
-__all__ = ["contour", "hausdorff", "hausdorff_paper"]
+__all__ = ["contour", "hausdorff", "hausdorff_conv", "hausdorff_paper"]

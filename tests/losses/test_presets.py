@@ -9,8 +9,16 @@ import torch
 from surfloss import CompoundLoss, DiceCELoss, presets
 
 
-@pytest.mark.parametrize("preset", [presets.hausdorff, presets.hausdorff_paper, presets.contour])
-def test_presets_train(preset: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    ("preset", "weight"),
+    [
+        (presets.hausdorff, 1e-3),
+        (presets.hausdorff_conv, 1e-2),
+        (presets.hausdorff_paper, 1e-3),
+        (presets.contour, 1e-3),
+    ],
+)
+def test_presets_train(preset: Callable[..., Any], weight: float) -> None:
     torch.manual_seed(0)
     labels = torch.zeros(1, 1, 6, 8, 8, dtype=torch.long)
     labels[..., 2:5, 2:6, 3:7] = 1
@@ -22,7 +30,7 @@ def test_presets_train(preset: Callable[..., Any]) -> None:
     value = compound(logits, labels)
     value.backward()
     terms = compound.last_terms
-    assert value.item() == pytest.approx((terms["dice_ce"] + 1e-3 * terms["surface"]).item(), rel=1e-6)
+    assert value.item() == pytest.approx((terms["dice_ce"] + weight * terms["surface"]).item(), rel=1e-6)
     assert logits.grad is not None
     assert logits.grad.abs().sum() > 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from surfloss.losses.contour import ContourLoss
 from surfloss.losses.hausdorff import HausdorffDTLoss
+from surfloss.losses.hausdorff_conv import HausdorffConvLoss
 from surfloss.losses.schedule import Constant, LinearWarmup, Schedule
 
 WEIGHT = 1e-3
@@ -39,6 +40,22 @@ def hausdorff_paper(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Schedu
         ValueError: if an option is wrong.
     """
     return HausdorffDTLoss(empty="reference", **options), Constant(WEIGHT)
+
+
+def hausdorff_conv(steps: int, **options: Any) -> tuple[HausdorffConvLoss, Schedule]:
+    """The Hausdorff loss by balls in voxels, its weight rising from 0 to 1e-2 over half of the training.
+
+    What the study recommends where its cost is acceptable: the one term that was better than Dice + CE alone
+    with seeds that had no part in its choice.
+
+    Args:
+        steps: how many steps the training has.
+        options: of `HausdorffConvLoss`, which say how logits and labels are read.
+
+    Raises:
+        ValueError: if `steps` is below 1, or an option is wrong.
+    """
+    return HausdorffConvLoss(**options), LinearWarmup(10 * WEIGHT, max(1, steps // 2))
 
 
 def contour(steps: int, **options: Any) -> tuple[ContourLoss, Schedule]:

@@ -11,9 +11,11 @@ from surfloss.nnunet.trainers.surface import (
     nnUNetTrainerDA5Contour,
     nnUNetTrainerDA5DiceCE,
     nnUNetTrainerDA5Hausdorff,
+    nnUNetTrainerDA5HausdorffConv,
     nnUNetTrainerDA5HausdorffPaper,
     nnUNetTrainerDiceCE,
     nnUNetTrainerHausdorff,
+    nnUNetTrainerHausdorffConv,
     nnUNetTrainerHausdorffPaper,
 )
 
@@ -22,8 +24,10 @@ __all__ = [
     "nnUNetTrainerDA5Contour",
     "nnUNetTrainerDA5DiceCE",
     "nnUNetTrainerDA5Hausdorff",
+    "nnUNetTrainerDA5HausdorffConv",
     "nnUNetTrainerDA5HausdorffPaper",
     "nnUNetTrainerDiceCE",
     "nnUNetTrainerHausdorff",
+    "nnUNetTrainerHausdorffConv",
     "nnUNetTrainerHausdorffPaper",
 ]

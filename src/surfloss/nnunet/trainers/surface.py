@@ -154,10 +154,17 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
 
 
 class HausdorffMixin(SurfaceLossMixin):
-    """`presets.hausdorff`: what the training study recommends."""
+    """`presets.hausdorff`: the paper's weight, warmed up."""
 
     def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
         return presets.hausdorff(iterations, **options)
+
+
+class HausdorffConvMixin(SurfaceLossMixin):
+    """`presets.hausdorff_conv`: what the training study recommends."""
+
+    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
+        return presets.hausdorff_conv(iterations, **options)
 
 
 class HausdorffPaperMixin(SurfaceLossMixin):
@@ -182,6 +189,10 @@ class nnUNetTrainerHausdorff(HausdorffMixin):
     """Dice + CE + Hausdorff with warm-up, standard augmentation."""
 
 
+class nnUNetTrainerHausdorffConv(HausdorffConvMixin):
+    """Dice + CE + Hausdorff by balls with warm-up, standard augmentation."""
+
+
 class nnUNetTrainerHausdorffPaper(HausdorffPaperMixin):
     """Dice + CE + Hausdorff as in the paper, standard augmentation."""
 
@@ -196,6 +207,10 @@ class nnUNetTrainerDA5DiceCE(SurfaceLossMixin, nnUNetTrainerDA5):  # type: ignor
 
 class nnUNetTrainerDA5Hausdorff(HausdorffMixin, nnUNetTrainerDA5):  # type: ignore[misc]
     """Dice + CE + Hausdorff with warm-up, DA5 augmentation."""
+
+
+class nnUNetTrainerDA5HausdorffConv(HausdorffConvMixin, nnUNetTrainerDA5):  # type: ignore[misc]
+    """Dice + CE + Hausdorff by balls with warm-up, DA5 augmentation."""
 
 
 class nnUNetTrainerDA5HausdorffPaper(HausdorffPaperMixin, nnUNetTrainerDA5):  # type: ignore[misc]
