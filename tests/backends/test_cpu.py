@@ -230,7 +230,8 @@ def test_usable_after_a_fork(threads) -> None:
 def test_interrupt_leaves_the_process_usable() -> None:
     """Ctrl-C during a call arrives when it ends; afterwards everything works."""
     code = textwrap.dedent("""
-        import torch, surfloss
+        import signal, torch, surfloss
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         mask = torch.rand(64, 256, 256) < 0.5
         surfloss.two_sided_edt(mask, backend="cpu")
         print("ready", flush=True)
@@ -243,11 +244,14 @@ def test_interrupt_leaves_the_process_usable() -> None:
         print("fine", flush=True)
     """)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[0] == "fine\n"
-    assert process.returncode == 0
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == "fine\n"
+        assert process.returncode == 0
+    finally:
+        process.kill()
 
 
 def _seconds(mask: Tensor, spacing: list[float]) -> float:
