@@ -50,12 +50,20 @@ CONTOUR_3D = Model("contour_3d", "3D U-Net, Dice+CE+contour", "3d_fullres", "nnU
 HAUSDORFF_3D = Model(
     "hausdorff_3d", "3D U-Net, Dice+CE+Hausdorff (warm-up)", "3d_fullres", "nnUNetTrainerDA5Hausdorff"
 )
+HAUSDORFF_CONV_3D = Model(
+    "hausdorff_conv_3d",
+    "3D U-Net, Dice+CE+Hausdorff (by balls, warm-up)",
+    "3d_fullres",
+    "nnUNetTrainerDA5HausdorffConv",
+)
 HAUSDORFF_PAPER_3D = Model(
     "hausdorff_paper_3d",
     "3D U-Net, Dice+CE+Hausdorff (paper's setting)",
     "3d_fullres",
     "nnUNetTrainerDA5HausdorffPaper",
 )
+# The paper's losses, and what the training study came to.
+ALL_MODELS = (DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_CONV_3D, HAUSDORFF_PAPER_3D)
 
 TINY = Preset(
     name="tiny",
@@ -77,7 +85,7 @@ TINY = Preset(
 
 SMALL = Preset(
     name="small",
-    models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D),
+    models=ALL_MODELS,
     ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
     folds=5,
     epochs=30,
@@ -94,7 +102,7 @@ SMALL = Preset(
 
 PAPER = Preset(
     name="paper",
-    models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D),
+    models=ALL_MODELS,
     ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
     folds=5,
     epochs=1000,
