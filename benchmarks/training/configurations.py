@@ -62,18 +62,18 @@ class Configuration:
     iterations: int = 400
 
     def loss(self, spacing: tuple[float, float, float]) -> CompoundLoss:
-        terms: dict[str, tuple[nn.Module, float | Schedule]] = {"dice_ce": (DiceCELoss(batch=True), 1.0)}
+        region: float | Schedule = 1.0
+        terms: dict[str, tuple[nn.Module, float | Schedule]] = {}
         if self.surface:
             options = dict(self.options)
             if options.get("spacing") == "mm":
                 options["spacing"] = spacing
-            surface = LOSSES[self.surface](softmax=True, to_onehot_y=True, **options)
+            schedule = self._schedule()
             if self.schedule == "rebalance":
                 region = Rebalance(self.iterations)
-                terms = {"dice_ce": (DiceCELoss(batch=True), region), "surface": (surface, region.complement)}
-            else:
-                terms["surface"] = (surface, self._schedule())
-        return CompoundLoss(terms)
+                schedule = region.complement
+            terms["surface"] = (LOSSES[self.surface](softmax=True, to_onehot_y=True, **options), schedule)
+        return CompoundLoss({"dice_ce": (DiceCELoss(batch=True), region), **terms})
 
     def _schedule(self) -> Schedule:
         half = max(1, self.iterations // 2)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.training.data import Volume
-from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interval
+from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interval, of_cases
 from surfloss.metrics import dice
 
 
@@ -24,7 +24,10 @@ def draw_curves(runs: Mapping[str, Runs], path: Path, metric: str = "dice") -> N
             every = some["configuration"]["iterations"] / loss.shape[1]
             line = _band(left, (np.arange(loss.shape[1]) + 1) * every, loss, name)
             looks = np.array(
-                [[_mean(look, metric) for look in facts["validation"]] for facts in seeds.values()]
+                [
+                    [np.nanmean(of_cases(look["cases"], metric)) for look in facts["validation"]]
+                    for facts in seeds.values()
+                ]
             )
             _band(right, [look["iteration"] for look in some["validation"]], looks, None, line.get_color())
         left.set(xlabel="iteration", ylabel="Dice + CE, training patches")
@@ -34,10 +37,6 @@ def draw_curves(runs: Mapping[str, Runs], path: Path, metric: str = "dice") -> N
         figure.legend(loc="outside lower center", ncols=2, fontsize="small")
         figure.savefig(path, dpi=150)
         pyplot.close(figure)
-
-
-def _mean(look: dict[str, Any], metric: str) -> float:
-    return float(np.nanmean([np.nan if case[metric] is None else case[metric] for case in look["cases"]]))
 
 
 def _band(axes: Any, x: Any, curves: Array, label: str | None, color: str | None = None) -> Any:
@@ -65,11 +64,9 @@ def draw_differences(runs: Mapping[str, Runs], path: Path, part: str = "validati
                 low, high = interval(apart)
                 better = np.nanmean(apart) * (-1 if metric == "hausdorff_distance_95" else 1) > 0
                 color = "tab:green" if better else "tab:red"
-                solid = low > 0 or high < 0
-                axes.plot(
-                    [low, high], [row, row], color=color, lw=2 if solid else 1, alpha=1 if solid else 0.5
-                )
-                axes.plot(np.nanmean(apart), row, "o", color=color, ms=5, alpha=1 if solid else 0.5)
+                strength = 1.0 if low > 0 or high < 0 else 0.5  # faint where the interval holds 0
+                axes.plot([low, high], [row, row], color=color, lw=2 * strength, alpha=strength)
+                axes.plot(np.nanmean(apart), row, "o", color=color, ms=5, alpha=strength)
             axes.axvline(0, color="black", lw=0.8)
             axes.set(title=f"{title} - Dice + CE's", yticks=range(len(names)), yticklabels=names)
             axes.grid(alpha=0.3)
@@ -102,11 +99,8 @@ def draw_outlines(
             volume = volumes[number]
             z = int(targets[number].sum((1, 2)).argmax())
             axes.imshow(volume.image[z].numpy(), cmap="gray", vmin=0, vmax=1)
-            outlines = {
-                "target": volume.label.numpy() > 0,
-                **{name: mask[number] for name, mask in masks.items()},
-            }
-            for name, mask in outlines.items():
+            shapes = {"target": targets[number]} | {name: mask[number] for name, mask in masks.items()}
+            for name, mask in shapes.items():
                 if mask[z].any():
                     axes.contour(mask[z], [0.5], colors=[colors[name]], linewidths=1)
             told = ", ".join(f"{dice(mask[number], targets[number]):.2f}" for mask in masks.values())

@@ -61,8 +61,13 @@ def values(runs: Runs, metric: str, part: str) -> Array:
     rows = []
     for _, facts in sorted(runs.items()):
         cases = facts["test"] if part == "test" else facts["validation"][-1]["cases"]
-        rows.append([np.nan if case[metric] is None else case[metric] for case in cases])
+        rows.append(of_cases(cases, metric))
     return np.array(rows, np.float64)
+
+
+def of_cases(cases: Sequence[Mapping[str, Any]], metric: str) -> Array:
+    """A metric of each case; NaN where it is undefined."""
+    return np.array([np.nan if case[metric] is None else case[metric] for case in cases], np.float64)
 
 
 def interval(differences: Array, seed: int = 0) -> tuple[float, float]:

@@ -39,6 +39,8 @@ def test_hausdorff_rises_over_half_of_the_training() -> None:
     _, schedule = presets.hausdorff(1000)
     assert [schedule.at(t) for t in (0, 250, 500, 1000)] == pytest.approx([0, 5e-4, 1e-3, 1e-3])
     assert presets.hausdorff(1)[1].at(1) == 1e-3
+    with pytest.raises(ValueError, match="steps: got 0"):
+        presets.hausdorff(0)
 
 
 def test_the_papers_setting_has_its_empties_and_its_weight_from_the_start() -> None:

@@ -6,6 +6,7 @@ a surface loss of a constant weight 1e-3 to Dice + CE. The study is `benchmarks/
 
 from typing import Any
 
+from surfloss._check import whole
 from surfloss.losses.contour import ContourLoss
 from surfloss.losses.hausdorff import HausdorffDTLoss
 from surfloss.losses.hausdorff_conv import HausdorffConvLoss
@@ -24,7 +25,7 @@ def hausdorff(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Schedule]:
     Raises:
         ValueError: if `steps` is below 1, or an option is wrong.
     """
-    return HausdorffDTLoss(**options), LinearWarmup(WEIGHT, max(1, steps // 2))
+    return HausdorffDTLoss(**options), _warmed_up(WEIGHT, steps)
 
 
 def hausdorff_paper(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Schedule]:
@@ -55,7 +56,7 @@ def hausdorff_conv(steps: int, **options: Any) -> tuple[HausdorffConvLoss, Sched
     Raises:
         ValueError: if `steps` is below 1, or an option is wrong.
     """
-    return HausdorffConvLoss(**options), LinearWarmup(10 * WEIGHT, max(1, steps // 2))
+    return HausdorffConvLoss(**options), _warmed_up(10 * WEIGHT, steps)
 
 
 def contour(steps: int, **options: Any) -> tuple[ContourLoss, Schedule]:
@@ -69,3 +70,8 @@ def contour(steps: int, **options: Any) -> tuple[ContourLoss, Schedule]:
         ValueError: if an option is wrong.
     """
     return ContourLoss(mode="map", **options), Constant(WEIGHT)
+
+
+def _warmed_up(weight: float, steps: int) -> LinearWarmup:
+    """From 0 over the first half of a training."""
+    return LinearWarmup(weight, max(1, whole("steps", steps, 1) // 2))

@@ -189,9 +189,8 @@ class Run:
                 yield progress
             except BaseException as error:
                 traceback.print_exc()
-                with suppress(
-                    OSError
-                ):  # of a full disk: the driver knows the job as one that ended unfinished
+                # With a full disk the driver knows the job as one that ended unfinished.
+                with suppress(OSError):
                     progress.end("failed", error)
                 raise
             progress.end("finished")
