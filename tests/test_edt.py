@@ -174,7 +174,7 @@ def test_forms_of_one_spacing_agree(function, backend: str) -> None:
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 def test_each_item_its_spacing(function, backend: str) -> None:
     mask = cases.noise(2, 3, 4, 5, 6, share=0.7)
-    by_scan = torch.tensor([[1.0, 1.0, 1.0], SPACING])
+    by_scan = torch.tensor([[1.0, 1.0, 1.0], SPACING], dtype=torch.float64)
     by_channel = by_scan[:, None] * torch.tensor([1.0, 2.0, 3.0])[:, None]
     scans = function(mask, spacing=by_scan, backend=backend)
     channels = function(mask, spacing=by_channel, backend=backend)

@@ -23,6 +23,9 @@ _MASK_DTYPES = frozenset(
     | {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 )
 
+# How many digits the shortest decimal of a value may need, down to as many as any decimal keeps.
+_DIGITS = {torch.float32: (9, 8, 7, 6), torch.float16: (5, 4, 3), torch.bfloat16: (4, 3, 2)}
+
 
 def fail(argument: str, got: object, wanted: str, error: type[Exception] = ValueError) -> NoReturn:
     """Raise the one form of error that this library has."""
@@ -129,15 +132,43 @@ def spacing(
 
 def spacing_of_one(value: SpacingLike, dims: int, argument: str = "spacing") -> list[float]:
     """The spacing of a single volume as floats on the host, whichever form it has."""
-    numbers = value.tolist() if isinstance(value, (Tensor, np.ndarray)) else value
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    numbers = decimals(value).tolist() if isinstance(value, Tensor) else value
     return spacing(numbers, dims, (), torch.device("cpu"), argument)[0]
+
+
+def decimals(value: Tensor) -> Tensor:
+    """The numbers that positive floats of low precision stand for: the shortest decimals that round to them.
+
+    A NIfTI header or a float32 tensor holds 0.30000001192092896 where 0.3 is meant. Nothing is read on the
+    host, so that it may be asked of a GPU's tensor and in a compiled graph.
+
+    Args:
+        value: any shape and floating or integer dtype.
+
+    Returns:
+        float64, the same shape. Values that are not positive and finite stay as they are.
+    """
+    exact = value.double()
+    if value.dtype not in _DIGITS:
+        return exact
+    decimal = exact
+    magnitude = torch.floor(torch.log10(exact))
+    for digits in _DIGITS[value.dtype]:
+        power = digits - 1 - magnitude
+        up, down = 10.0 ** power.clamp(min=0), 10.0 ** (-power).clamp(min=0)  # whole, so that both are exact
+        rounded = torch.round(exact * up / down) * down / up
+        decimal = torch.where(rounded.to(value.dtype) == value, rounded, decimal)
+    return decimal
 
 
 def plain_spacing(value: SpacingLike, argument: str = "spacing") -> float | tuple[float, ...] | Tensor | None:
     """The spacing in the types of Python and PyTorch, and its values checked where they may be read."""
     if isinstance(value, np.ndarray):
         per_item = value.ndim > 1
-        value = torch.from_numpy(np.array(value, np.float64, order="C")) if per_item else value.tolist()
+        exact = decimals(torch.from_numpy(np.array(value, order="C")))
+        value = exact if per_item else exact.tolist()
     if value is None:
         return None
     if isinstance(value, Tensor):
@@ -163,7 +194,7 @@ def _item_spacing(
     if value.shape[-1] != dims or lead != tuple(batch_shape[: len(lead)]):
         wanted = f"(*lead, {dims}) with lead the first axes of the batch shape {tuple(batch_shape)}"
         fail(argument, f"shape {tuple(value.shape)}", wanted)
-    value = value.detach().to(device=device, dtype=torch.float64)
+    value = decimals(value.detach().to(device=device))
     trailing = len(batch_shape) - len(lead)
     value = value.reshape(*lead, *(1,) * trailing, dims).expand(*batch_shape, dims)
     return value.reshape(-1, dims)

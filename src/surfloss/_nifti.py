@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from surfloss._check import fail
+from surfloss._check import decimals, fail
 
 _TOLERANCE = 1e-3  # relative: headers hold float32, and some writers round
 _MOST_DEFLATED = 1032  # gzip makes nothing smaller by more than this factor
@@ -50,7 +51,8 @@ def read_volume(path: Path) -> Volume:
     if dtype.kind not in "biuf":
         fail(str(path), f"values of dtype {dtype}", "a volume of real numbers")
     dims = min(voxels.ndim, 3)
-    zooms = tuple(abs(float(step)) for step in header["pixdim"][1 : dims + 1])
+    steps = np.abs(header["pixdim"][1 : dims + 1])  # float32, in NIfTI-2 float64
+    zooms = tuple(decimals(torch.from_numpy(steps)).tolist())
     _check_grid(path, image.affine, zooms)
     return Volume(voxels, image.affine, zooms)
 

@@ -48,7 +48,7 @@ def test_folders_give_cases_and_a_summary_without_undefined_values(folders):
     first, second = result["cases"]
     mask = np.ascontiguousarray(blob().T)
     moved = np.ascontiguousarray(blob(1).T)
-    spacing = [float(np.float32(step)) for step in (5.0, 0.4, 0.5)]
+    spacing = (5.0, 0.4, 0.5)
     values = vars(metrics.evaluate(moved, mask, spacing, tolerance=0.5))
     assert first == {"case": "case_1", "label": 1, **values, "problem": None}
     assert first["hausdorff_distance"] == pytest.approx(0.5)  # along x
@@ -250,7 +250,7 @@ def test_labels_are_evaluated_one_by_one(organs):
         (case, label) for case in "abc" for label in (2, 1)
     ]
     prediction, target = (np.asarray(nibabel.load(folder / "b.nii.gz").dataobj).T == 2 for folder in organs)
-    wanted = metrics.evaluate(prediction, target, (5.0, np.float32(0.4), 0.5))
+    wanted = metrics.evaluate(prediction, target, (5.0, 0.4, 0.5))
     assert result["cases"][2] == {"case": "b", "label": 2, **vars(wanted), "problem": None}
     both, two = result["summary"], result["summary_by_label"]["2"]
     assert (both["surface_dice"]["count"], both["surface_dice"]["null"]) == (5, 1)
@@ -272,7 +272,7 @@ def test_labels_are_whole_numbers(organs):
 def test_further_tolerances_and_percentiles_are_further_values(folders):
     first = metrics.evaluate_folders(*folders, tolerance=(0.5, 0.1), percentiles=(50,))["cases"][0]
     mask, moved = np.ascontiguousarray(blob().T), np.ascontiguousarray(blob(1).T)
-    surfaces = metrics.surface_distances(moved, mask, spacing=(5.0, np.float32(0.4), 0.5))
+    surfaces = metrics.surface_distances(moved, mask, spacing=(5.0, 0.4, 0.5))
     assert first["surface_dice"] == surfaces.dice(0.5)
     assert first["surface_dice_0.1"] == surfaces.dice(0.1)
     assert first["hausdorff_distance_50"] == surfaces.hausdorff(50)
@@ -282,7 +282,7 @@ def test_lesions_are_listed_on_demand(folders):
     assert "lesions" not in metrics.evaluate_folders(*folders)
     result = metrics.evaluate_folders(*folders, per_lesion=True)
     mask, moved = np.ascontiguousarray(blob().T), np.ascontiguousarray(blob(1).T)
-    spacing = (5.0, np.float32(0.4), 0.5)
+    spacing = (5.0, 0.4, 0.5)
     (wanted,) = metrics.per_lesion(moved, mask, spacing=spacing, tolerance=0.42).lesions
     found, missed = result["lesions"]
     assert (found["case"], found["component"], found["matched"]) == ("case_1", 1, [1])
