@@ -170,10 +170,24 @@ class TestCompound:
         with pytest.raises(ValueError, match=r"^state: got the terms \['dice_ce'\], wanted the terms"):
             compound().load_state_dict(other.state_dict())
 
+    @pytest.mark.parametrize("state", [None, 3, {"dice_ce": 1, "surface": None}])
+    def test_refuses_what_is_no_state(self, state: Any) -> None:
+        with pytest.raises(ValueError, match=r"^state.*: got .*, wanted"):
+            compound().set_extra_state(state)
+
+    def test_goes_on_in_a_longer_training(self) -> None:
+        before, longer = (
+            CompoundLoss({"surface": (Linear(1.0), LinearWarmup(1.0, steps))}) for steps in (4, 10)
+        )
+        before.step()
+        with pytest.warns(UserWarning, match=r"LinearWarmup\(.*steps=10.* goes on after 1 steps"):
+            longer.load_state_dict(before.state_dict())
+        assert longer.weights == {"surface": 0.1}
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"steps": 5}, r"state: got .*'steps': 5.*, wanted a state saved by LinearWarmup\(.*steps=4"),
+            ({"weight": 5}, r"state: got .*'weight': 5.*, wanted a state saved by LinearWarmup\(weight=2.0"),
             ({"steps_taken": -1}, "steps_taken: got -1"),
             ({"steps_taken": 2.5}, "steps_taken: got 2.5"),
             ({"factor": -1.0}, "factor: got -1"),

@@ -139,10 +139,9 @@ def test_goes_on_where_it_was_saved(make: Callable[[], Schedule], way: str, take
     "other",
     [
         Constant(1.0),
-        LinearWarmup(1.0, 6),
         LinearWarmup(0.5, 5),
         LinearWarmup(1.0, 5, start=0.1),
-        LinearWarmup(1.0, 5, delay=1),
+        LinearWarmup(0.5, 6, delay=1),
         CosineRamp(1.0, 5),
         Rebalance(5, floor=1.0),
     ],
@@ -156,18 +155,38 @@ def test_refuses_the_state_of_another(other: Schedule) -> None:
     assert schedule.weight == pytest.approx(0.2)
 
 
-def test_refuses_the_state_of_another_length() -> None:
-    for make in (lambda n: CosineRamp(1.0, n), Rebalance):
-        with pytest.raises(
-            ValueError, match=r"^state: got .*'steps': 6.*, wanted a state saved by .*steps=5"
-        ):
-            make(5).load_state_dict(make(6).state_dict())
+@pytest.mark.parametrize(
+    ("longer", "before"),
+    [
+        (LinearWarmup(1.0, 10), LinearWarmup(1.0, 4)),
+        (CosineRamp(0.5, 10, start=0.1, delay=2), CosineRamp(0.5, 4, start=0.1)),
+        (Rebalance(10), Rebalance(4)),
+        (LinearWarmup(1.0, 4), LinearWarmup(1.0, 10)),
+    ],
+    ids=repr,
+)
+def test_goes_on_in_a_training_of_another_length(longer: Schedule, before: Schedule) -> None:
+    for _ in range(3):
+        before.step()
+    longer = copy.deepcopy(longer)
+    with pytest.warns(UserWarning, match=r"goes on after 3 steps of a schedule with steps=") as warned:
+        longer.load_state_dict(before.state_dict())
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    assert longer.weight == longer.at(3)
+    longer.load_state_dict(longer.state_dict())  # of the same length: no warning, which would be an error
 
 
-@pytest.mark.parametrize("change", [{"steps_taken": -1}, {"steps_taken": None}, {"extra": 1}])
+@pytest.mark.parametrize(
+    "change", [{"steps_taken": -1}, {"steps_taken": None}, {"extra": 1}, {"steps": "5"}, {"delay": None}]
+)
 def test_refuses_a_broken_state(change: dict[str, Any]) -> None:
-    schedule = Constant(1.0)
-    with pytest.raises(ValueError, match=r"^(state|steps_taken): got"):
+    schedule = LinearWarmup(1.0, 5)
+    with pytest.raises(ValueError, match=r"^(state|steps|steps_taken|delay): got"):
         schedule.load_state_dict(schedule.state_dict() | change)
-    with pytest.raises(ValueError, match=r"^state: got \{\}"):
-        schedule.load_state_dict({})
+
+
+@pytest.mark.parametrize("state", [{}, None, 3, ["steps_taken"], {"steps_taken": 3}])
+def test_refuses_what_is_no_state(state: Any) -> None:
+    with pytest.raises(ValueError, match=r"^state: got .*, wanted a state saved by Constant"):
+        Constant(1.0).load_state_dict(state)

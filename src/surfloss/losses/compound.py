@@ -152,14 +152,19 @@ class CompoundLoss(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore the schedules and the factors from `load_state_dict()`.
 
+        A schedule of another length goes on after the steps that were taken; see `Schedule.load_state_dict`.
+
         Raises:
             ValueError: if the state is of other terms or schedules, or has a factor that is negative or not
                 finite; the loss then stays as it was.
         """
-        if set(state) != set(self._schedules):
-            fail("state", f"the terms {sorted(state)}", f"the terms {sorted(self._schedules)}")
+        if not isinstance(state, Mapping) or set(state) != set(self._schedules):
+            got = f"the terms {sorted(state)}" if isinstance(state, Mapping) else repr(state)
+            fail("state", got, f"the terms {sorted(self._schedules)}")
         schedules, factors = self.schedules, {}  # copies: a state that is refused changes nothing
         for name, schedule in schedules.items():
+            if not isinstance(state[name], Mapping):
+                fail(f"state[{name!r}]", repr(state[name]), f"a state saved by {schedule!r}")
             own = dict(state[name])
             factors[name] = not_negative("factor", own.pop("factor", 1.0))
             schedule.load_state_dict(own)

@@ -2,9 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from surfloss._check import fail, not_negative, whole
+from surfloss.losses._prepare import warn_at_call
+
+_LENGTHS = ("steps", "delay")
 
 
 class Schedule(ABC):
@@ -34,16 +38,28 @@ class Schedule(ABC):
         return {"schedule": type(self).__name__, **self._settings(), "steps_taken": self._steps_taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was saved.
+        """Go on where `state` was saved: the steps that were taken count.
+
+        A state of another length, as of a training that is continued with more epochs, is taken with a
+        warning: the lengths (`steps`, `delay`) stay those of this schedule, and so the weight is the one that
+        a training of its length has after as many steps.
 
         Raises:
-            ValueError: if it was saved by another kind of schedule or one with other settings.
+            ValueError: if it was saved by another kind of schedule or one with other weights.
         """
-        steps_taken = state.get("steps_taken")
-        own = {**self.state_dict(), "steps_taken": steps_taken}
-        if steps_taken is None or state != own:
+        own = self.state_dict()
+        may_differ = ("steps_taken", *_LENGTHS)
+        if not (
+            isinstance(state, Mapping)
+            and state.keys() == own.keys()
+            and all(state[name] == own[name] for name in own if name not in may_differ)
+        ):
             fail("state", state, f"a state saved by {self!r}")
-        self._steps_taken = whole("steps_taken", steps_taken, 0)
+        saved = {name: whole(name, state[name], 0) for name in may_differ if name in own}
+        self._steps_taken = saved["steps_taken"]
+        if any(saved[name] != own[name] for name in _LENGTHS if name in own):
+            before = " and ".join(f"{name}={saved[name]}" for name in _LENGTHS if name in own)
+            warn_at_call(f"{self!r} goes on after {self._steps_taken} steps of a schedule with {before}")
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self._settings().items())
