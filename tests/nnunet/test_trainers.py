@@ -1,6 +1,7 @@
 """The trainers: their loss, deep supervision, log, checkpoint, and how nnU-Net finds them."""
 
 import dataclasses
+import json
 import math
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from surfloss._files import write_text
 from surfloss.nnunet import trainers
 from surfloss.nnunet.networks import make_trainer
 from surfloss.nnunet.presets import CONTOUR_3D, DICE_CE_2D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D, Model
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run import Run, read_json
 from tests.nnunet.conftest import MINI, write_plans
 
 ITERATIONS, EPOCHS = 3, 2
@@ -79,6 +81,71 @@ def test_dice_ce_is_the_loss_of_nnunet(run: Run) -> None:
         torch.testing.assert_close(made.loss(outputs, inputs["target"]), theirs(outputs, inputs["target"]))
 
 
+@pytest.mark.parametrize("name", trainers.__all__)
+def test_the_only_resolution_of_a_two_stage_network_counts(run: Run, name: str) -> None:
+    """nnU-Net leaves the lowest resolution out, and so divides 0 by 0 where there is no other."""
+    configuration = "3d_fullres" if "DA5" in name else "2d"
+    plans = read_json(run.plans)
+    arguments = plans["configurations"][configuration]["architecture"]["arch_kwargs"]
+    arguments |= {"n_stages": 2, "n_conv_per_stage_decoder": [1]}
+    for key in ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage"):
+        arguments[key] = arguments[key][:2]
+    write_text(run.plans, json.dumps(plans))
+    made = trainer(run, Model("x", "x", configuration, name))
+    assert made.loss.weight_factors == (1.0,)
+    assert math.isfinite(made.train_step(batch(made))["loss"])
+    assert all(bool(weights.isfinite().all()) for weights in made.network.parameters())
+
+
+@pytest.mark.parametrize("name", trainers.__all__)
+def test_regions_with_an_ignore_label(run: Run, name: str) -> None:
+    made, inputs = with_ignored_regions(run, name)
+    outputs = [output.detach().requires_grad_() for output in made.network(inputs["data"])]
+    loss = made.loss(outputs, inputs["target"])
+    loss.backward()
+    for output, target in zip(outputs[:-1], inputs["target"], strict=False):
+        ignored = target[:, -1:].expand_as(output)
+        assert output.grad[ignored].abs().max() == 0
+        assert output.grad[~ignored].abs().max() > 0
+    # What lies below the ignored voxels is of no account.
+    for target in inputs["target"]:
+        target[:, :-1] |= target[:, -1:]
+    torch.testing.assert_close(made.loss(outputs, inputs["target"]), loss)
+    assert math.isfinite(made.train_step(inputs)["loss"])
+    assert math.isfinite(made.validation_step(inputs)["loss"])
+
+
+def test_dice_ce_of_regions_with_an_ignore_label_is_that_of_nnunet(run: Run) -> None:
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    made, inputs = with_ignored_regions(run, "nnUNetTrainerDiceCE")
+    gradients, values = [], []
+    for loss in (made.loss, nnUNetTrainer._build_loss(made)):
+        outputs = [output.detach().requires_grad_() for output in made.network(inputs["data"])]
+        values.append(loss(outputs, inputs["target"]))
+        gradients.append(torch.autograd.grad(values[-1], outputs[:-1]))
+    torch.testing.assert_close(values[0], values[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def with_ignored_regions(run: Run, name: str) -> tuple[Any, dict[str, Any]]:
+    """A trainer of two nested regions, and a batch in the form in which nnU-Net's augmentation makes it."""
+    dataset = read_json(run.raw / "dataset.json") | {
+        "labels": {"background": 0, "lesion": [1, 2], "core": 2, "ignore": 3},
+        "regions_class_order": [1, 2],
+    }
+    write_text(run.raw / "dataset.json", json.dumps(dataset))
+    made = trainer(run, Model("x", "x", "3d_fullres" if "DA5" in name else "2d", name))
+    inputs = batch(made)
+    for i, lesion in enumerate(inputs["target"]):
+        core = lesion.clone()
+        core[..., : lesion.shape[-1] // 3] = 0
+        ignored = torch.zeros_like(lesion)
+        ignored[..., : lesion.shape[-2] // 3, :] = 1
+        inputs["target"][i] = torch.cat([lesion * (1 - ignored), core * (1 - ignored), ignored], 1).bool()
+    return made, inputs
+
+
 def test_each_epoch_logs_term_weight_and_ratio(run: Run) -> None:
     made = trainer(run, HAUSDORFF_3D)
     steps = [made.train_step(batch(made, seed)) for seed in range(ITERATIONS)]
@@ -129,6 +196,30 @@ def test_the_schedule_travels_in_the_checkpoint(run: Run, tmp_path: Path) -> Non
     assert restored.compound.weights == made.compound.weights
     assert restored.compound.weights["surface"] > 0
     torch.testing.assert_close(restored.network.state_dict(), made.network.state_dict())
+
+
+def test_a_training_goes_on_for_more_epochs(run: Run, tmp_path: Path) -> None:
+    """`nnUNetv2_train ... --c` of a trainer that has more epochs than before."""
+    made = trainer(run, HAUSDORFF_3D)
+    for seed in range(ITERATIONS):
+        made.train_step(batch(made, seed))
+    path = str(tmp_path / "checkpoint.pth")
+    made.save_checkpoint(path)
+    longer = make_trainer(run, HAUSDORFF_3D, 0)
+    longer.num_epochs, longer.num_iterations_per_epoch = 10 * EPOCHS, ITERATIONS
+    with pytest.warns(UserWarning, match=r"LinearWarmup\(.*steps=30.* goes on after 3 steps") as warned:
+        longer.load_checkpoint(path)
+    assert len(warned) == 1
+    assert longer.current_epoch == 1
+    assert longer.compound.weights["surface"] == pytest.approx(1e-3 * 3 / 30)
+    longer.train_step(batch(longer))
+
+
+def test_a_checkpoint_of_another_surface_term_is_refused(run: Run, tmp_path: Path) -> None:
+    path = str(tmp_path / "checkpoint.pth")
+    trainer(run, CONTOUR_3D).save_checkpoint(path)
+    with pytest.raises(ValueError, match=r"state: got .*Constant.*, wanted a state saved by LinearWarmup"):
+        trainer(run, HAUSDORFF_3D).load_checkpoint(path)
 
 
 def test_a_failed_save_keeps_the_last_checkpoint(

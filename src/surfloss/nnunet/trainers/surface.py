@@ -22,6 +22,7 @@ from surfloss.losses import CompoundLoss, DiceCELoss, GradientRatioMonitor, pres
 from surfloss.losses.schedule import Schedule
 
 _LOGGED = ("surface_terms", "surface_weights", "gradient_ratios")
+_IGNORED = -1  # in targets of regions, whose other values are 0 and 1
 
 
 class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
@@ -54,8 +55,9 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
     def _build_loss(self) -> torch.nn.Module:
         regions = self.label_manager.has_regions
         ignore = self.label_manager.ignore_label
-        if regions and ignore is not None:
-            raise NotImplementedError("surface losses do not support region training with an ignore label")
+        marked = regions and ignore is not None  # the target's last channel tells what is ignored
+        if marked:
+            ignore = _IGNORED
         dice_ce = DiceCELoss(
             sigmoid=regions,
             softmax=not regions,
@@ -82,12 +84,14 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
             if surface is not None
             else None
         )
+        loss: torch.nn.Module = _IgnoreChannel(self.compound) if marked else self.compound
         if not self.enable_deep_supervision:
-            return self.compound
-        # nnU-Net's weights: halved with each resolution, the lowest left out.
+            return loss
+        # nnU-Net's weights: halved with each resolution, the lowest left out unless it is the only one.
         weights = 0.5 ** np.arange(len(self._get_deep_supervision_scales()))
-        weights[-1] = 1e-6 if self.is_ddp and not self._do_i_compile() else 0
-        return DeepSupervisionWrapper(self.compound, weights / weights.sum())  # type: ignore[no-any-return]
+        if len(weights) > 1:
+            weights[-1] = 1e-6 if self.is_ddp and not self._do_i_compile() else 0
+        return DeepSupervisionWrapper(loss, weights / weights.sum())  # type: ignore[no-any-return]
 
     def _remember_full_resolution(self, _: Any, inputs: tuple[Any, ...], __: Any) -> None:
         # Deep supervision calls the loss once a resolution, the full one first.
@@ -151,6 +155,19 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
             fail("checkpoint", f"one of {checkpoint.get('trainer_name')}", f"one of {type(self).__name__}")
         super().load_checkpoint(filename_or_checkpoint)
         self.compound.load_state_dict(checkpoint["surface_loss"])
+
+
+class _IgnoreChannel(torch.nn.Module):
+    """A loss of regions for nnU-Net's targets with an ignore label, which is their last channel."""
+
+    def __init__(self, loss: torch.nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        regions, ignored = target[:, :-1].to(torch.int8), target[:, -1:] != 0
+        loss: torch.Tensor = self.loss(input, regions.masked_fill(ignored, _IGNORED))
+        return loss
 
 
 class HausdorffMixin(SurfaceLossMixin):
