@@ -18,6 +18,7 @@ import torch
 from surfloss._check import fail
 from surfloss._files import write_text, written_whole
 from surfloss.losses import HausdorffDTLoss
+from surfloss.nnunet.checkpoints import read_checkpoint
 from surfloss.nnunet.presets import Model
 from surfloss.nnunet.run import Progress, Run, fold_seed, read_json
 
@@ -145,7 +146,7 @@ def _predictor(run: Run, model: Model, folds: Iterable[int]) -> Any:
 
     results = run.results / run.dataset_name / f"{model.trainer}__nnUNetPlans__{model.configuration}"
     files = [results / f"fold_{fold}" / "checkpoint_final.pth" for fold in folds]
-    checkpoints = [torch.load(file, map_location=run.device, weights_only=False) for file in files]
+    checkpoints = [read_checkpoint(file, run.device) for file in files]
     trainer = make_trainer(run, model, 0)
     trainer.initialize()
     trainer.set_deep_supervision_enabled(False)
@@ -184,5 +185,6 @@ def _predict_case(predictor: Any, image: Path, out: Path, name: str, with_probab
             save_probabilities=with_probabilities,
             num_threads_torch=torch.get_num_threads(),
         )
-        for ending in (".npz", ".pkl") if with_probabilities else ():
-            os.replace(f"{truncated}{ending}", out / f"{name}{ending}")
+        if with_probabilities:
+            Path(f"{truncated}.pkl").unlink()  # nnU-Net's properties of the image, for which the image serves
+            os.replace(f"{truncated}.npz", out / f"{name}.npz")

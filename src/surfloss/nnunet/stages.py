@@ -59,19 +59,21 @@ def plan(run: Run, progress: Progress) -> None:
 
 def ensemble(run: Run, progress: Progress) -> None:
     """Average the probabilities of the ensemble's models and take the likelier label."""
-    from nnunetv2.ensembling.ensemble import merge_files
+    from nnunetv2.ensembling.ensemble import average_probabilities
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     plans = PlansManager(str(run.plans))
     labels = plans.get_label_manager(read_json(run.raw / "dataset.json"))
+    images = plans.image_reader_writer_class()
     members = [run.predictions(name) for name in run.preset.ensemble]
     cases = sorted(path.name.removesuffix(".npz") for path in members[0].glob("*.npz"))
     progress.begin(len(cases))
     for case in cases:
         files = [str(member / f"{case}.npz") for member in members]
+        segmentation = labels.convert_probabilities_to_segmentation(average_probabilities(files))
+        _, properties = images.read_seg(str(members[0] / f"{case}.nii.gz"))  # its place in space
         with written_whole(run.predictions("ensemble") / f"{case}.nii.gz") as unfinished:
-            truncated = str(unfinished).removesuffix(".nii.gz")
-            merge_files(files, truncated, ".nii.gz", plans.image_reader_writer_class(), labels)
+            images.write_seg(segmentation, str(unfinished), properties)
         progress.advance()
 
 

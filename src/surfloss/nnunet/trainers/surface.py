@@ -20,6 +20,7 @@ from surfloss._check import fail
 from surfloss._files import written_whole
 from surfloss.losses import CompoundLoss, DiceCELoss, GradientRatioMonitor, presets
 from surfloss.losses.schedule import Schedule
+from surfloss.nnunet.checkpoints import read_checkpoint
 
 _LOGGED = ("surface_terms", "surface_weights", "gradient_ratios")
 _IGNORED = -1  # in targets of regions, whose other values are 0 and 1
@@ -138,19 +139,22 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         with written_whole(Path(filename)) as unfinished:
             try:
                 super().save_checkpoint(str(unfinished))
-                checkpoint = torch.load(unfinished, map_location="cpu", weights_only=False)
-                checkpoint["surface_loss"] = self.compound.state_dict()
-                torch.save(checkpoint, unfinished)
+                state = {"surface_loss": self.compound.state_dict()}
+                torch.save(read_checkpoint(unfinished) | state, unfinished)
             except RuntimeError as error:  # PyTorch's form of a full disk
                 raise OSError(f"{filename} could not be written: {error}") from error
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
-        """Restore nnU-Net's state and the schedules' from a file (nnU-Net's own form for a dict fails).
+        """Restore nnU-Net's state and ours from a file (nnU-Net's own form for a dict fails).
+
+        A training of more epochs than the checkpoint's goes on too: see `Schedule.load_state_dict`.
 
         Raises:
-            ValueError: if the checkpoint was written by a trainer without a compound loss.
+            ValueError: if the checkpoint was written by a trainer without a compound loss, or with another
+                surface term, or holds code that would be run.
         """
-        checkpoint = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)
+        # nnU-Net loads the file once more, with code and all; of that this leaves nothing.
+        checkpoint = read_checkpoint(filename_or_checkpoint)
         if "surface_loss" not in checkpoint:
             fail("checkpoint", f"one of {checkpoint.get('trainer_name')}", f"one of {type(self).__name__}")
         super().load_checkpoint(filename_or_checkpoint)
