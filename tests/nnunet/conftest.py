@@ -10,7 +10,7 @@ import pytest
 
 from surfloss._files import write_text
 from surfloss.nnunet.presets import DICE_CE_2D, HAUSDORFF_3D, Phantom, Preset
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run import Progress, Record, Run
 
 AFFINE = np.diag([0.5, 0.5, 5.0, 1.0])
 
@@ -110,3 +110,36 @@ def write_plans(run: Run) -> None:
     (run.preprocessed / "nnUNetPlans_3d_fullres").mkdir(parents=True)
     for name in ("2d", "3d_fullres"):
         (run.preprocessed / f"nnUNetPlans_{name}" / "001.b2nd").touch()
+
+
+@pytest.fixture
+def progress(tmp_path: Path) -> Progress:
+    return Progress(tmp_path / "record.json", Record("train/x"))
+
+
+@pytest.fixture
+def preprocessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run on a CPU with four cases and two folds, without nnU-Net's planning and preprocessing."""
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+    run = Run(tmp_path / "preprocessed", MINI)
+    write_plans(run)
+    for name, value in run.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    names = ["001", "002", "003", "004"]
+    for number, name in enumerate(names):
+        rng = np.random.default_rng(number)
+        label = np.zeros((1, 10, 24, 24), np.int16)
+        label[:, 3:7, 8:15, 6 + number : 14] = 1
+        image = rng.normal(0.3, 0.2, label.shape).astype(np.float32) + 0.3 * label
+        properties = {"class_locations": {1: np.argwhere(label)}, "spacing": [5.0, 1.0, 1.0]}
+        for configuration in ("2d", "3d_fullres"):
+            file = run.preprocessed / f"nnUNetPlans_{configuration}" / name
+            file.with_suffix(".b2nd").unlink(missing_ok=True)
+            shape = image.shape
+            nnUNetDatasetBlosc2.save_case(image, label, properties, str(file), shape, shape, shape, shape)
+    folds = [{"train": names[:2], "val": names[2:]}, {"train": names[2:], "val": names[:2]}]
+    write_text(run.preprocessed / "splits_final.json", json.dumps(folds))
+    write_text(run.preprocessed / "dataset_fingerprint.json", "{}")
+    return run

@@ -1,17 +1,18 @@
-"""What starts networks: the processes that share a training, and what is refused before one starts."""
+"""What runs networks: interrupted trainings, the processes that share one, and what is refused before."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from surfloss._files import write_text
 from surfloss.nnunet import networks
-from surfloss.nnunet.presets import DICE_CE_2D
-from surfloss.nnunet.run import Progress, Record, Run
+from surfloss.nnunet.presets import DICE_CE_2D, HAUSDORFF_3D, Model
+from surfloss.nnunet.run import Progress, Run, read_json
 from tests.nnunet.conftest import MINI, write_plans
 
 
@@ -21,11 +22,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     run = Run(tmp_path / "run", MINI, device="cuda", gpus_per_training=2)
     write_plans(run)
     return run
-
-
-@pytest.fixture
-def progress(tmp_path: Path) -> Progress:
-    return Progress(tmp_path / "record.json", Record("train/x"))
 
 
 def test_a_process_for_each_gpu(run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +78,38 @@ def test_more_gpus_than_samples_are_refused(run: Run, progress: Progress) -> Non
 def test_a_missing_gpu_is_told_before_a_training() -> None:
     with pytest.raises(ValueError, match="device: got cuda, wanted a GPU that PyTorch can use"):
         networks.check_device("cuda")
+
+
+class Stopped(Exception):
+    """Stands for the death of a training."""
+
+
+@pytest.mark.parametrize("model", [DICE_CE_2D, HAUSDORFF_3D], ids=lambda model: model.name)
+def test_an_interrupted_training_is_the_same_training(
+    preprocessed: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch, model: Model
+) -> None:
+    """Bit by bit: weights, momentum, and the log but for its times."""
+    networks.train(preprocessed, progress, model, 0)
+    [final] = preprocessed.results.rglob("checkpoint_final.pth")
+    whole = networks.read_checkpoint(final)
+    whole_log = read_json(preprocessed.training_log(model, 0))
+    final.unlink()
+
+    def stop(_: Progress) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "advance", stop)
+        with pytest.raises(Stopped):
+            networks.train(preprocessed, progress, model, 0)
+    assert not final.exists()
+    np.random.seed(0)  # whatever the process has drawn until it goes on
+    torch.rand(7)
+    networks.train(preprocessed, progress, model, 0)
+    resumed = networks.read_checkpoint(final)
+    for part in ("network_weights", "optimizer_state"):
+        torch.testing.assert_close(resumed[part], whole[part], rtol=0, atol=0)
+    assert (resumed["surface_loss"], resumed["seed"]) == (whole["surface_loss"], whole["seed"])
+    log = read_json(preprocessed.training_log(model, 0))
+    timeless = [name for name in log if "timestamps" not in name]
+    np.testing.assert_equal({name: log[name] for name in timeless}, {n: whole_log[n] for n in timeless})

@@ -6,7 +6,6 @@ and so needs packages that the reproduction does not.
 
 import json
 import os
-import random
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -95,9 +94,10 @@ def make_trainer(run: Run, model: Model, fold: int) -> Any:
 
 
 def _train(run: Run, progress: Progress, model: Model, fold: int, rank: int = 0) -> None:
-    seed = fold_seed(run.preset, model, fold) + rank
-    torch.manual_seed(seed)
+    seed = fold_seed(run.preset, model, fold)
+    torch.manual_seed(seed)  # of the first weights; the trainer seeds each epoch
     trainer = make_trainer(run, model, fold)
+    trainer.seed = seed
     trainer.num_epochs = run.preset.epochs
     trainer.num_iterations_per_epoch = run.preset.iterations
     trainer.num_val_iterations_per_epoch = run.preset.validation_iterations
@@ -109,9 +109,6 @@ def _train(run: Run, progress: Progress, model: Model, fold: int, rank: int = 0)
         if (folder / checkpoint).exists():
             trainer.load_checkpoint(str(folder / checkpoint))
             break
-    # nnU-Net's augmentation draws from the global generators; what is resumed must not draw the same again.
-    for set_seed in (random.seed, np.random.seed, torch.manual_seed):
-        set_seed((seed + trainer.current_epoch) % 2**32)
     if rank == 0:
         progress.begin(run.preset.epochs, trainer.current_epoch)
         trainer.epoch_callback = lambda _: progress.advance()

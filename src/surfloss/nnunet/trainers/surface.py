@@ -6,6 +6,8 @@ and travels in the checkpoint; each epoch logs the surface term, its weight and 
 """
 
 import math
+import random
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
 
-from surfloss._check import fail
+from surfloss._check import fail, whole
 from surfloss._files import written_whole
 from surfloss.losses import CompoundLoss, DiceCELoss, GradientRatioMonitor, presets
 from surfloss.losses.schedule import Schedule
@@ -27,9 +29,14 @@ _IGNORED = -1  # in targets of regions, whose other values are 0 and 1
 
 
 class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
-    """Replaces the loss of the trainer that it is mixed into. Without a surface term it is Dice + CE."""
+    """Replaces the loss of the trainer that it is mixed into. Without a surface term it is Dice + CE.
 
-    gradient_ratio_every = 10  # iterations between two looks at the gradient ratio
+    Every epoch seeds the generators of Python, NumPy and PyTorch from `seed`, which is drawn at random and
+    kept in the checkpoint. So a training that was interrupted meets the batches that it would have met,
+    unless worker processes make them (`nnUNet_n_proc_DA` above 0): nnU-Net leaves those to chance.
+    """
+
+    gradient_ratio_every = 10  # iterations of an epoch between two looks at the gradient ratio
     epoch_callback: Callable[[int], None] | None = None  # told the number of finished epochs
 
     # nnU-Net reads the names of these parameters from the signature and saves them in the checkpoint.
@@ -44,6 +51,8 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         super().__init__(plans, configuration, fold, dataset_json, device)
         for key in _LOGGED:
             self.logger.local_logger.my_fantastic_logging[key] = []
+        self.seed = secrets.randbits(32)
+        self._iteration = 0  # of the epoch
         self._full_resolution: tuple[Any, ...] | None = None
 
     def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule] | None:
@@ -80,11 +89,7 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
             terms["surface"] = surface
         self.compound = CompoundLoss(terms)
         self.compound.register_forward_hook(self._remember_full_resolution)
-        self.monitor = (
-            GradientRatioMonitor(self.compound, term="surface", every=self.gradient_ratio_every)
-            if surface is not None
-            else None
-        )
+        self.monitor = GradientRatioMonitor(self.compound, term="surface") if surface is not None else None
         loss: torch.nn.Module = _IgnoreChannel(self.compound) if marked else self.compound
         if not self.enable_deep_supervision:
             return loss
@@ -99,6 +104,31 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         if self._full_resolution is None:
             self._full_resolution = (*inputs[:2], self.compound.last_terms)
 
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:
+        """nnU-Net's augmentation, in which no measurement of time decides how an image is blurred."""
+        transforms = super().get_training_transforms(*args, **kwargs)
+        for transform in transforms.transforms:
+            blur = getattr(transform, "transform", transform)
+            if hasattr(blur, "benchmark"):
+                blur.benchmark = False
+        return transforms
+
+    def on_train_start(self) -> None:
+        self._seed_generators()  # for the worker processes, which copy their state
+        super().on_train_start()
+
+    def on_epoch_start(self) -> None:
+        self._seed_generators()
+        self._iteration = 0
+        super().on_epoch_start()
+
+    def _seed_generators(self) -> None:
+        """What nnU-Net draws from, for the current epoch."""
+        sequence = np.random.SeedSequence((self.seed, self.local_rank, self.current_epoch))
+        seed = int(sequence.generate_state(1)[0])
+        for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+            set_seed(seed)
+
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """One step of nnU-Net's, then a step of the schedule; adds what the epoch's log needs."""
         self._full_resolution = None
@@ -106,10 +136,11 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         assert self._full_resolution is not None
         logits, target, terms = self._full_resolution
         if self.monitor is not None:
-            ratio = self.monitor(logits, target)
+            due = self._iteration % self.gradient_ratio_every == 0
             outputs["surface_terms"] = float(terms["surface"])
             outputs["surface_weights"] = self.compound.weights["surface"]
-            outputs["gradient_ratios"] = math.nan if ratio is None else ratio
+            outputs["gradient_ratios"] = self.monitor(logits, target) if due else math.nan
+        self._iteration += 1
         self.compound.step()
         return outputs
 
@@ -139,7 +170,7 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         with written_whole(Path(filename)) as unfinished:
             try:
                 super().save_checkpoint(str(unfinished))
-                state = {"surface_loss": self.compound.state_dict()}
+                state = {"surface_loss": self.compound.state_dict(), "seed": self.seed}
                 torch.save(read_checkpoint(unfinished) | state, unfinished)
             except RuntimeError as error:  # PyTorch's form of a full disk
                 raise OSError(f"{filename} could not be written: {error}") from error
@@ -159,6 +190,7 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
             fail("checkpoint", f"one of {checkpoint.get('trainer_name')}", f"one of {type(self).__name__}")
         super().load_checkpoint(filename_or_checkpoint)
         self.compound.load_state_dict(checkpoint["surface_loss"])
+        self.seed = whole("seed", checkpoint.get("seed"), 0)
 
 
 class _IgnoreChannel(torch.nn.Module):
