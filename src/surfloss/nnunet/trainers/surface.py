@@ -23,6 +23,7 @@ from surfloss._files import written_whole
 from surfloss.losses import CompoundLoss, DiceCELoss, GradientRatioMonitor, presets
 from surfloss.losses.schedule import Schedule
 from surfloss.nnunet.checkpoints import read_checkpoint
+from surfloss.nnunet.validation import add_surface_metrics, tolerance_from_environment
 
 _LOGGED = ("surface_terms", "surface_weights", "gradient_ratios")
 _IGNORED = -1  # in targets of regions, whose other values are 0 and 1
@@ -52,6 +53,7 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         for key in _LOGGED:
             self.logger.local_logger.my_fantastic_logging[key] = []
         self.seed = secrets.randbits(32)
+        self.surface_metrics_tolerance = tolerance_from_environment()  # in mm; None for no surface metrics
         self._iteration = 0  # of the epoch
         self._full_resolution: tuple[Any, ...] | None = None
 
@@ -191,6 +193,20 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         super().load_checkpoint(filename_or_checkpoint)
         self.compound.load_state_dict(checkpoint["surface_loss"])
         self.seed = whole("seed", checkpoint.get("seed"), 0)
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """nnU-Net's validation; with a tolerance, surface metrics too."""
+        super().perform_actual_validation(save_probabilities)
+        if self.surface_metrics_tolerance is None or self.local_rank != 0:
+            return
+        means = add_surface_metrics(
+            Path(self.output_folder) / "validation" / "summary.json",
+            self.plans_manager.image_reader_writer_class(),
+            self.label_manager.ignore_label,
+            self.surface_metrics_tolerance,
+        )
+        for name, mean in means.items():
+            self.print_to_log_file(f"Mean Validation {name}: ", mean, also_print_to_console=True)
 
 
 class _IgnoreChannel(torch.nn.Module):
