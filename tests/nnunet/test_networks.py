@@ -80,6 +80,14 @@ def test_a_missing_gpu_is_told_before_a_training() -> None:
         networks.check_device("cuda")
 
 
+def test_no_measurement_of_time_decides_about_a_batch(preprocessed: Run) -> None:
+    trainer = networks.make_trainer(preprocessed, DICE_CE_2D, 0)
+    trainer.initialize()
+    augmentation = repr(trainer.get_dataloaders()[0].data_loader.transforms)
+    assert "GaussianBlurTransform" in augmentation
+    assert "benchmark = True" not in augmentation
+
+
 class Stopped(Exception):
     """Stands for the death of a training."""
 

@@ -195,6 +195,7 @@ def test_the_schedule_travels_in_the_checkpoint(run: Run, tmp_path: Path) -> Non
     restored.load_checkpoint(path)
     assert restored.compound.weights == made.compound.weights
     assert restored.compound.weights["surface"] > 0
+    assert restored.seed == made.seed  # drawn at random, so that it is another one in every training
     torch.testing.assert_close(restored.network.state_dict(), made.network.state_dict())
 
 

@@ -161,27 +161,29 @@ def _predictor(run: Run, model: Model, folds: Iterable[int]) -> Any:
 
 
 def _predict_case(predictor: Any, image: Path, out: Path, name: str, with_probabilities: bool) -> None:
-    from nnunetv2.inference.export_prediction import export_prediction_from_logits
+    from nnunetv2.inference.export_prediction import (
+        convert_predicted_logits_to_segmentation_with_correct_shape as in_the_image,
+    )
 
-    configuration = predictor.configuration_manager
+    plans, configuration = predictor.plans_manager, predictor.configuration_manager
     preprocessor = configuration.preprocessor_class(verbose=False)
     data, _, properties = preprocessor.run_case(
-        [str(image)], None, predictor.plans_manager, configuration, predictor.dataset_json
+        [str(image)], None, plans, configuration, predictor.dataset_json
     )
     logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
-    # The segmentation comes last under its name: it tells that the case is whole.
+    prediction = in_the_image(
+        logits,
+        plans,
+        configuration,
+        predictor.label_manager,
+        properties,
+        return_probabilities=with_probabilities,
+        num_threads_torch=torch.get_num_threads(),
+    )
+    if with_probabilities:
+        prediction, probabilities = prediction
+        with written_whole(out / f"{name}.npz") as unfinished:
+            np.savez_compressed(unfinished, probabilities=probabilities)
+    # The segmentation comes last: it tells that the case is whole.
     with written_whole(out / f"{name}.nii.gz") as unfinished:
-        truncated = str(unfinished).removesuffix(".nii.gz")
-        export_prediction_from_logits(
-            logits,
-            properties,
-            configuration,
-            predictor.plans_manager,
-            predictor.dataset_json,
-            truncated,
-            save_probabilities=with_probabilities,
-            num_threads_torch=torch.get_num_threads(),
-        )
-        if with_probabilities:
-            Path(f"{truncated}.pkl").unlink()  # nnU-Net's properties of the image, for which the image serves
-            os.replace(f"{truncated}.npz", out / f"{name}.npz")
+        plans.image_reader_writer_class().write_seg(prediction, str(unfinished), properties)
