@@ -118,14 +118,20 @@ def progress(tmp_path: Path) -> Progress:
 
 
 @pytest.fixture
-def preprocessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run on a CPU with four cases and two folds, without nnU-Net's planning and preprocessing."""
-    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-
-    run = Run(tmp_path / "preprocessed", MINI)
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose plans are written by hand, so that a trainer can be built without planning."""
+    run = Run(tmp_path / "run", MINI)
     write_plans(run)
     for name, value in run.environment().items():
         monkeypatch.setenv(name, value)
+    return run
+
+
+@pytest.fixture
+def preprocessed(planned: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run on a CPU with four cases and two folds, without nnU-Net's preprocessing."""
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     names = ["001", "002", "003", "004"]
     for number, name in enumerate(names):
@@ -135,11 +141,11 @@ def preprocessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         image = rng.normal(0.3, 0.2, label.shape).astype(np.float32) + 0.3 * label
         properties = {"class_locations": {1: np.argwhere(label)}, "spacing": [5.0, 1.0, 1.0]}
         for configuration in ("2d", "3d_fullres"):
-            file = run.preprocessed / f"nnUNetPlans_{configuration}" / name
+            file = planned.preprocessed / f"nnUNetPlans_{configuration}" / name
             file.with_suffix(".b2nd").unlink(missing_ok=True)
             shape = image.shape
             nnUNetDatasetBlosc2.save_case(image, label, properties, str(file), shape, shape, shape, shape)
     folds = [{"train": names[:2], "val": names[2:]}, {"train": names[2:], "val": names[:2]}]
-    write_text(run.preprocessed / "splits_final.json", json.dumps(folds))
-    write_text(run.preprocessed / "dataset_fingerprint.json", "{}")
-    return run
+    write_text(planned.preprocessed / "splits_final.json", json.dumps(folds))
+    write_text(planned.preprocessed / "dataset_fingerprint.json", "{}")
+    return planned

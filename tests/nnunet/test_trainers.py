@@ -17,19 +17,13 @@ from surfloss.nnunet import trainers
 from surfloss.nnunet.networks import make_trainer
 from surfloss.nnunet.presets import CONTOUR_3D, DICE_CE_2D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D, Model
 from surfloss.nnunet.run import Run, read_json
-from tests.nnunet.conftest import MINI, write_plans
 
 ITERATIONS, EPOCHS = 3, 2
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run whose plans are written by hand, so that a trainer can be built without planning."""
-    run = Run(tmp_path / "run", MINI)
-    write_plans(run)
-    for name, value in run.environment().items():
-        monkeypatch.setenv(name, value)
-    return run
+def run(planned: Run) -> Run:
+    return planned
 
 
 def trainer(run: Run, model: Model) -> Any:

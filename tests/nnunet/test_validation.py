@@ -18,7 +18,7 @@ from surfloss.nnunet.networks import make_trainer
 from surfloss.nnunet.presets import DICE_CE_2D
 from surfloss.nnunet.run import Run
 from surfloss.nnunet.validation import add_surface_metrics, tolerance_from_environment
-from tests.nnunet.conftest import MINI, save, write_plans
+from tests.nnunet.conftest import save
 
 SPACING = (5.0, 0.3, 0.3)  # z, y, x; a NIfTI header holds 0.30000001192...
 SHAPE = (4, 20, 18)
@@ -120,17 +120,13 @@ def test_images_are_measured_in_2d(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tolerance", ["0.3", None])
 def test_a_validation_measures_where_it_is_asked_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tolerance: str | None
+    planned: Run, monkeypatch: pytest.MonkeyPatch, tolerance: str | None
 ) -> None:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    run = Run(tmp_path / "run", MINI)
-    write_plans(run)
-    for name, value in run.environment().items():
-        monkeypatch.setenv(name, value)
     if tolerance is not None:
         monkeypatch.setenv("SURFLOSS_NNUNET_TOLERANCE", tolerance)
-    made = make_trainer(run, DICE_CE_2D, 0)
+    made = make_trainer(planned, DICE_CE_2D, 0)
     folder = Path(made.output_folder)
     write(folder, "0", blob(), blob(shift=1))
     (folder / "predicted").rename(folder / "validation")
