@@ -138,7 +138,7 @@ def preprocessed(planned: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
         rng = np.random.default_rng(number)
         label = np.zeros((1, 10, 24, 24), np.int16)
         label[:, 3:7, 8:15, 6 + number : 14] = 1
-        image = rng.normal(0.3, 0.2, label.shape).astype(np.float32) + 0.3 * label
+        image = (rng.normal(0.3, 0.2, label.shape) + 0.3 * label).astype(np.float32)
         properties = {"class_locations": {1: np.argwhere(label)}, "spacing": [5.0, 1.0, 1.0]}
         for configuration in ("2d", "3d_fullres"):
             file = planned.preprocessed / f"nnUNetPlans_{configuration}" / name
