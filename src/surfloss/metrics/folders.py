@@ -53,7 +53,7 @@ def evaluate_folders(
     prediction_dir: str | Path,
     target_dir: str | Path,
     *,
-    tolerance: float | Sequence[float] = 0.42,
+    tolerance: float | Sequence[float],
     percentiles: Sequence[float] = (),
     labels: Sequence[int] | None = None,
     per_lesion: bool = False,
