@@ -234,6 +234,22 @@ def test_two_dimensions(surface_metrics):
     assert (got["dice"]["count"], got["volume_ml"]["null"]) == (12, 12)
 
 
+def test_monais_cases_bring_their_spacing(running):
+    """Batched by MONAI's loader and taken apart by `decollate_batch`, with different spacings."""
+    data = pytest.importorskip("monai.data")
+    affines = [torch.diag(torch.tensor([*steps, 1.0], dtype=torch.float64)) for steps in STEPS]
+    volumes = [
+        data.list_data_collate([data.MetaTensor(v[None], affine=a) for v, a in zip(vs, affines, strict=True)])
+        for vs in labels()
+    ]
+    prediction, target = map(data.decollate_batch, volumes)
+    running.update(prediction, target, spacing=[case.pixdim for case in target])
+    assert running.summary() == wanted(case_by_case())
+    running.reset()
+    running.update(*volumes, spacing=volumes[1].pixdim)
+    assert running.summary() == wanted(case_by_case())
+
+
 SOFT = torch.rand(2, 3, 6, 7, 8, generator=torch.Generator().manual_seed(1))
 MM = (5.0, 0.5, 0.5)
 REFUSED = {

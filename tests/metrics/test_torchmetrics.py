@@ -1,4 +1,4 @@
-"""`SurfaceMetrics` where torchmetrics is installed: in collections, modules and Lightning's hands."""
+"""`SurfaceMetrics` where torchmetrics is installed: called, in collections and in modules."""
 
 import pytest
 import torch
