@@ -11,6 +11,7 @@ import pytest
 
 INSTALLED = importlib.util.find_spec("torchmetrics") is not None
 OURS = ("surfloss.metrics._metric", "surfloss.metrics.running")
+PARTS = ("torchmetrics", "lightning_utilities")  # a failed import leaves modules and cached answers of these
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def surface_metrics(torchmetrics: bool) -> Iterator[Any]:
             patch.setitem(sys.modules, "torchvision", None)
         else:
             patch.setitem(sys.modules, "torchmetrics", None)
-        for name in (*OURS, *(name for name in sys.modules if name.split(".")[0] == "torchmetrics")):
-            if sys.modules.get(name):  # a failed import leaves parts behind
+        for name in list(sys.modules):
+            if name in OURS or (name.split(".")[0] in PARTS and sys.modules[name] is not None):
                 patch.delitem(sys.modules, name)
         yield importlib.import_module("surfloss.metrics.running").SurfaceMetrics

@@ -25,9 +25,12 @@ class Classes:
     def __init__(
         self, classes: int | Sequence[str], include_background: bool, ignore_index: int | None
     ) -> None:
-        names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
-        text = isinstance(classes, str) or not all(isinstance(name, str) for name in names)
-        if text or not 2 <= len(names) == len(set(names)):
+        names: Sequence[str] = ()
+        if _check.is_whole(classes):
+            names = [str(index) for index in range(classes)]  # type: ignore[arg-type]
+        elif isinstance(classes, Sequence) and not isinstance(classes, str):
+            names = classes
+        if not all(isinstance(name, str) for name in names) or not 2 <= len(names) == len(set(names)):
             fail("classes", repr(classes), "a number of at least 2, or that many names, background first")
         self.count = len(names)
         self.measured = {name: index for index, name in enumerate(names) if index or include_background}
@@ -65,10 +68,10 @@ class Classes:
         if found.shape[-dims:] != true.shape[-dims:]:
             wanted = f"that of target, {tuple(true.shape[-dims:])}"
             fail("prediction", f"spatial shape {tuple(found.shape[-dims:])}", wanted)
+        kept = None if self.ignore_index is None else true != self.ignore_index
         for index in self.measured.values():
             masks = [_mask(case, index, dims) for case in (found, true)]
-            if self.ignore_index is not None:
-                kept = true != self.ignore_index
+            if kept is not None:
                 masks = [mask & kept.to(mask.device) for mask in masks]
             yield masks[0], masks[1]
 
