@@ -5,7 +5,7 @@ mm or ml require the spacing; a distance without one is in voxels. Tensors on a 
 foreground there and copied to the host, where metrics are computed in double precision.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from surfloss.metrics.evaluate import CaseMetrics, evaluate
 from surfloss.metrics.folders import evaluate_folders
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from surfloss.metrics.running import SurfaceMetrics
 else:
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         """Import `SurfaceMetrics` when it is first asked for: it loads torchmetrics, which takes seconds."""
         if name != "SurfaceMetrics":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
