@@ -1,133 +1,377 @@
-"""Metrics gathered over batches, in one process and in two."""
+"""Metrics by class gathered over batches, with torchmetrics and without, in one process and in two."""
 
-import math
+import copy
 import os
-from dataclasses import asdict, fields
+import pickle
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
+from torch.nn import functional
 
 from surfloss import metrics
+from surfloss.metrics.summary import summarize
+from tests.support import torchmetrics
 
+NAMES = [field.name for field in fields(metrics.CaseMetrics)]
+CLASSES = ["background", "liver", "tumor"]
+TOLERANCES = {"liver": 0.5, "tumor": 1.0}
+STEPS = [[5.0, 0.5, 0.5], [2.0, 1.0, 1.0], [1.0, 1.0, 1.0], [3.0, 0.4, 0.4], [5.0, 1.0, 2.0]]
+SPACING = torch.tensor(STEPS)
 PROCESSES = 2
-SPACING = torch.tensor([[5.0, 0.5, 0.5], [2.0, 1.0, 1.0], [1.0, 1.0, 1.0], [3.0, 0.4, 0.4], [5.0, 1.0, 2.0]])
 
 
-def cases() -> tuple[Tensor, Tensor]:
-    """Five pairs of masks; the second prediction is empty."""
+def labels() -> tuple[Tensor, Tensor]:
+    """Five pairs of label volumes; no tumor is predicted in the second case, none is in the third."""
     generator = torch.Generator().manual_seed(0)
-    target = torch.rand(5, 6, 7, 8, generator=generator) < 0.2
+    target = (torch.rand(5, 6, 7, 8, generator=generator) * 10 - 7).clamp(0, 2).ceil().long()
     prediction = target.roll(1, dims=-1)
-    prediction[1] = False
+    prediction[1] *= prediction[1] == 1
+    for masks in (prediction, target):
+        masks[2] *= masks[2] == 1
     return prediction, target
 
 
-def one_by_one() -> list[metrics.CaseMetrics]:
-    items = zip(*cases(), SPACING, strict=True)
-    return [metrics.evaluate(p, t, spacing, tolerance=0.5) for p, t, spacing in items]
+def onehot(volumes: Tensor) -> Tensor:
+    return functional.one_hot(volumes, 3).movedim(-1, 1)
 
 
-def test_batches_are_measured_item_by_item_with_their_own_spacing():
-    prediction, target = cases()
-    running = metrics.SurfaceMetrics(tolerance=0.5)
-    assert running.update(prediction[:2, None], target[:2, None], SPACING[:2]) == one_by_one()[:2]
-    running.update(prediction[2:].float(), target[2:].long(), SPACING[2:].numpy())
-    assert running.cases == one_by_one()
-    running.reset()
-    assert running.update(prediction[0], target[0], (5.0, 0.5, 0.5)) == running.cases == one_by_one()[:1]
+def case_by_case(**options) -> list[list[dict[str, float | None]]]:
+    """The values of `evaluate`, by case and class."""
+    return [
+        [
+            vars(
+                metrics.evaluate(p == k, t == k, spacing=spacing, tolerance=TOLERANCES[CLASSES[k]], **options)
+            )
+            for k in (1, 2)
+        ]
+        for p, t, spacing in zip(*labels(), SPACING, strict=True)
+    ]
 
 
-def test_the_mean_is_that_of_the_defined_values():
-    running = metrics.SurfaceMetrics(tolerance=0.5)
-    running.update(*cases(), SPACING)
-    got = running.compute()
-    assert list(got) == [field.name for field in fields(metrics.CaseMetrics)]
-    values = [case.hausdorff_distance for case in one_by_one()]
-    assert values[1] is None
-    defined = [value for value in values if value is not None]
-    assert got["hausdorff_distance"] == {
-        "mean": pytest.approx(np.mean(defined)),
-        "std": pytest.approx(np.std(defined)),
-        "median": pytest.approx(np.median(defined)),
-        "ci95": None,
-        "count": 4,
-        "null": 1,
+def wanted(cases: list[list[dict[str, float | None]]]) -> dict[str, object]:
+    by_label = {
+        name: summarize([[case[place]] for case in cases], NAMES) for place, name in enumerate(CLASSES[1:])
     }
-    assert (got["dice"]["count"], got["dice"]["null"]) == (5, 0)
+    return {"summary": summarize(cases, NAMES), "summary_by_label": by_label}
 
 
-def test_nothing_gathered_has_no_mean():
-    got = metrics.SurfaceMetrics().compute()
-    assert all(summary["mean"] is None and summary["count"] == 0 for summary in got.values())
+@pytest.fixture(
+    scope="module",
+    params=[
+        False,
+        pytest.param(
+            True, marks=pytest.mark.skipif(not torchmetrics.INSTALLED, reason="torchmetrics is not installed")
+        ),
+    ],
+    ids=["alone", "torchmetrics"],
+)
+def surface_metrics(request):
+    with torchmetrics.surface_metrics(request.param) as made:
+        assert hasattr(made, "merge_state") == request.param
+        yield made
 
 
-def test_two_dimensions():
-    prediction, target = cases()
-    running = metrics.SurfaceMetrics(spatial_dims=2)
-    running.update(prediction, target, 0.5)
-    assert len(running.cases) == 5 * 6
-    assert asdict(running.cases[3])["volume_ml"] is None
+@pytest.fixture
+def running(surface_metrics):
+    return surface_metrics(classes=CLASSES, tolerance=TOLERANCES)
 
 
-def test_merging_adds_the_cases():
-    prediction, target = cases()
-    running, other, whole = (metrics.SurfaceMetrics(tolerance=0.5) for _ in range(3))
-    running.update(prediction[:2], target[:2])
-    other.update(prediction[2:], target[2:])
-    whole.update(prediction, target)
-    running.merge(other)
-    assert running.compute() == whole.compute()
-    assert len(other.cases) == 3
-    with pytest.raises(ValueError, match=r"other: got a tolerance of 1.0 mm, wanted 0.5 mm"):
-        running.merge(metrics.SurfaceMetrics(tolerance=1))
+PREDICTION, TARGET = labels()
+FORMS = {
+    "labels": (PREDICTION, TARGET),
+    "labels behind a channel": (PREDICTION[:, None], TARGET[:, None].to(torch.uint8)),
+    "one-hot": (onehot(PREDICTION), onehot(TARGET).bool()),
+    "one-hot and labels": (onehot(PREDICTION).float(), TARGET.to(torch.int16)),
+    "a list of one-hot cases": (list(onehot(PREDICTION)), list(TARGET[:, None])),
+    "a list of labels": (list(PREDICTION), list(TARGET.double())),
+}
+SPACINGS = {
+    "tensor": SPACING,
+    "array": SPACING.numpy(),
+    "sequence of sequences": STEPS,
+    "sequence of tensors": list(SPACING),
+}
 
 
-def test_wrong_arguments_are_named_and_nothing_counts():
-    prediction, target = cases()
-    running = metrics.SurfaceMetrics()
-    with pytest.raises(ValueError, match="prediction: got shape"):
-        running.update(prediction[1:], target)
-    with pytest.raises(ValueError, match="spacing"):
-        running.update(prediction, target, torch.ones(4, 3))
-    labels = target.long()
-    labels[4] *= 2
-    with pytest.raises(ValueError, match=r"target: got values \[2\]"):
-        running.update(prediction, labels)
-    with pytest.raises(TypeError, match="prediction: got ndarray"):
-        running.update(prediction.numpy(), target)
-    assert running.cases == []
-    for options in ({"tolerance": -1}, {"tolerance": math.inf}, {"spatial_dims": 1}):
-        with pytest.raises(ValueError, match=f"{next(iter(options))}: got"):
-            metrics.SurfaceMetrics(**options)
+@pytest.mark.parametrize("batches", FORMS.values(), ids=FORMS)
+def test_batches_of_every_form_are_measured_case_by_case(running, batches):
+    running.update(batches[0][:2], batches[1][:2], spacing=SPACING[:2])
+    running.update(batches[0][2:], batches[1][2:], spacing=SPACING[2:])
+    assert running.summary() == wanted(case_by_case())
 
 
-def work(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=PROCESSES)
-    prediction, target = cases()
-    running = metrics.SurfaceMetrics(tolerance=0.5)
-    mine = slice(rank, None, PROCESSES)  # three cases here, two there
-    running.update(prediction[mine], target[mine], SPACING[mine])
-    torch.save((running.compute(), len(running.cases)), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+@pytest.mark.parametrize("spacing", SPACINGS.values(), ids=SPACINGS)
+def test_every_case_has_its_own_spacing(running, spacing):
+    running.update(*labels(), spacing=spacing)
+    assert running.summary() == wanted(case_by_case())
+
+
+def test_one_spacing_is_for_all(surface_metrics, running):
+    running.update(*labels(), spacing=0.5 * torch.ones(3))
+    other = surface_metrics(classes=3, tolerance=[0.5, 1.0], spatial_dims=3)
+    other.update(*labels(), spacing=0.5)
+    assert other.summary()["summary"] == running.summary()["summary"]
+    assert list(other.summary()["summary_by_label"]) == ["1", "2"]
+
+
+def test_compute_gives_means_over_classes_and_by_class_and_counts_what_is_undefined(running):
+    running.update(*labels(), spacing=SPACING)
+    got, summaries = running.compute(), wanted(case_by_case())
+    expected = {}
+    for suffix, summary in (
+        ("", summaries["summary"]),
+        ("/liver", summaries["summary_by_label"]["liver"]),
+        ("/tumor", summaries["summary_by_label"]["tumor"]),
+    ):
+        expected |= {f"{name}{suffix}": summary[name]["mean"] for name in NAMES}
+        expected |= {f"null/{name}{suffix}": summary[name]["null"] for name in NAMES}
+    assert got.keys() == expected.keys()
+    assert all(isinstance(value, Tensor) and value.shape == () for value in got.values())
+    assert {name: value.item() for name, value in got.items()} == pytest.approx(expected, rel=1e-6)
+    assert got["null/hausdorff_distance/tumor"] == 2
+    assert got["null/hausdorff_distance"] == 2
+    assert got["null/dice"] == 0
+
+
+def test_the_values_are_those_of_the_folders(running, tmp_path):
+    for folder, volumes in zip(("predictions", "targets"), labels(), strict=True):
+        (tmp_path / folder).mkdir()
+        for case, (volume, spacing) in enumerate(zip(volumes, SPACING, strict=True)):
+            affine = np.diag([*spacing.tolist()[::-1], 1])
+            image = nibabel.Nifti1Image(volume.numpy().T.astype(np.uint8), affine)
+            nibabel.save(image, tmp_path / folder / f"{case}.nii.gz")
+    folders, options = (tmp_path / "predictions", tmp_path / "targets"), {"labels": [1, 2], "bootstrap": 0}
+    result = metrics.evaluate_folders(*folders, tolerance=(0.5, 1.0), **options)
+    running.update(*labels(), spacing=SPACING)
+    got = running.summary()
+    liver, tumor = (result["summary_by_label"][label] for label in "12")
+    tumor["surface_dice"] = tumor["surface_dice_1"]  # of the second tolerance
+    assert got["summary_by_label"] == {
+        "liver": {name: liver[name] for name in NAMES},
+        "tumor": {name: tumor[name] for name in NAMES},
+    }
+    for name in set(NAMES) - {"surface_dice"}:
+        assert got["summary"][name] == result["summary"][name]
+        assert running.compute()[name].item() == pytest.approx(result["summary"][name]["mean"])
+
+
+def test_reset_forgets_all(running):
+    running.update(*labels(), spacing=SPACING)
+    running.reset()
+    running.update(PREDICTION[:1], TARGET[:1], spacing=SPACING[:1])
+    assert running.summary() == wanted(case_by_case()[:1])
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_nothing_gathered_has_no_mean(running):
+    got = running.compute()
+    assert got["dice"].isnan()
+    assert got["null/dice"] == 0
+    assert running.summary()["summary"]["dice"]["count"] == 0
+
+
+def test_ignored_voxels_belong_to_no_mask(surface_metrics):
+    prediction, target = labels()
+    void = torch.zeros_like(target, dtype=torch.bool)
+    void[:, :, 3:5, 2:6] = True
+    for ignore_index in (255, -1, 256):
+        running = surface_metrics(classes=CLASSES, tolerance=TOLERANCES, ignore_index=ignore_index)
+        running.update(prediction, target.masked_fill(void, ignore_index), spacing=SPACING)
+        without = surface_metrics(classes=CLASSES, tolerance=TOLERANCES)
+        without.update(prediction.masked_fill(void, 0), target.masked_fill(void, 0), spacing=SPACING)
+        assert running.summary() == without.summary()
+    with pytest.raises(ValueError, match=r"target: got 3 channels and ignore_index=256, wanted labels"):
+        running.update(prediction, onehot(target), spacing=SPACING)
+    with pytest.raises(ValueError, match=r"prediction: got values \[256\], wanted labels from 0 to 2$"):
+        running.update(target.masked_fill(void, 256), target, spacing=SPACING)
+
+
+def test_regions_may_overlap_and_have_no_background(surface_metrics):
+    regions = torch.stack([TARGET > 0, TARGET > 1], 1)
+    running = surface_metrics(classes=["whole", "core"], include_background=True, tolerance=1.0)
+    running.update(regions.roll(1, dims=-1), regions, spacing=SPACING)
+    whole = metrics.evaluate(regions[0, 0].roll(1, -1), regions[0, 0], spacing=SPACING[0], tolerance=1.0)
+    running.reset()
+    running.update(regions[:1].roll(1, dims=-1), regions[:1], spacing=SPACING[:1])
+    assert running.compute()["dice/whole"].item() == pytest.approx(whole.dice)
+    assert running.summary()["summary_by_label"].keys() == {"whole", "core"}
+
+
+def test_rules_for_empty_masks_are_those_of_evaluate(surface_metrics):
+    rules = {"empty": "worst", "both_empty": "perfect"}
+    running = surface_metrics(classes=CLASSES, tolerance=TOLERANCES, **rules)
+    running.update(*labels(), spacing=SPACING)
+    assert running.summary() == wanted(case_by_case(**rules))
+    assert running.compute()["null/hausdorff_distance"] == 0
+    assert running.summary()["summary_by_label"]["tumor"]["hausdorff_distance"]["count"] == 5
+
+
+def test_the_slice_axis_of_abc2_is_free(surface_metrics):
+    mask = torch.zeros(1, 9, 12, 4, dtype=torch.long)
+    mask[0, 2:7, 3:9, 1:3] = 1
+    mask[0, 3:5, 4:6, 0] = 1
+    spacing = (0.5, 0.6, 5.0)  # (x, y, z)
+    running = surface_metrics(classes=2, tolerance=1.0, slice_axis=2)
+    running.update(mask, mask, spacing=spacing)
+    got = running.summary()["summary"]["abc2_volume_ml"]["mean"]
+    assert got == metrics.abc2_volume_ml(mask[0], spacing=spacing, slice_axis=2)
+    assert got != metrics.abc2_volume_ml(mask[0], spacing=spacing)
+
+
+def test_two_dimensions(surface_metrics):
+    running = surface_metrics(classes=3, tolerance=1.0)
+    running.update(PREDICTION[0], TARGET[0], spacing=(0.5, 0.5))  # six slices
+    got = running.summary()["summary"]
+    assert (got["dice"]["count"], got["volume_ml"]["null"]) == (12, 12)
+
+
+def test_monais_cases_bring_their_spacing(running):
+    """Batched by MONAI's loader and taken apart by `decollate_batch`, with different spacings."""
+    data = pytest.importorskip("monai.data")
+    affines = [torch.diag(torch.tensor([*steps, 1.0], dtype=torch.float64)) for steps in STEPS]
+    volumes = [
+        data.list_data_collate([data.MetaTensor(v[None], affine=a) for v, a in zip(vs, affines, strict=True)])
+        for vs in labels()
+    ]
+    prediction, target = map(data.decollate_batch, volumes)
+    running.update(prediction, target, spacing=[case.pixdim for case in target])
+    assert running.summary() == wanted(case_by_case())
+    running.reset()
+    running.update(*volumes, spacing=volumes[1].pixdim)
+    assert running.summary() == wanted(case_by_case())
+
+
+SOFT = torch.rand(2, 3, 6, 7, 8, generator=torch.Generator().manual_seed(1))
+MM = (5.0, 0.5, 0.5)
+REFUSED = {
+    "no spacing": (TARGET, TARGET, None, "spacing: got None, wanted 2 or 3 numbers in mm"),
+    "number of axes unknown": (
+        TARGET,
+        TARGET,
+        0.5,
+        "spacing: got 0.5, wanted .* spatial_dims=2 or 3",
+    ),
+    "spacings of other cases": (TARGET, TARGET, SPACING[:4], "spacing: got 4 spacings, wanted .* of 5 cases"),
+    "one volume without a batch": (
+        TARGET[0],
+        TARGET[0],
+        MM,
+        r"a case of shape \(7, 8\), wanted 3",
+    ),
+    "slices for volumes": (TARGET, TARGET, (0.5, 0.5), r"a case of shape \(6, 7, 8\), wanted 2"),
+    "soft values": (
+        SOFT,
+        TARGET[:2],
+        MM,
+        r"got values \[0\..*wanted 0 and 1 in each of 3 channels",
+    ),
+    "soft labels": (SOFT[:, 0], TARGET[:2], MM, r"prediction: got values \[0\..*wanted labels from 0 to 2"),
+    "another number of channels": (SOFT[:, :2], TARGET[:2], MM, "of 1 .labels. or 3 .one-hot."),
+    "labels beyond classes": (TARGET, TARGET * 2, MM, r"target: got values \[4\], wanted labels from 0 to 2"),
+    "negative labels": (-TARGET, TARGET, MM, r"prediction: got values \[.*-1.*\], wanted labels from 0 to 2"),
+    "another number of cases": (
+        TARGET[1:],
+        TARGET,
+        MM,
+        "got 4 cases, wanted the number of target, 5",
+    ),
+    "another shape": (
+        TARGET[:, 1:],
+        TARGET,
+        MM,
+        r"got spatial shape \(5, 7, 8\), wanted that of",
+    ),
+    "complex": (TARGET + 0j, TARGET, MM, "prediction: got dtype torch.complex64"),
+    "arrays": (TARGET.numpy(), TARGET, MM, "prediction: got ndarray, wanted a torch.Tensor"),
+}
+
+
+@pytest.mark.parametrize(("prediction", "target", "spacing", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_ambiguous_or_wrong_is_refused_and_nothing_counts(
+    running, prediction, target, spacing, message
+):
+    with pytest.raises((ValueError, TypeError), match=message):
+        running.update(prediction, target, spacing=spacing)
+    spoiled = [*TARGET[:1], 5 * TARGET[1]]
+    with pytest.raises(ValueError, match="prediction: got values"):
+        running.update(spoiled, TARGET[:2], spacing=MM)
+    assert running.summary()["summary"]["dice"]["count"] == 0
+
+
+WRONG_OPTIONS = {
+    "one class": {"classes": 1},
+    "one name": {"classes": ["liver"]},
+    "a word": {"classes": "liver"},
+    "a name twice": {"classes": ["a", "b", "b"]},
+    "numbers as names": {"classes": [0, 1]},
+    "negative": {"tolerance": -1},
+    "infinite": {"tolerance": float("inf")},
+    "too few": {"tolerance": [1.0]},
+    "another name": {"tolerance": {"liver": 1.0, "lesion": 1.0}},
+    "one spatial axis": {"spatial_dims": 1},
+    "slices": {"slice_axis": 3},
+    "rule": {"empty": "zero"},
+    "rule for both": {"both_empty": "worst"},
+}
+
+
+@pytest.mark.parametrize("options", WRONG_OPTIONS.values(), ids=WRONG_OPTIONS)
+def test_wrong_options_are_named(surface_metrics, options):
+    with pytest.raises(ValueError, match=f"^{next(iter(options))}: got"):
+        surface_metrics(**{"classes": CLASSES, "tolerance": 1.0} | options)
+
+
+def test_copies_and_pickles_go_on_by_themselves(running):
+    running.update(PREDICTION[:2], TARGET[:2], spacing=SPACING[:2])
+    copies = [copy.deepcopy(running), pickle.loads(pickle.dumps(running))]
+    for other in copies:
+        other.update(PREDICTION[2:], TARGET[2:], spacing=SPACING[2:])
+        assert other.summary() == wanted(case_by_case())
+    assert running.summary() == wanted(case_by_case()[:2])
+
+
+def work(rank: int, folder: str, with_torchmetrics: bool, split: int) -> None:
+    with torchmetrics.surface_metrics(with_torchmetrics) as surface_metrics:
+        meeting = f"file://{folder}/meeting{split}"
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=PROCESSES)
+        running = surface_metrics(classes=CLASSES, tolerance=TOLERANCES)
+        mine = [slice(0, split), slice(split, 5)][rank]
+        if mine.start < mine.stop:
+            running.update(PREDICTION[mine], TARGET[mine], spacing=SPACING[mine])
+        result = (running.compute(), running.summary(), sum(len(rows) for rows in running.rows))
+        torch.save(result, f"{folder}/{rank}.pt")
+        dist.destroy_process_group()
     os._exit(0)  # Gloo's threads must not outlive the interpreter
 
 
-@pytest.mark.timeout(120)
-def test_two_processes_compute_what_one_does(tmp_path: Path):
-    whole = metrics.SurfaceMetrics(tolerance=0.5)
-    whole.update(*cases(), SPACING)
-    wanted = whole.compute()
-    mp.spawn(work, args=(str(tmp_path),), nprocs=PROCESSES)
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+@pytest.mark.parametrize("split", [2, 5], ids=["both have cases", "one has none"])
+def test_two_processes_compute_what_one_does(surface_metrics, tmp_path: Path, split: int):
+    with_torchmetrics = hasattr(surface_metrics, "merge_state")
+    mp.spawn(work, args=(str(tmp_path), with_torchmetrics, split), nprocs=PROCESSES)
+    means = {}
     for rank in range(PROCESSES):
-        got, own = torch.load(tmp_path / f"{rank}.pt")
-        assert own == 3 - rank
-        assert {name: (s["count"], s["null"], s["median"]) for name, s in got.items()} == {
-            name: (s["count"], s["null"], s["median"]) for name, s in wanted.items()
-        }
-        for name, summary in got.items():
-            assert summary["mean"] == pytest.approx(wanted[name]["mean"], rel=1e-12)
+        means[rank], summary, own = torch.load(tmp_path / f"{rank}.pt")
+        assert summary == wanted(case_by_case())
+        assert own == (split, 5 - split)[rank]
+    assert means[0].keys() == means[1].keys()
+    assert all(torch.equal(means[0][name], means[1][name]) for name in means[0])
+    assert means[0]["dice"].item() == pytest.approx(summary["summary"]["dice"]["mean"])
+
+
+def test_torchmetrics_is_loaded_only_when_it_is_asked_for():
+    code = "import sys, surfloss, surfloss.metrics; print([n for n in sys.modules if 'torchmetrics' in n])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    with pytest.raises(AttributeError, match="no attribute 'surface_metrics'"):
+        metrics.surface_metrics  # noqa: B018

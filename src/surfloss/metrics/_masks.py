@@ -56,9 +56,13 @@ def binary(argument: str, value: Mask) -> Any:
     ones: Any = value == 1
     zeros: Any = value == 0
     if _count(ones) + _count(zeros) != math.prod(value.shape):
-        others = value[~(ones | zeros)].reshape(-1)[:1000].tolist()
-        fail(argument, f"values {list(dict.fromkeys(others))[:5]}", "a binary mask of 0 and 1")
+        fail(argument, f"values {examples(value[~(ones | zeros)])}", "a binary mask of 0 and 1")
     return ones
+
+
+def examples(values: Any) -> list[float]:
+    """A few different ones of an array's or tensor's values, for an error."""
+    return list(dict.fromkeys(values.reshape(-1)[:1000].tolist()))[:5]
 
 
 def _count(mask: Any) -> int:
@@ -91,5 +95,16 @@ def _hull(one: slice, other: slice) -> slice:
 
 
 def steps(spacing: SpacingLike, dims: int) -> FloatArray:
-    """The spacing as one float64 number for each axis, in mm."""
+    """The spacing as one float64 number for each axis: in mm, or 1 voxel for None."""
     return np.array(_check.spacing_of_one(spacing, dims))
+
+
+def steps_in_mm(spacing: SpacingLike, dims: int) -> FloatArray:
+    """The spacing as one float64 number for each axis in mm, for what is called mm or ml.
+
+    Raises:
+        ValueError: if the spacing is None.
+    """
+    if spacing is None:
+        fail("spacing", None, "the voxel size in mm along each axis in array order")
+    return steps(spacing, dims)

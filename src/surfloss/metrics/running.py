@@ -1,102 +1,203 @@
-"""Metrics gathered over the batches of a validation, in one process or in many."""
+"""Metrics by class, gathered over the batches of a validation, in one process or in many."""
 
-from dataclasses import asdict, fields
-from typing import Any, Self
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
+import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import SpacingLike, fail
-from surfloss.metrics.evaluate import CaseMetrics, evaluate
-from surfloss.metrics.summary import Summary, summarize
+from surfloss.metrics import _masks
+from surfloss.metrics._classes import Classes
+from surfloss.metrics._empty import BothEmptyRule, EmptyRule
+from surfloss.metrics._masks import FloatArray
+from surfloss.metrics._metric import Metric
+from surfloss.metrics.evaluate import CaseMetrics, Settings, measure
+from surfloss.metrics.summary import summarize
+
+NAMES = [field.name for field in fields(CaseMetrics)]
 
 
-class SurfaceMetrics:
-    """Every metric of `evaluate`, case by case, with `update`, `compute` and `reset` as in torchmetrics.
+class SurfaceMetrics(Metric):
+    """Every metric of `evaluate` by class and over all classes, for batches of labels or one-hot masks.
 
-    One object is for one foreground; for several classes keep one each and give it `labels == k`. Cases in
-    which a metric is undefined are counted as null and enter no mean.
+    It is a `torchmetrics.Metric` where torchmetrics can be imported. Elsewhere it has `update`, `compute`,
+    `summary` and `reset` alone. The values equal those of `evaluate_folders` for the same volumes.
 
     Args:
-        tolerance: of the surface Dice, in mm.
-        spatial_dims: 2 or 3.
-        group: the processes of `torch.distributed` whose cases `compute` joins; None for all. A sampler
-            that repeats cases to fill up the last batch makes them count twice.
+        classes: names of all classes, background first, or their number, which stands for the names "0", "1"
+            and so on. A binary mask has two. For overlapping regions without a background channel name the
+            regions and set `include_background`.
+        tolerance: of the surface Dice in mm: a number, or one per measured class, in order or by name.
+        include_background: whether the first class is measured too.
+        ignore_index: value of the target's labels in voxels that belong to no mask, neither the prediction's
+            nor the target's. None for no such value.
+        spatial_dims: 2 or 3. None for as many as the spacing has numbers.
+        slice_axis: the spatial axis across the slices, for ABC/2.
+        empty, both_empty: the rules of `evaluate` for empty masks.
+        options: of `torchmetrics.Metric`; without torchmetrics only `process_group`, whose processes
+            `compute` joins, None for all. A sampler that repeats cases to fill up the last batch makes them
+            count twice.
 
     Raises:
-        ValueError: on a negative or infinite tolerance or another number of axes.
+        ValueError: on options of another form.
     """
 
-    def __init__(
-        self, *, tolerance: float = 0.42, spatial_dims: int = 3, group: dist.ProcessGroup | None = None
-    ) -> None:
-        if spatial_dims not in (2, 3):
-            fail("spatial_dims", repr(spatial_dims), "2 or 3")
-        self.tolerance = _check.not_negative("tolerance", tolerance)
-        self.spatial_dims = spatial_dims
-        self.group = group
-        self.cases: list[CaseMetrics] = []
-        """The cases of this process so far."""
+    is_differentiable = False
+    full_state_update = False
+    rows: list[Tensor]  # each (cases, classes, metrics), see `_stored`
 
-    def update(self, prediction: Tensor, target: Tensor, spacing: SpacingLike = None) -> list[CaseMetrics]:
-        """Measure a batch, or a single case.
+    def __init__(
+        self,
+        *,
+        classes: int | Sequence[str],
+        tolerance: float | Sequence[float] | Mapping[str, float],
+        include_background: bool = False,
+        ignore_index: int | None = None,
+        spatial_dims: int | None = None,
+        slice_axis: int = 0,
+        empty: EmptyRule = "null",
+        both_empty: BothEmptyRule = "official",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if spatial_dims not in (None, 2, 3):
+            fail("spatial_dims", repr(spatial_dims), "2 or 3")
+        self.spatial_dims = spatial_dims
+        self.classes = Classes(classes, include_background, ignore_index)
+        self.settings = [
+            Settings((value,), slice_axis=slice_axis, empty=empty, both_empty=both_empty)
+            for value in self.classes.tolerances(tolerance)
+        ]
+        self.add_state("rows", [], dist_reduce_fx="cat")
+        # A `MetricCollection` joins metrics whose states are equal after the first batch. This one tells
+        # metrics with other settings apart.
+        made_by = repr((self.classes.measured, ignore_index, spatial_dims, self.settings)).encode()
+        digest = torch.tensor(list(hashlib.sha256(made_by).digest()))
+        self.add_state("made_by", digest, dist_reduce_fx="max")
+        self.reset()
+
+    def update(
+        self,
+        prediction: Tensor | Sequence[Tensor],
+        target: Tensor | Sequence[Tensor],
+        *,
+        spacing: SpacingLike | Sequence[SpacingLike],
+    ) -> None:
+        """Measure the cases of a batch.
 
         Args:
-            prediction, target: binary masks of one shape `(*batch, *spatial)`, on any device.
-            spacing: mm along each spatial axis in array order, or one number; a tensor or array
-                `(*lead, spatial_dims)`, `lead` being the first axes of the batch, for one an item.
-
-        Returns:
-            The metrics of each item, in the order of the flattened batch.
+            prediction, target: each a batch or a list of cases, real numbers, on any device. A case is labels
+                of shape `(*spatial)` or `(1, *spatial)`, or one mask of 0 and 1 per class, `(classes,
+                *spatial)`. The two may differ in form. Soft values are refused.
+            spacing: in mm along each spatial axis in array order, or one number; or one such spacing per
+                case, as a sequence, or as an array or tensor of shape `(batch, spatial_dims)`.
 
         Raises:
-            TypeError, ValueError: on arguments of another form; then no item counts.
+            TypeError, ValueError: on arguments of another form; then no case counts.
         """
-        _check.tensor("prediction", prediction)
-        _check.tensor("target", target)
-        _check.spatial_dims("prediction", self.spatial_dims, prediction)
-        if prediction.shape != target.shape:
-            wanted = f"the shape of target, {tuple(target.shape)}"
-            fail("prediction", f"shape {tuple(prediction.shape)}", wanted)
-        dims = self.spatial_dims
-        batch, spatial = prediction.shape[:-dims], prediction.shape[-dims:]
-        shared, per_item = _check.spacing(spacing, dims, batch, torch.device("cpu"))
-        steps = [shared] * batch.numel() if per_item is None else per_item.tolist()
-        items = zip(
-            prediction.detach().reshape(-1, *spatial),
-            target.detach().reshape(-1, *spatial),
-            steps,
-            strict=True,
-        )
-        new = [evaluate(*item, tolerance=self.tolerance) for item in items]
-        self.cases += new
-        return new
+        if len(prediction) != len(target):
+            fail("prediction", f"{len(prediction)} cases", f"the number of target, {len(target)}")
+        dims, steps = self._steps(spacing, len(target))
+        cases = [
+            [
+                self._values(masks, step, settings)
+                for masks, settings in zip(self.classes.pairs(one, other, dims), self.settings, strict=True)
+            ]
+            for one, other, step in zip(prediction, target, steps, strict=True)
+        ]
+        self.rows.append(self._stored(cases))
 
-    def compute(self) -> dict[str, Summary]:
+    def compute(self) -> dict[str, Tensor]:
+        """The mean of every metric, over all classes and by class, and how many values were undefined.
+
+        Every process of the group must call it, and gets the same answer.
+
+        Returns:
+            Scalars of float32 under the names of the fields of `CaseMetrics`: "dice" for all classes,
+            "dice/liver" for the class "liver", "null/dice" and "null/dice/liver" for the numbers of
+            undefined values. These enter no mean; a mean of nothing is NaN.
+        """
+        evaluation = self._evaluation()
+        by_class = evaluation["summary_by_label"].items()
+        summaries = [("", evaluation["summary"]), *((f"/{name}", summary) for name, summary in by_class)]
+        values = {}
+        for suffix, summary in summaries:
+            for metric, numbers in summary.items():
+                values[metric + suffix] = math.nan if numbers["mean"] is None else numbers["mean"]
+                values[f"null/{metric}{suffix}"] = numbers["null"]
+        return {name: torch.tensor(float(value), device=self.device) for name, value in values.items()}
+
+    def summary(self) -> dict[str, dict[str, Any]]:
         """Mean, standard deviation, median, count and number of nulls of every metric, over all processes.
 
         Every process of the group must call it, and gets the same answer.
+
+        Returns:
+            "summary" and "summary_by_label" as `evaluate_folders` gives them without a bootstrap, with the
+            names of the classes as labels.
         """
-        cases = self.cases
-        if dist.is_available() and dist.is_initialized():
-            gathered: list[Any] = [None] * dist.get_world_size(self.group)
-            dist.all_gather_object(gathered, cases, group=self.group)
-            cases = [case for part in gathered for case in part]
-        names = [field.name for field in fields(CaseMetrics)]
-        return summarize([[asdict(case)] for case in cases], names)
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
+            return self._evaluation()
 
     def reset(self) -> None:
         """Forget all cases."""
-        self.cases = []
+        super().reset()
+        # Never without a tensor: torchmetrics cannot join a process that has none with the others.
+        self.rows.append(self._stored([]))
 
-    def merge(self, other: Self) -> None:
-        """Add the cases of another object, as of another process that has sent it here.
+    def _steps(
+        self, spacing: SpacingLike | Sequence[SpacingLike], cases: int
+    ) -> tuple[int, list[FloatArray]]:
+        """The number of spatial axes and the spacing of each case."""
+        if isinstance(spacing, (Tensor, np.ndarray)):
+            shared = spacing.ndim < 2
+        else:
+            shared = not isinstance(spacing, Sequence) or all(map(_check.is_real, spacing))
+        by_case: list[Any] = [spacing] * cases if shared else list(spacing)  # type: ignore[arg-type]
+        if len(by_case) != cases:
+            fail("spacing", f"{len(by_case)} spacings", f"one, or one for each of {cases} cases")
+        dims = self.spatial_dims or next((len(one) for one in by_case if np.ndim(one)), None)
+        if dims not in (2, 3):
+            fail("spacing", spacing, "2 or 3 numbers in mm in array order, or one and spatial_dims=2 or 3")
+        return dims, [_masks.steps_in_mm(one, dims) for one in by_case]
 
-        Raises:
-            ValueError: if its tolerance is another.
+    def _values(
+        self, masks: tuple[Tensor, Tensor], steps: FloatArray, settings: Settings
+    ) -> list[float | None]:
+        values, _ = measure(*_masks.pair(*masks), steps, settings, masks[1].shape)
+        return [values[name] for name in NAMES]
+
+    def _stored(self, cases: list[list[list[float | None]]]) -> Tensor:
+        """Values by case, class and metric as a state.
+
+        The bits of float64 are held as int64: a cast of the module that holds the metric must not round them,
+        and Apple's GPUs have no float64.
         """
-        if other.tolerance != self.tolerance:
-            fail("other", f"a tolerance of {other.tolerance} mm", f"{self.tolerance} mm, as here")
-        self.cases = self.cases + other.cases
+        values = np.array(cases, np.float64).reshape(-1, len(self.settings), len(NAMES))  # None is NaN
+        return torch.from_numpy(values).view(torch.int64).to(self.device)
+
+    def _evaluation(self) -> dict[str, dict[str, Any]]:
+        rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)  # one after a sync
+        cases = [
+            [
+                {
+                    name: None if math.isnan(value) else value
+                    for name, value in zip(NAMES, values, strict=True)
+                }
+                for values in case
+            ]
+            for case in rows.cpu().view(torch.float64).tolist()
+        ]
+        return {
+            "summary": summarize(cases, NAMES),
+            "summary_by_label": {
+                name: summarize([[case[place]] for case in cases], NAMES)
+                for place, name in enumerate(self.classes.measured)
+            },
+        }
