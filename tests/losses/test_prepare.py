@@ -97,6 +97,47 @@ def test_input_that_is_not_finite(make: Callable[..., nn.Module], dtype: torch.d
         make()(input, TARGET)
 
 
+@pytest.mark.parametrize("labelled", [False, True], ids=["channels", "labels"])
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_logits_without_an_activation(name: str, labelled: bool) -> None:
+    target = TARGET if labelled else in_channels(TARGET, 3)
+    make = partial(MAKERS[name], to_onehot_y=labelled)
+    for bad in (INPUT.softmax(1) + 1, -INPUT.softmax(1), INPUT):
+        with refuses("input", "values from .* to .* without an activation") as caught:
+            make()(bad, target)
+        assert "sigmoid=True or softmax=True" in str(caught.value)
+        with refuses("input", "values from"):
+            make(validate=True)(bad, target)
+        make(validate=False)(bad, target)
+        make(other_act=torch.tanh)(bad, target)  # what comes of it is its user's choice
+        make(softmax=True)(bad, target)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_probabilities_that_rounding_took_beyond_1(name: str, dtype: torch.dtype) -> None:
+    input = INPUT.softmax(1).to(dtype)
+    input[0, 1, 2, 3, 4] = 1 + 2 * torch.finfo(dtype).eps
+    input[1, 1, 2, 3, 4] = -torch.finfo(dtype).eps
+    assert MAKERS[name](to_onehot_y=True)(input, TARGET).isfinite()
+
+
+@pytest.mark.filterwarnings("ignore:.*single-channel:UserWarning")
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_a_softmax_over_one_channel_is_no_activation(name: str) -> None:
+    target = in_channels(labels(3, 1), 1)
+    with refuses("input", "values from"):
+        MAKERS[name](softmax=True)(logits(3, 1), target)
+    assert MAKERS[name](sigmoid=True)(logits(3, 1), target).isfinite()
+
+
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_what_an_ignored_voxel_holds_is_no_logit(name: str) -> None:
+    input, target = INPUT.softmax(1), TARGET.clone()
+    input[:, :, 2], target[:, :, 2] = 9, 255
+    assert MAKERS[name](to_onehot_y=True, ignore_index=255)(input, target).isfinite()
+
+
 @pytest.mark.parametrize(
     ("dtype", "bad"),
     [
@@ -154,7 +195,7 @@ def test_what_an_ignored_voxel_holds_does_not_matter(
 
 
 def test_the_single_channel_warning_points_to_the_call() -> None:
-    input, target = logits(3, 1), in_channels(labels(3, 1), 1)
+    input, target = logits(3, 1).sigmoid(), in_channels(labels(3, 1), 1)
     calls: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "function": surfloss.functional.hausdorff_dt_loss,
         "module": HausdorffDTLoss(),

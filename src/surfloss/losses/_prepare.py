@@ -18,6 +18,9 @@ from surfloss._check import fail
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
 
+# Probabilities may have been added or interpolated in bfloat16, whatever their dtype is now.
+_ROUNDING = 2 * torch.finfo(torch.bfloat16).eps
+
 REDUCTIONS = ("mean", "sum", "none")
 
 FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -72,16 +75,19 @@ def prepare(
     ignore_index: int | None,
     validate: bool | None,
     bool_target: bool = False,
+    fused_sigmoid: bool = False,
 ) -> Prepared:
     """Apply the activation, turn labels into channels, drop the background.
 
-    With `bool_target` a target that is bool by then stays so; otherwise it has the prediction's dtype.
+    With `bool_target` a target that is bool by then stays so; otherwise it has the prediction's dtype. With
+    `fused_sigmoid` the caller's operator applies the sigmoid, and the prediction remains the logits.
 
     Half precision is computed in float32, also under autocast: squared distances overflow float16.
 
     Raises:
         TypeError, ValueError: on a shape, dtype or device that does not fit, and where values may be read
-            (`validate`) on NaN or infinity and on labels outside the classes.
+            (`validate`) on NaN or infinity, on values that are no probabilities without an activation, and on
+            labels outside the classes.
     """
     check_tensors(input, target)
     channels = input.shape[1]
@@ -90,16 +96,14 @@ def prepare(
             warn_single_channel(f"{name}=True", on)
         warn_single_channel("include_background=False", not include_background)
         softmax, to_onehot_y, include_background = False, False, True
-    wanted = 1 if to_onehot_y else channels
-    if target.shape[1] != wanted:
-        why = "of labels (to_onehot_y=True)" if to_onehot_y else "as the input has"
-        fail("target", f"{target.shape[1]} channels", f"{wanted} {why}")
+    holds_labels(target, channels, to_onehot_y)
     input, target, ignore = without_ignored(input, target, ignore_index, to_onehot_y)
-    check_values(input, target, channels if to_onehot_y else None, validate)
+    activated = sigmoid or softmax or other_act is not None
+    check_values(input, target, channels if to_onehot_y else None, validate, probabilities=not activated)
 
     prediction = full_precision(input)
     with torch.autocast(input.device.type, enabled=False):  # `other_act` may do what autocast takes to half
-        if sigmoid:
+        if sigmoid and not fused_sigmoid:
             prediction = torch.sigmoid(prediction)
         elif softmax:
             prediction = torch.softmax(prediction, 1)
@@ -112,6 +116,16 @@ def prepare(
     if not (bool_target and target.dtype == torch.bool):
         target = target.to(prediction.dtype)
     return Prepared(prediction[:, first:], target, ignore)
+
+
+def holds_labels(target: Tensor, channels: int, to_onehot_y: bool | None) -> bool:
+    """Whether the target holds labels of several classes; with `to_onehot_y` None its shape tells."""
+    labels, as_input = (1, "1 of labels"), (channels, f"{channels} as the input has")
+    wanted = [labels, as_input] if to_onehot_y is None else [labels if to_onehot_y else as_input]
+    if target.shape[1] not in [number for number, _ in wanted]:
+        choice = " or ".join(text for _, text in wanted)
+        fail("target", f"{target.shape[1]} channels", f"{choice} (to_onehot_y={to_onehot_y})")
+    return target.shape[1] == 1 < channels
 
 
 def without_ignored(
@@ -141,15 +155,22 @@ def full_precision(value: Tensor) -> Tensor:
     return value if value.dtype == torch.float64 else value.float()
 
 
-def check_values(input: Tensor, target: Tensor, classes: int | None, validate: bool | None) -> None:
+def check_values(
+    input: Tensor, target: Tensor, classes: int | None, validate: bool | None, *, probabilities: bool
+) -> None:
     """The input is finite; labels are whole numbers below `classes`, or 0 and 1 in channels (`classes` None).
 
-    Looks at values only where it may, and as briefly as it can: the extremes show NaN and infinity too.
+    With `probabilities` the input is from 0 to 1. Values are read only where they may be, and as briefly as
+    possible: the extremes show NaN and infinity too.
     """
     if not _check.can_read(input, validate) or not input.numel():
         return
-    if not all(math.isfinite(extreme) for extreme in _extremes(input)):
+    low, high = _extremes(input)
+    if not (math.isfinite(low) and math.isfinite(high)):
         _check.finite("input", input)
+    if probabilities and not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        wanted = "probabilities from 0 to 1, or sigmoid=True or softmax=True for logits"
+        fail("input", f"values from {low:g} to {high:g} without an activation", wanted)
     if target.dtype == torch.bool:
         return
     last = 1 if classes is None else classes - 1

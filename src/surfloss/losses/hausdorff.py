@@ -91,12 +91,13 @@ def hausdorff_dt_loss(
         target,
         include_background=include_background,
         to_onehot_y=to_onehot_y,
-        sigmoid=sigmoid and not fused_sigmoid,
+        sigmoid=sigmoid,
         softmax=softmax,
         other_act=other_act,
         ignore_index=ignore_index,
         validate=validate,
         bool_target=True,
+        fused_sigmoid=fused_sigmoid,
     )
     lead, spatial = prediction.shape[:2], prediction.shape[2:]
     steps, item_steps = _check.spacing(spacing, len(spatial), lead, prediction.device)
