@@ -132,7 +132,7 @@ def test_a_fine_spacing_needs_no_room_for_the_ball() -> None:
 
 @pytest.mark.parametrize("radii", [(), (0,), (-1.0,), (math.nan,), (math.inf,), ("1",), 3])
 def test_refuses(radii: Any) -> None:
-    with pytest.raises(ValueError, match=r"^radii: got .*, wanted finite numbers above 0"):
+    with pytest.raises(ValueError, match=r"^radii: got .*, wanted .*finite numbers"):
         HausdorffConvLoss(radii=radii)
     with pytest.raises(ValueError, match=r"^alpha: got -1"):
         HausdorffConvLoss(-1.0)

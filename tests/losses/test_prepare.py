@@ -6,6 +6,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ def make(name: str) -> Callable[..., nn.Module]:
     return lambda **more: MAKERS[name](**(options | more))
 
 
-def refuses(argument: str, got: str, error: type[Exception] = ValueError) -> Any:
+def refuses(argument: str, got: str, error: Any = ValueError) -> Any:
     return pytest.raises(error, match=rf"^{argument}: got {got}.*, wanted ")
 
 
@@ -236,6 +237,81 @@ def test_other_options_when_made(name: str) -> None:
         MAKERS[name](reduction="max")
     with refuses("other_act", "a result of shape"):
         MAKERS[name](other_act=lambda x: x[:, :1])(INPUT, in_channels(TARGET, 3))
+
+
+NUMBERS: dict[str, tuple[str, Any]] = {
+    "alpha": ("hausdorff", 1.5),
+    "alpha of erosions": ("hausdorff by erosion", 1.5),
+    "iterations": ("hausdorff by erosion", 3),
+    "alpha of balls": ("hausdorff by convolution", 1.5),
+    "radii": ("hausdorff by convolution", [1.0, 2.5]),
+    "kernel_size": ("contour", 5),
+    "kernel_size of each axis": ("contour", [1, 3, 3]),
+    "class_weights": ("generalized surface", [0.25, 0.75]),
+    "tolerance": ("surface dice", 2.0),
+    "ignore_index": ("surface dice", 2),
+    "smooth": ("dice_ce", 0.5),
+    "weight_dice": ("dice_ce", 0.5),
+    "weight_ce": ("dice_ce", 2.0),
+}
+CLASSES = {
+    "hausdorff": (HausdorffDTLoss, surfloss.functional.hausdorff_dt_loss),
+    "hausdorff by erosion": (HausdorffERLoss, surfloss.functional.hausdorff_er_loss),
+    "hausdorff by convolution": (HausdorffConvLoss, surfloss.functional.hausdorff_conv_loss),
+    "contour": (ContourLoss, surfloss.functional.contour_loss),
+    "generalized surface": (GeneralizedSurfaceLoss, surfloss.functional.generalized_surface_loss),
+    "surface dice": (SurfaceDiceLoss, surfloss.functional.surface_dice_loss),
+    "dice_ce": (DiceCELoss, surfloss.functional.dice_ce_loss),
+}
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.tensor], ids=["array", "tensor"])
+@pytest.mark.parametrize("option", NUMBERS)
+def test_numbers_of_numpy_and_pytorch(option: str, form: Callable[..., Any]) -> None:
+    name, value = NUMBERS[option]
+    loss, function = CLASSES[name]
+    fixed: dict[str, Any] = {"softmax": True, "to_onehot_y": True}
+    if name == "surface dice":
+        fixed["tolerance"] = 1.0
+    option = option.partition(" ")[0]
+    right = function(INPUT, TARGET, **(fixed | {option: value}))
+    given = fixed | {option: form(value)}
+    assert torch.equal(function(INPUT, TARGET, **given), right)
+    module = loss(**given)
+    assert torch.equal(module(INPUT, TARGET), right)
+    assert repr(module) == repr(loss(**(fixed | {option: value})))
+    with refuses(option, ""):
+        loss(**(fixed | {option: form([[1.0, -1.0]])}))(INPUT, TARGET)
+
+
+@pytest.mark.parametrize("flag", ["include_background", "to_onehot_y", "sigmoid", "softmax", "batch"])
+def test_what_is_no_flag(name: str, flag: str) -> None:
+    for bad in ((5.0, 0.4, 0.4), "sum", 0.5):  # as where an argument is one place off
+        with refuses(flag, "", TypeError):
+            MAKERS[name](**({"softmax": False} if flag == "sigmoid" else {}), **{flag: bad})
+    MAKERS[name](**{"sigmoid": True, flag: np.bool_(flag == "sigmoid")})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ignore_index", "held"),
+    [(torch.uint8, -1, 255), (torch.uint8, -100, 156), (torch.int8, 255, -1), (torch.int16, 65535, -1)],
+)
+def test_an_ignored_value_that_the_dtype_cannot_hold(
+    make: Callable[..., nn.Module], dtype: torch.dtype, ignore_index: int, held: int
+) -> None:
+    """PyTorch would find it all the same, as what it wraps to."""
+    target = TARGET.to(dtype)
+    loss = make(ignore_index=ignore_index)
+    assert torch.equal(loss(INPUT, target), make()(INPUT, TARGET))
+    target[0, 0, 1] = held
+    with refuses("target", rf"the values \[{held}\]"):
+        loss(INPUT, target)
+
+
+@pytest.mark.parametrize("bad", ["255", True, (255,)])
+def test_an_ignore_index_that_is_no_number(make: Callable[..., nn.Module], bad: Any) -> None:
+    with refuses("ignore_index", ""):
+        make(ignore_index=bad)(INPUT, TARGET)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])

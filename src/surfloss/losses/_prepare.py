@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +19,8 @@ Activation: TypeAlias = Callable[[Tensor], Tensor]
 
 # Probabilities may have been added or interpolated in bfloat16, whatever their dtype is now.
 _ROUNDING = 2 * torch.finfo(torch.bfloat16).eps
+
+_FLAGS = {"include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "ddp"}
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -41,10 +42,12 @@ class LossModule(nn.Module):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        # Python's numbers are constants of a compiled graph, NumPy's are data, on which nothing may depend.
-        self.options = {
-            name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()
-        }
+        # Python's numbers are constants of a compiled graph, NumPy's and PyTorch's are data, on which nothing
+        # may depend. A spacing for each item may be such data.
+        self.options = {n: value if n == "spacing" else _check.plain(value) for n, value in options.items()}
+        for name in _FLAGS & set(options):
+            if not isinstance(self.options[name], (bool, type(None))):
+                fail(name, repr(options[name]), "True or False", TypeError)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
@@ -138,10 +141,22 @@ def without_ignored(
     """
     if ignore_index is None:
         return input, target, None
+    ignore_index = _check.plain(ignore_index)
+    if not _check.is_real(ignore_index):
+        fail("ignore_index", repr(ignore_index), "None or a number")
     if not labels and ignore_index in (0, 1):
         fail("ignore_index", ignore_index, "neither 0 nor 1, which are the values of a target in channels")
-    ignore = (target == ignore_index).any(1, keepdim=True)
+    ignore = _equal(target, ignore_index).any(1, keepdim=True)
     return input.masked_fill(ignore, 0), target.masked_fill(ignore, 0), ignore
+
+
+def _equal(target: Tensor, number: float) -> Tensor:
+    """Where the target has this value; PyTorch takes -1 for 255 in uint8."""
+    if target.dtype not in FLOATING | {torch.bool}:
+        limits = torch.iinfo(target.dtype)
+        if not limits.min <= number <= limits.max:
+            return torch.zeros_like(target, dtype=torch.bool)
+    return target == number
 
 
 def onehot(labels: Tensor, channels: int, first: int = 0) -> Tensor:

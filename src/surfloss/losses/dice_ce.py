@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surfloss._check import fail, not_negative
+from surfloss._check import fail, not_negative, plain
 from surfloss.losses._prepare import (
     LossModule,
     check_tensors,
@@ -64,6 +64,7 @@ def dice_ce_loss(
         RuntimeError: on `ddp` without a process group.
     """
     softmax = softmax and not sigmoid
+    smooth, weight_dice, weight_ce = (plain(value) for value in (smooth, weight_dice, weight_ce))
     _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
     check_tensors(input, target)
     channels = input.shape[1]

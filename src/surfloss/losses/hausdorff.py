@@ -83,9 +83,10 @@ def hausdorff_dt_loss(
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
     check_options(sigmoid, softmax, other_act, reduction)
+    alpha = _check.plain(alpha)
     _check_hausdorff_options(alpha, normalize, empty, kept_dtype)
     # The operator has a sigmoid of its own, which saves the probabilities, but no gradient for the target.
-    fused_sigmoid = sigmoid and not target.requires_grad
+    fused_sigmoid = sigmoid and not (isinstance(target, Tensor) and target.requires_grad)
     prediction, target, ignore = prepare(
         input,
         target,

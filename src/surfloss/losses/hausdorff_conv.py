@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike, fail, is_real
+from surfloss._check import NumbersLike, SpacingLike, fail
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
 from surfloss.losses.hausdorff_er import soft_threshold_
 
@@ -27,7 +27,7 @@ def hausdorff_conv_loss(
     target: Tensor,
     *,
     alpha: float = 2.0,
-    radii: Sequence[float] = RADII,
+    radii: NumbersLike = RADII,
     include_background: bool = False,
     to_onehot_y: bool = False,
     sigmoid: bool = False,
@@ -75,7 +75,7 @@ def hausdorff_conv_loss(
             `create_graph`.
     """
     check_options(sigmoid, softmax, other_act, reduction)
-    _check_conv_options(alpha, radii)
+    alpha, radii = _conv_options(alpha, radii)
     prediction, target, ignore = prepare(
         input,
         target,
@@ -117,7 +117,7 @@ class HausdorffConvLoss(LossModule):
     def __init__(
         self,
         alpha: float = 2.0,
-        radii: Sequence[float] = RADII,
+        radii: NumbersLike = RADII,
         include_background: bool = False,
         to_onehot_y: bool = False,
         sigmoid: bool = False,
@@ -131,10 +131,10 @@ class HausdorffConvLoss(LossModule):
         validate: bool | None = None,
     ) -> None:
         check_options(sigmoid, softmax, other_act, reduction)
-        _check_conv_options(alpha, radii)
+        alpha, radii = _conv_options(alpha, radii)
         super().__init__(
             alpha=alpha,
-            radii=tuple(float(radius) for radius in radii),
+            radii=radii,
             include_background=include_background,
             to_onehot_y=to_onehot_y,
             sigmoid=sigmoid,
@@ -152,11 +152,11 @@ class HausdorffConvLoss(LossModule):
         return hausdorff_conv_loss(input, target, **options)
 
 
-def _check_conv_options(alpha: float, radii: Sequence[float]) -> None:
-    _check.not_negative("alpha", alpha)
-    numbers = isinstance(radii, Sequence) and all(is_real(r) and 0 < r < torch.inf for r in radii)
-    if not numbers or not len(radii):
+def _conv_options(alpha: float, radii: NumbersLike) -> tuple[float, tuple[float, ...]]:
+    alpha, radii = _check.not_negative("alpha", alpha), _check.numbers("radii", radii)
+    if 0 in radii:
         fail("radii", repr(radii), "finite numbers above 0")
+    return alpha, radii
 
 
 class _BallErrors(torch.autograd.Function):

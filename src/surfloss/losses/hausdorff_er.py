@@ -70,6 +70,7 @@ def hausdorff_er_loss(
         TypeError, ValueError: on an argument of another form.
     """
     check_options(sigmoid, softmax, other_act, reduction)
+    alpha, iterations = _check.plain(alpha), _check.plain(iterations)
     _check_er_options(alpha, iterations, rescale)
     prediction, target, ignore = prepare(
         input,
