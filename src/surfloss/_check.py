@@ -35,9 +35,25 @@ def fail(argument: str, got: object, wanted: str, error: type[Exception] = Value
 
 def can_read(tensor: Tensor, validate: bool | None = None) -> bool:
     """Whether values may be looked at: `validate` where given, else on eager CPU tensors only."""
-    if torch.compiler.is_compiling() or isinstance(tensor, FakeTensor):
+    if torch.compiler.is_compiling() or isinstance(tensor, FakeTensor) or tensor.is_meta:
         return False
     return tensor.device.type == "cpu" if validate is None else validate
+
+
+def in_transform() -> bool:
+    """Whether a transform of `torch.func` is at work."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def no_vmap(argument: str, value: Tensor) -> None:
+    """`torch.func.vmap` hides an axis of its tensors, for which no operator here has a rule."""
+    if torch.compiler.is_compiling() or not in_transform():
+        return
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(value):
+        if functorch.is_batchedtensor(value):
+            fail(argument, "a tensor in torch.func.vmap", "one whose first axis is the batch", RuntimeError)
+        value = functorch.get_unwrapped(value)
 
 
 def is_real(value: object) -> bool:

@@ -321,6 +321,15 @@ def test_no_items(make: Callable[..., nn.Module], reduction: str) -> None:
     assert value.shape == (() if reduction == "sum" else (0, 2, 1, 1, 1))
 
 
+def test_a_mean_over_no_items(make: Callable[..., nn.Module], name: str) -> None:
+    losses = [make(), surfloss.CompoundLoss({"term": (make(), 1.0)})]
+    if name != "dice_ce":
+        losses += [make(batch=True, reduction=reduction) for reduction in ("sum", "none")]
+    for loss in losses:
+        with refuses("input", "an empty batch"):
+            loss(INPUT[:0], TARGET[:0])
+
+
 def test_strided_input_is_read_right(make: Callable[..., nn.Module]) -> None:
     def strided(x: Tensor) -> Tensor:
         return torch.repeat_interleave(x.transpose(2, 4), 2, 3)[:, :, :, ::2].transpose(2, 4)

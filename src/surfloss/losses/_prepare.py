@@ -7,6 +7,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -105,7 +106,7 @@ def prepare(
     check_values(input, target, channels if to_onehot_y else None, validate, probabilities=not activated)
 
     prediction = full_precision(input)
-    with torch.autocast(input.device.type, enabled=False):  # `other_act` may do what autocast takes to half
+    with _without_autocast(input.device.type):  # `other_act` may do what autocast takes to half
         if sigmoid and not fused_sigmoid:
             prediction = torch.sigmoid(prediction)
         elif softmax:
@@ -129,6 +130,11 @@ def holds_labels(target: Tensor, channels: int, to_onehot_y: bool | None) -> boo
         choice = " or ".join(text for _, text in wanted)
         fail("target", f"{target.shape[1]} channels", f"{choice} (to_onehot_y={to_onehot_y})")
     return target.shape[1] == 1 < channels
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    available = torch.amp.is_autocast_available(device_type)  # not on meta tensors
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()
 
 
 def without_ignored(
@@ -206,7 +212,12 @@ def reduced(values: Tensor, reduction: str, batch: bool, spatial_dims: int) -> T
 
     Returns:
         A scalar, or with "none" `(batch or 1, channels, 1, ...)`.
+
+    Raises:
+        ValueError: on a mean over an empty batch, which would be NaN.
     """
+    if (batch or reduction == "mean") and not len(values):
+        fail("input", "an empty batch", "one item or more, or reduction='sum' or 'none' without `batch`")
     if batch:
         values = values.mean(0, keepdim=True)
     if reduction == "mean":
@@ -220,6 +231,7 @@ def check_image(argument: str, value: object, dtypes: frozenset[torch.dtype] = F
     """A tensor `(batch, channel, *spatial)`, 2-D or 3-D, with channels and voxels."""
     _check.tensor(argument, value)
     assert isinstance(value, Tensor)
+    _check.no_vmap(argument, value)
     if value.ndim not in (4, 5):
         fail(argument, f"shape {tuple(value.shape)}", "(batch, channel, y, x) or (batch, channel, z, y, x)")
     if 0 in value.shape[1:]:

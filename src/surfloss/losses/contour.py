@@ -51,7 +51,8 @@ def contour_map(x: Tensor, kernel_size: KernelLike = 3, *, ignore: Tensor | None
             got = f"{ignore.dtype} of shape {tuple(ignore.shape)}"
             fail("ignore", got, f"bool of shape {tuple(x.shape)}, or 1 along an axis")
     window = (1,) * (3 - len(kernel)) + kernel
-    if window in _FUSED and x.dtype in (torch.float32, torch.float64) and has_contour_map(x.device.type):
+    fits = window in _FUSED and x.dtype in (torch.float32, torch.float64) and not _check.in_transform()
+    if fits and has_contour_map(x.device.type):
         return _fused(x, ignore, window[0])
     eroded = -_max_pool(-x, kernel, ignore)
     contour = F.relu(_max_pool(eroded, kernel, ignore) - eroded)

@@ -68,6 +68,8 @@ def dice_ce_loss(
     _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
     check_tensors(input, target)
     channels = input.shape[1]
+    if not len(input):
+        fail("input", "an empty batch", "one item or more: the mean of nothing is NaN")
     if softmax and channels == 1:
         fail("input", "one channel", "a channel for each class, or sigmoid=True")
     if channels == 1:

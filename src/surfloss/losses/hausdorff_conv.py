@@ -15,6 +15,7 @@ from surfloss import _check
 from surfloss._check import NumbersLike, SpacingLike, fail
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
 from surfloss.losses.hausdorff_er import soft_threshold_
+from surfloss.ops.derivative import scaled
 
 RADII = (3.0, 6.0, 9.0, 12.0, 15.0, 18.0)
 _SLACK = 1 + 1e-9  # so that a number of steps that makes up a radius reaches it
@@ -92,18 +93,17 @@ def hausdorff_conv_loss(
     p, g = prediction.flatten(0, 1), target.detach().flatten(0, 1)
     ignored = None if ignore is None else ignore.expand_as(target).flatten(0, 1)
     if per_item is None:
-        values = _BallErrors.apply(p, g, ignored, alpha, radii, shared)  # type: ignore[no-untyped-call]
-    elif torch.compiler.is_compiling():
-        fail("spacing", "a tensor in a compiled graph", "numbers: they decide the balls' sizes", RuntimeError)
+        values = _ball_errors(p, g, ignored, alpha, radii, shared)
+    elif torch.compiler.is_compiling() or per_item.is_meta:
+        where = "on meta" if per_item.is_meta else "in a compiled graph"
+        fail("spacing", f"a tensor {where}", "numbers: they decide the balls' sizes", RuntimeError)
     else:
         rows = [tuple(row) for row in per_item.tolist()]
         values = p.new_zeros((len(rows),))
         for steps in dict.fromkeys(rows):
             alike = torch.tensor([i for i, row in enumerate(rows) if row == steps], device=p.device)
             ignored_here = None if ignored is None else ignored[alike]
-            part = _BallErrors.apply(  # type: ignore[no-untyped-call]
-                p[alike], g[alike], ignored_here, alpha, radii, steps
-            )
+            part = _ball_errors(p[alike], g[alike], ignored_here, alpha, radii, steps)
             values = values.index_add(0, alike, part)
     return reduced(values.view(lead), reduction, batch, dims)
 
@@ -167,32 +167,43 @@ class _BallErrors(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
         p: Tensor,
         g: Tensor,
         ignore: Tensor | None,
         alpha: float,
         radii: Sequence[float],
         steps: Sequence[float],
-    ) -> Tensor:
+        with_gradient: bool,
+    ) -> tuple[Tensor, Tensor]:
         values, gradient = p.new_empty((len(p),)), torch.empty_like(p)
         at_once = max(1, _AT_ONCE // math.prod(p.shape[1:]))
         for first in range(0, len(p), at_once):
             some = slice(first, first + at_once)
             ignored = None if ignore is None else ignore[some]
             values[some], gradient[some] = _conv_error(
-                p[some], g[some], ignored, alpha, radii, steps, ctx.needs_input_grad[0]
+                p[some], g[some], ignored, alpha, radii, steps, with_gradient
             )
-        ctx.save_for_backward(gradient)
-        return values
+        return values, gradient
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # The saved gradient would pass for a constant.
-            fail("create_graph", "True", "False: the loss by balls has no second derivative", RuntimeError)
-        (gradient,) = ctx.saved_tensors
-        return gradient * grad.view(-1, *(1,) * (gradient.ndim - 1)), *(None,) * 5
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        values, gradient = output
+        ctx.mark_non_differentiable(gradient)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(gradient, values)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 7
+        gradient, values = ctx.saved_tensors
+        return scaled(gradient, grad, values), *(None,) * 6
+
+
+def _ball_errors(p: Tensor, *constants: Any) -> Tensor:
+    with_gradient = p.requires_grad and torch.is_grad_enabled()
+    values: Tensor = _BallErrors.apply(p, *constants, with_gradient)[0]  # type: ignore[no-untyped-call]
+    return values
 
 
 def _conv_error(
