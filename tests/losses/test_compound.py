@@ -147,6 +147,11 @@ class TestCompound:
                 loss.scale("surface", bad)
         assert loss.factors["surface"] == 0.25
 
+    def test_made_where_tensors_have_no_storage(self) -> None:
+        with torch.device("meta"):
+            loss = compound(0.25)
+        assert torch.equal(loss(INPUT, TARGET), compound(0.25)(INPUT, TARGET))
+
     def test_options_reach_the_named_term(self) -> None:
         spacing = torch.tensor([[5.0, 0.4, 0.4], [1.0, 1, 1]])
         loss = compound()
@@ -240,7 +245,8 @@ class TestCompound:
     @pytest.mark.parametrize(
         ("terms", "message", "error"),
         [
-            ({}, "terms: got none", ValueError),
+            ({}, "terms: got {}, wanted a mapping", ValueError),
+            ([("a", (DiceCELoss(), 1.0))], r"terms: got \[\('a'", ValueError),
             ({"a": (DiceCELoss(), -1.0)}, "weight: got -1", ValueError),
             ({"a": (DiceCELoss(), math.nan)}, "weight: got nan", ValueError),
             ({"a": (torch.sum, 1.0)}, r"terms\['a'\]: got", TypeError),

@@ -80,6 +80,8 @@ INPUT, TARGET = logits(3, 3), labels(3, 3)
         (INPUT[:, :0], TARGET, "input", "shape", ValueError),
         (INPUT[:, :, :0], TARGET[:, :, :0], "input", "shape", ValueError),
         (INPUT, TARGET.to("meta"), "target", "a tensor on meta", ValueError),
+        (INPUT.to_sparse(), TARGET, "input", "layout torch.sparse_coo", TypeError),
+        (INPUT, TARGET.to_sparse(), "target", "layout torch.sparse_coo", TypeError),
     ],
 )
 def test_form(
@@ -235,8 +237,24 @@ def test_other_options_when_made(name: str) -> None:
         MAKERS[name](other_act="tanh")
     with refuses("reduction", "'max'"):
         MAKERS[name](reduction="max")
-    with refuses("other_act", "a result of shape"):
-        MAKERS[name](other_act=lambda x: x[:, :1])(INPUT, in_channels(TARGET, 3))
+    results: list[tuple[str, Callable[[Tensor], Any]]] = [
+        ("shape", lambda x: x[:, :1]),
+        ("dtype torch.bool", lambda x: x > 0),
+        ("NoneType", lambda x: None),
+        ("a tensor on meta", lambda x: x.to("meta")),
+    ]
+    for got, other_act in results:
+        with refuses("the result of other_act", got, (ValueError, TypeError)):
+            MAKERS[name](other_act=other_act)(INPUT, in_channels(TARGET, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_an_activation_into_half_precision(name: str, dtype: torch.dtype) -> None:
+    """The operators take float32 and float64; once such a result corrupted the memory."""
+    loss = MAKERS[name](to_onehot_y=True, other_act=lambda x: x.softmax(1).to(dtype))
+    right = MAKERS[name](to_onehot_y=True)(INPUT.softmax(1).to(dtype).float(), TARGET)
+    assert torch.equal(loss(INPUT, TARGET), right)
 
 
 NUMBERS: dict[str, tuple[str, Any]] = {
@@ -284,7 +302,9 @@ def test_numbers_of_numpy_and_pytorch(option: str, form: Callable[..., Any]) -> 
         loss(**(fixed | {option: form([[1.0, -1.0]])}))(INPUT, TARGET)
 
 
-@pytest.mark.parametrize("flag", ["include_background", "to_onehot_y", "sigmoid", "softmax", "batch"])
+@pytest.mark.parametrize(
+    "flag", ["include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "validate"]
+)
 def test_what_is_no_flag(name: str, flag: str) -> None:
     for bad in ((5.0, 0.4, 0.4), "sum", 0.5):  # as where an argument is one place off
         with refuses(flag, "", TypeError):

@@ -21,7 +21,7 @@ Activation: TypeAlias = Callable[[Tensor], Tensor]
 # Probabilities may have been added or interpolated in bfloat16, whatever their dtype is now.
 _ROUNDING = 2 * torch.finfo(torch.bfloat16).eps
 
-_FLAGS = {"include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "ddp"}
+_FLAGS = {"include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "ddp", "validate"}
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -112,9 +112,7 @@ def prepare(
         elif softmax:
             prediction = torch.softmax(prediction, 1)
         elif other_act is not None:
-            prediction = other_act(prediction)
-            if prediction.shape != input.shape:
-                fail("other_act", f"a result of shape {tuple(prediction.shape)}", f"{tuple(input.shape)}")
+            prediction = _activated(other_act, prediction)
     first = 0 if include_background else 1
     target = onehot(target, channels, first) if to_onehot_y else target[:, first:]
     if not (bool_target and target.dtype == torch.bool):
@@ -130,6 +128,15 @@ def holds_labels(target: Tensor, channels: int, to_onehot_y: bool | None) -> boo
         choice = " or ".join(text for _, text in wanted)
         fail("target", f"{target.shape[1]} channels", f"{choice} (to_onehot_y={to_onehot_y})")
     return target.shape[1] == 1 < channels
+
+
+def _activated(other_act: Activation, input: Tensor) -> Tensor:
+    result = other_act(input)
+    check_image("the result of other_act", result)
+    _check.same_device("the result of other_act", result, "input", input)
+    if result.shape != input.shape:
+        fail("the result of other_act", f"shape {tuple(result.shape)}", f"{tuple(input.shape)}")
+    return full_precision(result)
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
@@ -236,6 +243,8 @@ def check_image(argument: str, value: object, dtypes: frozenset[torch.dtype] = F
         fail(argument, f"shape {tuple(value.shape)}", "(batch, channel, y, x) or (batch, channel, z, y, x)")
     if 0 in value.shape[1:]:
         fail(argument, f"shape {tuple(value.shape)}", "channels and voxels")
+    if value.layout != torch.strided:
+        fail(argument, f"layout {value.layout}", "a dense tensor", TypeError)
     if value.dtype not in dtypes:
         names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
         fail(argument, f"dtype {value.dtype}", f"one of {names}", TypeError)
@@ -246,7 +255,8 @@ def check_tensors(input: Tensor, target: Tensor) -> None:
     check_image("target", target, LABELS)
     _check.same_device("target", target, "input", input)
     if target.shape[0] != input.shape[0] or target.shape[2:] != input.shape[2:]:
-        fail("target", f"shape {tuple(target.shape)}", f"the batch and spatial axes of {tuple(input.shape)}")
+        wanted = ", ".join(map(str, (len(input), "channels", *input.shape[2:])))
+        fail("target", f"shape {tuple(target.shape)}", f"({wanted}) beside this input")
 
 
 def warn_single_channel(option: str, ignored: bool) -> None:

@@ -60,8 +60,8 @@ class CompoundLoss(nn.Module):
         if nonfinite not in NONFINITE:
             fail("nonfinite", repr(nonfinite), f"one of {', '.join(NONFINITE)}")
         self.nonfinite = nonfinite
-        if not terms:
-            fail("terms", "none", "a name and a (loss, weight) for each term")
+        if not (isinstance(terms, Mapping) and terms):
+            fail("terms", repr(terms), "a mapping from the name to the (loss, weight) of each term")
         for name, term in terms.items():
             if not (isinstance(term, (tuple, list)) and len(term) == 2 and isinstance(term[0], nn.Module)):
                 fail(f"terms[{name!r}]", repr(term), "a torch.nn.Module and its weight", TypeError)
@@ -115,7 +115,8 @@ class CompoundLoss(nn.Module):
         """The terms times their weights."""
         device = next(iter(terms.values())).device
         if self._weights.device != device:
-            self._weights = self._weights.to(device)
+            self._weights = torch.empty_like(self._weights, device=device)
+            self._fill_weights()
         weights = self._weights.clone()  # autograd keeps it, and `step` may write before the backward pass
         return {name: weights[i] * term for i, (name, term) in enumerate(terms.items())}
 

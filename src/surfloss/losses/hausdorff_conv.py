@@ -72,8 +72,8 @@ def hausdorff_conv_loss(
 
     Raises:
         TypeError, ValueError: on an argument of another form.
-        RuntimeError: on a spacing in a tensor, in a graph that may not break; in a backward pass with
-            `create_graph`.
+        RuntimeError: on a spacing in a tensor, in a graph that may not break or on meta; on a second
+            derivative.
     """
     check_options(sigmoid, softmax, other_act, reduction)
     alpha, radii = _conv_options(alpha, radii)
