@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 
+NumbersLike: TypeAlias = Sequence[float] | npt.NDArray[Any] | Tensor
 SpacingLike: TypeAlias = float | Sequence[float] | npt.NDArray[Any] | Tensor | None
 
 _MASK_DTYPES = frozenset(
@@ -34,9 +35,25 @@ def fail(argument: str, got: object, wanted: str, error: type[Exception] = Value
 
 def can_read(tensor: Tensor, validate: bool | None = None) -> bool:
     """Whether values may be looked at: `validate` where given, else on eager CPU tensors only."""
-    if torch.compiler.is_compiling() or isinstance(tensor, FakeTensor):
+    if torch.compiler.is_compiling() or isinstance(tensor, FakeTensor) or tensor.is_meta:
         return False
     return tensor.device.type == "cpu" if validate is None else validate
+
+
+def in_transform() -> bool:
+    """Whether a transform of `torch.func` is at work."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def no_vmap(argument: str, value: Tensor) -> None:
+    """`torch.func.vmap` hides an axis of its tensors, for which no operator here has a rule."""
+    if torch.compiler.is_compiling() or not in_transform():
+        return
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(value):
+        if functorch.is_batchedtensor(value):
+            fail(argument, "a tensor in torch.func.vmap", "one whose first axis is the batch", RuntimeError)
+        value = functorch.get_unwrapped(value)
 
 
 def is_real(value: object) -> bool:
@@ -49,16 +66,33 @@ def is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def plain(value: Any) -> Any:
+    """Numbers of NumPy and PyTorch as Python's, alone or as a tuple; anything else as it is."""
+    if isinstance(value, (np.generic, np.ndarray, Tensor)):
+        value = value.tolist()
+    return tuple(map(plain, value)) if isinstance(value, (list, tuple, range)) else value
+
+
 def whole(argument: str, value: Any, least: int) -> int:
+    value = plain(value)
     if not (is_whole(value) and value >= least):
         fail(argument, repr(value), f"a whole number of at least {least}")
     return int(value)
 
 
 def not_negative(argument: str, value: Any) -> float:
+    value = plain(value)
     if not (is_real(value) and 0 <= value < math.inf):
         fail(argument, repr(value), "a finite number, at least 0")
     return float(value)
+
+
+def numbers(argument: str, values: NumbersLike) -> tuple[float, ...]:
+    """One or more finite numbers of at least 0."""
+    found = plain(values)
+    if not (isinstance(found, tuple) and found and all(is_real(v) and 0 <= v < math.inf for v in found)):
+        fail(argument, repr(values), "a sequence of finite numbers of at least 0")
+    return tuple(map(float, found))
 
 
 def tensor(argument: str, value: object) -> None:

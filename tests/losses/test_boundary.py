@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from surfloss import BoundaryLoss, GeneralizedSurfaceLoss, signed_distance, two_sided_edt
+from surfloss.functional import generalized_surface_loss
 from tests.losses.fields import assert_agrees, in_channels, labels, logits, real, result
 from tests.support.oracles import scipy_two_sided
 from tests.support.volumes import LABELS
@@ -251,8 +252,23 @@ class TestGeneralizedSurface:
 
     @pytest.mark.parametrize("weights", [(), (0.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), 2.0, "12"])
     def test_refuses_weights(self, weights: Any) -> None:
-        with pytest.raises(ValueError, match=r"^class_weights: got .*, wanted None, or finite numbers"):
-            GeneralizedSurfaceLoss(class_weights=weights)
+        forms = (lambda x: x,) if isinstance(weights, str) else (lambda x: x, np.array, torch.tensor)
+        for form in forms:
+            with pytest.raises(ValueError, match=r"^class_weights: got .*, wanted .*finite numbers"):
+                GeneralizedSurfaceLoss(class_weights=form(weights))
+
+    def test_weights_in_a_tensor_are_constants_of_the_gradient_and_of_the_graph(self) -> None:
+        input, target, weights = logits(3, 3), labels(3, 3), torch.tensor([0.25, 0.75], requires_grad=True)
+
+        def loss(input: Tensor, weights: Any) -> Tensor:
+            return generalized_surface_loss(input, target, **BOTH, class_weights=weights)
+
+        right = result(loss, input, (0.25, 0.75))
+        for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+            got = result(function, input, weights)
+            torch.testing.assert_close((got.value, got.gradient), (right.value, right.gradient))
+        assert weights.grad is None
+        assert not GeneralizedSurfaceLoss(class_weights=weights).state_dict()
 
     def test_refuses_weights_of_other_channels(self) -> None:
         with pytest.raises(ValueError, match=r"^class_weights: got 3 weights, wanted 2, a channel"):

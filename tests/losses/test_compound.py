@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from surfloss import CompoundLoss, ContourLoss, DiceCELoss, GradientRatioMonitor, HausdorffDTLoss
+from surfloss.losses.compound import UNSTEPPED
 from surfloss.schedules import Constant, CosineRamp, LinearWarmup, Rebalance, Schedule
 from tests.losses.fields import labels, logits, result
 
@@ -94,6 +95,31 @@ class TestCompound:
         assert loss(INPUT, TARGET) == 0.25 * Linear(1.0)(INPUT, TARGET)
         assert loss.schedules["a"].weight == 0.25
 
+    def test_warns_once_where_steps_are_missing(self) -> None:
+        loss = CompoundLoss({"region": (Linear(1.0), 1.0), "surface": (Linear(2.0), LinearWarmup(1.0, 9))})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(3 * UNSTEPPED):
+                loss(INPUT, TARGET)
+        (warning,) = caught
+        assert warning.category is UserWarning
+        assert warning.filename == __file__
+        assert str(warning.message).startswith(f"{UNSTEPPED} calls in training without `step()`")
+        assert "of surface stay" in str(warning.message)
+
+    @pytest.mark.parametrize("why", ["constant", "evaluation", "no gradient", "stepped", "stepped late"])
+    def test_does_not_warn_where_steps_are_no_matter(self, why: str) -> None:
+        weight = 1.0 if why == "constant" else LinearWarmup(1.0, 9)
+        loss = CompoundLoss({"surface": (Linear(2.0), weight)}).train(why != "evaluation")
+        with warnings.catch_warnings(), torch.set_grad_enabled(why != "no gradient"):
+            warnings.simplefilter("error")
+            if why == "stepped":
+                loss.step()
+            for call in range(3 * UNSTEPPED):
+                if why == "stepped late" and call == UNSTEPPED - 1:
+                    loss.step()
+                loss(INPUT, TARGET)
+
     def test_rebalanced(self) -> None:
         alpha = Rebalance(4, floor=0.2)
         loss = CompoundLoss({"region": (Linear(1.0), alpha), "surface": (Linear(2.0), alpha.complement)})
@@ -120,6 +146,11 @@ class TestCompound:
             with pytest.raises(ValueError, match=rf"^factor: got {bad}"):
                 loss.scale("surface", bad)
         assert loss.factors["surface"] == 0.25
+
+    def test_made_where_tensors_have_no_storage(self) -> None:
+        with torch.device("meta"):
+            loss = compound(0.25)
+        assert torch.equal(loss(INPUT, TARGET), compound(0.25)(INPUT, TARGET))
 
     def test_options_reach_the_named_term(self) -> None:
         spacing = torch.tensor([[5.0, 0.4, 0.4], [1.0, 1, 1]])
@@ -228,7 +259,8 @@ class TestCompound:
     @pytest.mark.parametrize(
         ("terms", "message", "error"),
         [
-            ({}, "terms: got none", ValueError),
+            ({}, "terms: got {}, wanted a mapping", ValueError),
+            ([("a", (DiceCELoss(), 1.0))], r"terms: got \[\('a'", ValueError),
             ({"a": (DiceCELoss(), -1.0)}, "weight: got -1", ValueError),
             ({"a": (DiceCELoss(), math.nan)}, "weight: got nan", ValueError),
             ({"a": (torch.sum, 1.0)}, r"terms\['a'\]: got", TypeError),

@@ -279,4 +279,4 @@ def test_function_is_the_module() -> None:
 )
 def test_refuses_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=rf"^{message}: got .*, wanted "):
-        ContourLoss(**options)(logits(3, 1), in_channels(labels(3, 1), 1))
+        ContourLoss(**options)(logits(3, 1).sigmoid(), in_channels(labels(3, 1), 1))

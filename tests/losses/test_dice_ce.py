@@ -162,6 +162,38 @@ class TestIgnoredVoxels:
         assert_agrees(got, Result(torch.tensor(-1.0), torch.zeros_like(input)), 1e-6)
 
 
+class TestForm:
+    def test_options_go_by_name_alone(self) -> None:
+        with pytest.raises(TypeError, match="positional"):
+            DiceCELoss(True)  # type: ignore[misc]  # in MONAI's loss of that name: include_background
+
+    @pytest.mark.parametrize("sigmoid", [False, True], ids=["softmax", "sigmoid"])
+    def test_to_onehot_y_says_what_the_target_holds(self, sigmoid: bool) -> None:
+        input, target = logits(3, 3), labels(3, 3)
+        channels = in_channels(target, 3)
+        right = DiceCELoss(sigmoid=sigmoid)(input, target)
+        assert torch.equal(DiceCELoss(sigmoid=sigmoid, to_onehot_y=True)(input, target), right)
+        for to_onehot_y in (None, False):
+            loss = DiceCELoss(sigmoid=sigmoid, to_onehot_y=to_onehot_y)
+            assert torch.equal(loss(input, channels), right)
+        with pytest.raises(ValueError, match=r"^target: got 3 channels, wanted 1 of labels \(.*=True"):
+            DiceCELoss(sigmoid=sigmoid, to_onehot_y=True)(input, channels)
+        with pytest.raises(ValueError, match=r"^target: got 1 channels, wanted 3 as .* \(.*=False"):
+            DiceCELoss(sigmoid=sigmoid, to_onehot_y=False)(input, target)
+
+    def test_a_single_channel_holds_no_labels(self) -> None:
+        input, target = logits(3, 1), in_channels(labels(3, 1), 1)
+        with pytest.warns(UserWarning, match="single-channel input: to_onehot_y=True is ignored"):
+            value = DiceCELoss(sigmoid=True, to_onehot_y=True)(input, target)
+        assert torch.equal(value, DiceCELoss(sigmoid=True)(input, target))
+
+    def test_its_first_line_says_whose_number_it_is(self) -> None:
+        for documented in (DiceCELoss, dice_ce_loss):
+            first = (documented.__doc__ or "").splitlines()[0]
+            assert "nnU-Net" in first
+            assert "negative" in first
+
+
 def test_empty_target_and_prediction_have_dice_one() -> None:
     input = torch.full((1, 2, 4, 4), -40.0)
     input[:, 0] = 40
@@ -234,7 +266,9 @@ def test_refuses_bad_options_when_made(options: dict[str, Any], message: str) ->
 def test_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"^input: got one channel, wanted .*sigmoid"):
         DiceCELoss()(logits(3, 1), labels(3, 1))
-    with pytest.raises(ValueError, match=r"^target: got 2 channels, wanted one of labels, or 3"):
+    with pytest.raises(
+        ValueError, match=r"^target: got 2 channels, wanted 1 of labels or 3 as the input has"
+    ):
         DiceCELoss()(logits(3, 3), labels(3, 3).expand(-1, 2, -1, -1, -1))
     with pytest.raises(RuntimeError, match=r"^ddp: got True without a process group"):
         DiceCELoss(batch=True, ddp=True)(logits(3, 3), labels(3, 3))

@@ -35,7 +35,7 @@ SPACING = (5.0, 0.42, 0.7)
 
 def inputs(dims: int, channels: int, to_onehot_y: bool, activation: str) -> tuple[Tensor, Tensor]:
     input, target = logits(dims, channels), labels(dims, channels)
-    if activation == "none":
+    if activation == "none" or (activation, channels) == ("softmax", 1):  # which then has no effect
         input = input.sigmoid()
     return input, target if to_onehot_y else in_channels(target, channels)
 

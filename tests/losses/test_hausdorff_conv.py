@@ -132,7 +132,7 @@ def test_a_fine_spacing_needs_no_room_for_the_ball() -> None:
 
 @pytest.mark.parametrize("radii", [(), (0,), (-1.0,), (math.nan,), (math.inf,), ("1",), 3])
 def test_refuses(radii: Any) -> None:
-    with pytest.raises(ValueError, match=r"^radii: got .*, wanted finite numbers above 0"):
+    with pytest.raises(ValueError, match=r"^radii: got .*, wanted .*finite numbers"):
         HausdorffConvLoss(radii=radii)
     with pytest.raises(ValueError, match=r"^alpha: got -1"):
         HausdorffConvLoss(-1.0)
@@ -153,10 +153,3 @@ def test_no_items() -> None:
     assert got.shape == (0, 1, 1, 1)
     got.sum().backward()
     assert input.grad is not None
-
-
-def test_there_is_no_second_derivative() -> None:
-    input, target = binary(2)
-    value = HausdorffConvLoss(radii=(1,))(input.requires_grad_(), target)
-    with pytest.raises(RuntimeError, match=r"^create_graph: got True, wanted False: .* no second derivative"):
-        torch.autograd.grad(value, input, create_graph=True)

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ def make(name: str) -> Callable[..., nn.Module]:
     return lambda **more: MAKERS[name](**(options | more))
 
 
-def refuses(argument: str, got: str, error: type[Exception] = ValueError) -> Any:
+def refuses(argument: str, got: str, error: Any = ValueError) -> Any:
     return pytest.raises(error, match=rf"^{argument}: got {got}.*, wanted ")
 
 
@@ -79,6 +80,8 @@ INPUT, TARGET = logits(3, 3), labels(3, 3)
         (INPUT[:, :0], TARGET, "input", "shape", ValueError),
         (INPUT[:, :, :0], TARGET[:, :, :0], "input", "shape", ValueError),
         (INPUT, TARGET.to("meta"), "target", "a tensor on meta", ValueError),
+        (INPUT.to_sparse(), TARGET, "input", "layout torch.sparse_coo", TypeError),
+        (INPUT, TARGET.to_sparse(), "target", "layout torch.sparse_coo", TypeError),
     ],
 )
 def test_form(
@@ -95,6 +98,47 @@ def test_input_that_is_not_finite(make: Callable[..., nn.Module], dtype: torch.d
     input[1, 2, 3, 4, 5] = bad
     with refuses("input", "1 NaN or infinite"):
         make()(input, TARGET)
+
+
+@pytest.mark.parametrize("labelled", [False, True], ids=["channels", "labels"])
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_logits_without_an_activation(name: str, labelled: bool) -> None:
+    target = TARGET if labelled else in_channels(TARGET, 3)
+    make = partial(MAKERS[name], to_onehot_y=labelled)
+    for bad in (INPUT.softmax(1) + 1, -INPUT.softmax(1), INPUT):
+        with refuses("input", "values from .* to .* without an activation") as caught:
+            make()(bad, target)
+        assert "sigmoid=True or softmax=True" in str(caught.value)
+        with refuses("input", "values from"):
+            make(validate=True)(bad, target)
+        make(validate=False)(bad, target)
+        make(other_act=torch.tanh)(bad, target)  # what comes of it is its user's choice
+        make(softmax=True)(bad, target)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_probabilities_that_rounding_took_beyond_1(name: str, dtype: torch.dtype) -> None:
+    input = INPUT.softmax(1).to(dtype)
+    input[0, 1, 2, 3, 4] = 1 + 2 * torch.finfo(dtype).eps
+    input[1, 1, 2, 3, 4] = -torch.finfo(dtype).eps
+    assert MAKERS[name](to_onehot_y=True)(input, TARGET).isfinite()
+
+
+@pytest.mark.filterwarnings("ignore:.*single-channel:UserWarning")
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_a_softmax_over_one_channel_is_no_activation(name: str) -> None:
+    target = in_channels(labels(3, 1), 1)
+    with refuses("input", "values from"):
+        MAKERS[name](softmax=True)(logits(3, 1), target)
+    assert MAKERS[name](sigmoid=True)(logits(3, 1), target).isfinite()
+
+
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_what_an_ignored_voxel_holds_is_no_logit(name: str) -> None:
+    input, target = INPUT.softmax(1), TARGET.clone()
+    input[:, :, 2], target[:, :, 2] = 9, 255
+    assert MAKERS[name](to_onehot_y=True, ignore_index=255)(input, target).isfinite()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +198,7 @@ def test_what_an_ignored_voxel_holds_does_not_matter(
 
 
 def test_the_single_channel_warning_points_to_the_call() -> None:
-    input, target = logits(3, 1), in_channels(labels(3, 1), 1)
+    input, target = logits(3, 1).sigmoid(), in_channels(labels(3, 1), 1)
     calls: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "function": surfloss.functional.hausdorff_dt_loss,
         "module": HausdorffDTLoss(),
@@ -193,8 +237,101 @@ def test_other_options_when_made(name: str) -> None:
         MAKERS[name](other_act="tanh")
     with refuses("reduction", "'max'"):
         MAKERS[name](reduction="max")
-    with refuses("other_act", "a result of shape"):
-        MAKERS[name](other_act=lambda x: x[:, :1])(INPUT, in_channels(TARGET, 3))
+    results: list[tuple[str, Callable[[Tensor], Any]]] = [
+        ("shape", lambda x: x[:, :1]),
+        ("dtype torch.bool", lambda x: x > 0),
+        ("NoneType", lambda x: None),
+        ("a tensor on meta", lambda x: x.to("meta")),
+    ]
+    for got, other_act in results:
+        with refuses("the result of other_act", got, (ValueError, TypeError)):
+            MAKERS[name](other_act=other_act)(INPUT, in_channels(TARGET, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_an_activation_into_half_precision(name: str, dtype: torch.dtype) -> None:
+    """The operators take float32 and float64; once such a result corrupted the memory."""
+    loss = MAKERS[name](to_onehot_y=True, other_act=lambda x: x.softmax(1).to(dtype))
+    right = MAKERS[name](to_onehot_y=True)(INPUT.softmax(1).to(dtype).float(), TARGET)
+    assert torch.equal(loss(INPUT, TARGET), right)
+
+
+NUMBERS: dict[str, tuple[str, Any]] = {
+    "alpha": ("hausdorff", 1.5),
+    "alpha of erosions": ("hausdorff by erosion", 1.5),
+    "iterations": ("hausdorff by erosion", 3),
+    "alpha of balls": ("hausdorff by convolution", 1.5),
+    "radii": ("hausdorff by convolution", [1.0, 2.5]),
+    "kernel_size": ("contour", 5),
+    "kernel_size of each axis": ("contour", [1, 3, 3]),
+    "class_weights": ("generalized surface", [0.25, 0.75]),
+    "tolerance": ("surface dice", 2.0),
+    "ignore_index": ("surface dice", 2),
+    "smooth": ("dice_ce", 0.5),
+    "weight_dice": ("dice_ce", 0.5),
+    "weight_ce": ("dice_ce", 2.0),
+}
+CLASSES = {
+    "hausdorff": (HausdorffDTLoss, surfloss.functional.hausdorff_dt_loss),
+    "hausdorff by erosion": (HausdorffERLoss, surfloss.functional.hausdorff_er_loss),
+    "hausdorff by convolution": (HausdorffConvLoss, surfloss.functional.hausdorff_conv_loss),
+    "contour": (ContourLoss, surfloss.functional.contour_loss),
+    "generalized surface": (GeneralizedSurfaceLoss, surfloss.functional.generalized_surface_loss),
+    "surface dice": (SurfaceDiceLoss, surfloss.functional.surface_dice_loss),
+    "dice_ce": (DiceCELoss, surfloss.functional.dice_ce_loss),
+}
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.tensor], ids=["array", "tensor"])
+@pytest.mark.parametrize("option", NUMBERS)
+def test_numbers_of_numpy_and_pytorch(option: str, form: Callable[..., Any]) -> None:
+    name, value = NUMBERS[option]
+    loss, function = CLASSES[name]
+    fixed: dict[str, Any] = {"softmax": True, "to_onehot_y": True}
+    if name == "surface dice":
+        fixed["tolerance"] = 1.0
+    option = option.partition(" ")[0]
+    right = function(INPUT, TARGET, **(fixed | {option: value}))
+    given = fixed | {option: form(value)}
+    assert torch.equal(function(INPUT, TARGET, **given), right)
+    module = loss(**given)
+    assert torch.equal(module(INPUT, TARGET), right)
+    assert repr(module) == repr(loss(**(fixed | {option: value})))
+    with refuses(option, ""):
+        loss(**(fixed | {option: form([[1.0, -1.0]])}))(INPUT, TARGET)
+
+
+@pytest.mark.parametrize(
+    "flag", ["include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "validate"]
+)
+def test_what_is_no_flag(name: str, flag: str) -> None:
+    for bad in ((5.0, 0.4, 0.4), "sum", 0.5):  # as where an argument is one place off
+        with refuses(flag, "", TypeError):
+            MAKERS[name](**({"softmax": False} if flag == "sigmoid" else {}), **{flag: bad})
+    MAKERS[name](**{"sigmoid": True, flag: np.bool_(flag == "sigmoid")})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ignore_index", "held"),
+    [(torch.uint8, -1, 255), (torch.uint8, -100, 156), (torch.int8, 255, -1), (torch.int16, 65535, -1)],
+)
+def test_an_ignored_value_that_the_dtype_cannot_hold(
+    make: Callable[..., nn.Module], dtype: torch.dtype, ignore_index: int, held: int
+) -> None:
+    """PyTorch would find it all the same, as what it wraps to."""
+    target = TARGET.to(dtype)
+    loss = make(ignore_index=ignore_index)
+    assert torch.equal(loss(INPUT, target), make()(INPUT, TARGET))
+    target[0, 0, 1] = held
+    with refuses("target", rf"the values \[{held}\]"):
+        loss(INPUT, target)
+
+
+@pytest.mark.parametrize("bad", ["255", True, (255,)])
+def test_an_ignore_index_that_is_no_number(make: Callable[..., nn.Module], bad: Any) -> None:
+    with refuses("ignore_index", ""):
+        make(ignore_index=bad)(INPUT, TARGET)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])
@@ -202,6 +339,15 @@ def test_other_options_when_made(name: str) -> None:
 def test_no_items(make: Callable[..., nn.Module], reduction: str) -> None:
     value = make(reduction=reduction)(INPUT[:0], TARGET[:0])
     assert value.shape == (() if reduction == "sum" else (0, 2, 1, 1, 1))
+
+
+def test_a_mean_over_no_items(make: Callable[..., nn.Module], name: str) -> None:
+    losses = [make(), surfloss.CompoundLoss({"term": (make(), 1.0)})]
+    if name != "dice_ce":
+        losses += [make(batch=True, reduction=reduction) for reduction in ("sum", "none")]
+    for loss in losses:
+        with refuses("input", "an empty batch"):
+            loss(INPUT[:0], TARGET[:0])
 
 
 def test_strided_input_is_read_right(make: Callable[..., nn.Module]) -> None:

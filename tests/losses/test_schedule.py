@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,8 +104,9 @@ def test_refuses_a_length(argument: str, bad: Any) -> None:
             make()
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
-    schedule = LinearWarmup(np.float32(0.5), np.int64(4), start=np.int32(1), delay=np.uint8(2))
+@pytest.mark.parametrize("form", [np.array, torch.tensor, lambda x: np.array(x)[()]])
+def test_numbers_of_numpy_and_pytorch_are_numbers(form: Callable[[float], Any]) -> None:
+    schedule = LinearWarmup(form(0.5), form(4), start=form(1), delay=form(2))
     assert repr(schedule) == repr(LinearWarmup(0.5, 4, start=1, delay=2))
     assert [type(schedule.at(t)) for t in (0, 3, 9)] == [float] * 3
 

@@ -7,9 +7,9 @@ import math
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +17,11 @@ from surfloss import _check
 from surfloss._check import fail
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
+
+# Probabilities may have been added or interpolated in bfloat16, whatever their dtype is now.
+_ROUNDING = 2 * torch.finfo(torch.bfloat16).eps
+
+_FLAGS = {"include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "ddp", "validate"}
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -38,10 +43,12 @@ class LossModule(nn.Module):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        # Python's numbers are constants of a compiled graph, NumPy's are data, on which nothing may depend.
-        self.options = {
-            name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()
-        }
+        # Python's numbers are constants of a compiled graph, NumPy's and PyTorch's are data, on which nothing
+        # may depend. A spacing for each item may be such data.
+        self.options = {n: value if n == "spacing" else _check.plain(value) for n, value in options.items()}
+        for name in _FLAGS & set(options):
+            if not isinstance(self.options[name], (bool, type(None))):
+                fail(name, repr(options[name]), "True or False", TypeError)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
@@ -72,16 +79,19 @@ def prepare(
     ignore_index: int | None,
     validate: bool | None,
     bool_target: bool = False,
+    fused_sigmoid: bool = False,
 ) -> Prepared:
     """Apply the activation, turn labels into channels, drop the background.
 
-    With `bool_target` a target that is bool by then stays so; otherwise it has the prediction's dtype.
+    With `bool_target` a target that is bool by then stays so; otherwise it has the prediction's dtype. With
+    `fused_sigmoid` the caller's operator applies the sigmoid, and the prediction remains the logits.
 
     Half precision is computed in float32, also under autocast: squared distances overflow float16.
 
     Raises:
         TypeError, ValueError: on a shape, dtype or device that does not fit, and where values may be read
-            (`validate`) on NaN or infinity and on labels outside the classes.
+            (`validate`) on NaN or infinity, on values that are no probabilities without an activation, and on
+            labels outside the classes.
     """
     check_tensors(input, target)
     channels = input.shape[1]
@@ -90,28 +100,48 @@ def prepare(
             warn_single_channel(f"{name}=True", on)
         warn_single_channel("include_background=False", not include_background)
         softmax, to_onehot_y, include_background = False, False, True
-    wanted = 1 if to_onehot_y else channels
-    if target.shape[1] != wanted:
-        why = "of labels (to_onehot_y=True)" if to_onehot_y else "as the input has"
-        fail("target", f"{target.shape[1]} channels", f"{wanted} {why}")
+    holds_labels(target, channels, to_onehot_y)
     input, target, ignore = without_ignored(input, target, ignore_index, to_onehot_y)
-    check_values(input, target, channels if to_onehot_y else None, validate)
+    activated = sigmoid or softmax or other_act is not None
+    check_values(input, target, channels if to_onehot_y else None, validate, probabilities=not activated)
 
     prediction = full_precision(input)
-    with torch.autocast(input.device.type, enabled=False):  # `other_act` may do what autocast takes to half
-        if sigmoid:
+    with _without_autocast(input.device.type):  # `other_act` may do what autocast takes to half
+        if sigmoid and not fused_sigmoid:
             prediction = torch.sigmoid(prediction)
         elif softmax:
             prediction = torch.softmax(prediction, 1)
         elif other_act is not None:
-            prediction = other_act(prediction)
-            if prediction.shape != input.shape:
-                fail("other_act", f"a result of shape {tuple(prediction.shape)}", f"{tuple(input.shape)}")
+            prediction = _activated(other_act, prediction)
     first = 0 if include_background else 1
     target = onehot(target, channels, first) if to_onehot_y else target[:, first:]
     if not (bool_target and target.dtype == torch.bool):
         target = target.to(prediction.dtype)
     return Prepared(prediction[:, first:], target, ignore)
+
+
+def holds_labels(target: Tensor, channels: int, to_onehot_y: bool | None) -> bool:
+    """Whether the target holds labels of several classes; with `to_onehot_y` None its shape tells."""
+    labels, as_input = (1, "1 of labels"), (channels, f"{channels} as the input has")
+    wanted = [labels, as_input] if to_onehot_y is None else [labels if to_onehot_y else as_input]
+    if target.shape[1] not in [number for number, _ in wanted]:
+        choice = " or ".join(text for _, text in wanted)
+        fail("target", f"{target.shape[1]} channels", f"{choice} (to_onehot_y={to_onehot_y})")
+    return target.shape[1] == 1 < channels
+
+
+def _activated(other_act: Activation, input: Tensor) -> Tensor:
+    result = other_act(input)
+    check_image("the result of other_act", result)
+    _check.same_device("the result of other_act", result, "input", input)
+    if result.shape != input.shape:
+        fail("the result of other_act", f"shape {tuple(result.shape)}", f"{tuple(input.shape)}")
+    return full_precision(result)
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    available = torch.amp.is_autocast_available(device_type)  # not on meta tensors
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()
 
 
 def without_ignored(
@@ -124,10 +154,22 @@ def without_ignored(
     """
     if ignore_index is None:
         return input, target, None
+    ignore_index = _check.plain(ignore_index)
+    if not _check.is_real(ignore_index):
+        fail("ignore_index", repr(ignore_index), "None or a number")
     if not labels and ignore_index in (0, 1):
         fail("ignore_index", ignore_index, "neither 0 nor 1, which are the values of a target in channels")
-    ignore = (target == ignore_index).any(1, keepdim=True)
+    ignore = _equal(target, ignore_index).any(1, keepdim=True)
     return input.masked_fill(ignore, 0), target.masked_fill(ignore, 0), ignore
+
+
+def _equal(target: Tensor, number: float) -> Tensor:
+    """Where the target has this value; PyTorch takes -1 for 255 in uint8."""
+    if target.dtype not in FLOATING | {torch.bool}:
+        limits = torch.iinfo(target.dtype)
+        if not limits.min <= number <= limits.max:
+            return torch.zeros_like(target, dtype=torch.bool)
+    return target == number
 
 
 def onehot(labels: Tensor, channels: int, first: int = 0) -> Tensor:
@@ -141,15 +183,22 @@ def full_precision(value: Tensor) -> Tensor:
     return value if value.dtype == torch.float64 else value.float()
 
 
-def check_values(input: Tensor, target: Tensor, classes: int | None, validate: bool | None) -> None:
+def check_values(
+    input: Tensor, target: Tensor, classes: int | None, validate: bool | None, *, probabilities: bool
+) -> None:
     """The input is finite; labels are whole numbers below `classes`, or 0 and 1 in channels (`classes` None).
 
-    Looks at values only where it may, and as briefly as it can: the extremes show NaN and infinity too.
+    With `probabilities` the input is from 0 to 1. Values are read only where they may be, and as briefly as
+    possible: the extremes show NaN and infinity too.
     """
     if not _check.can_read(input, validate) or not input.numel():
         return
-    if not all(math.isfinite(extreme) for extreme in _extremes(input)):
+    low, high = _extremes(input)
+    if not (math.isfinite(low) and math.isfinite(high)):
         _check.finite("input", input)
+    if probabilities and not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        wanted = "probabilities from 0 to 1, or sigmoid=True or softmax=True for logits"
+        fail("input", f"values from {low:g} to {high:g} without an activation", wanted)
     if target.dtype == torch.bool:
         return
     last = 1 if classes is None else classes - 1
@@ -170,7 +219,12 @@ def reduced(values: Tensor, reduction: str, batch: bool, spatial_dims: int) -> T
 
     Returns:
         A scalar, or with "none" `(batch or 1, channels, 1, ...)`.
+
+    Raises:
+        ValueError: on a mean over an empty batch, which would be NaN.
     """
+    if (batch or reduction == "mean") and not len(values):
+        fail("input", "an empty batch", "one item or more, or reduction='sum' or 'none' without `batch`")
     if batch:
         values = values.mean(0, keepdim=True)
     if reduction == "mean":
@@ -184,10 +238,13 @@ def check_image(argument: str, value: object, dtypes: frozenset[torch.dtype] = F
     """A tensor `(batch, channel, *spatial)`, 2-D or 3-D, with channels and voxels."""
     _check.tensor(argument, value)
     assert isinstance(value, Tensor)
+    _check.no_vmap(argument, value)
     if value.ndim not in (4, 5):
         fail(argument, f"shape {tuple(value.shape)}", "(batch, channel, y, x) or (batch, channel, z, y, x)")
     if 0 in value.shape[1:]:
         fail(argument, f"shape {tuple(value.shape)}", "channels and voxels")
+    if value.layout != torch.strided:
+        fail(argument, f"layout {value.layout}", "a dense tensor", TypeError)
     if value.dtype not in dtypes:
         names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
         fail(argument, f"dtype {value.dtype}", f"one of {names}", TypeError)
@@ -198,7 +255,8 @@ def check_tensors(input: Tensor, target: Tensor) -> None:
     check_image("target", target, LABELS)
     _check.same_device("target", target, "input", input)
     if target.shape[0] != input.shape[0] or target.shape[2:] != input.shape[2:]:
-        fail("target", f"shape {tuple(target.shape)}", f"the batch and spatial axes of {tuple(input.shape)}")
+        wanted = ", ".join(map(str, (len(input), "channels", *input.shape[2:])))
+        fail("target", f"shape {tuple(target.shape)}", f"({wanted}) beside this input")
 
 
 def warn_single_channel(option: str, ignored: bool) -> None:

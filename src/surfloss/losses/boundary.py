@@ -6,14 +6,13 @@ Reducing the Hausdorff Distance in Medical Imaging Segmentation", arXiv 2302.038
 target alone, so constants, and may be computed ahead.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike, fail, is_real
+from surfloss._check import NumbersLike, SpacingLike, fail
 from surfloss.losses._distance import (
     check_distance_options,
     checked_map,
@@ -122,7 +121,7 @@ def generalized_surface_loss(
     other_act: Activation | None = None,
     reduction: str = "mean",
     batch: bool = False,
-    class_weights: Sequence[float] | None = None,
+    class_weights: NumbersLike | None = None,
     target_distance: Tensor | None = None,
     spacing: SpacingLike = None,
     empty: str = "zero",
@@ -150,7 +149,8 @@ def generalized_surface_loss(
         batch: average over the batch before the reduction.
         class_weights: None, each class by its own distance map, w_k = 1 / sum D_k^2: their losses are
             averaged. Or a weight for each channel that counts, such as the paper's (eq. 13), 1 / N_k with N_k
-            the voxels of class k in the whole training set; their scale cancels.
+            the voxels of class k in the whole training set; their scale cancels. A sequence, array or tensor
+            `(channels,)` on any device; a constant.
         target_distance: None, or the distance of every voxel to the opposite label of the target, in the
             target's shape after one-hot and background removal; inf where there is none, as `two_sided_edt`
             gives it. It is taken as it is.
@@ -172,7 +172,7 @@ def generalized_surface_loss(
     """
     check_options(sigmoid, softmax, other_act, reduction)
     check_distance_options(empty, EMPTY)
-    _check_class_weights(class_weights)
+    class_weights = _class_weights(class_weights)
     prediction, target, ignore = prepare(
         input,
         target,
@@ -282,7 +282,7 @@ class GeneralizedSurfaceLoss(LossModule):
         reduction: str = "mean",
         batch: bool = False,
         *,
-        class_weights: Sequence[float] | None = None,
+        class_weights: NumbersLike | None = None,
         spacing: SpacingLike = None,
         empty: str = "zero",
         ignore_index: int | None = None,
@@ -291,7 +291,7 @@ class GeneralizedSurfaceLoss(LossModule):
     ) -> None:
         check_options(sigmoid, softmax, other_act, reduction)
         check_distance_options(empty, EMPTY)
-        _check_class_weights(class_weights)
+        class_weights = _class_weights(_check.plain(class_weights))
         super().__init__(
             include_background=include_background,
             to_onehot_y=to_onehot_y,
@@ -300,7 +300,7 @@ class GeneralizedSurfaceLoss(LossModule):
             other_act=other_act,
             reduction=reduction,
             batch=batch,
-            class_weights=None if class_weights is None else tuple(float(weight) for weight in class_weights),
+            class_weights=class_weights,
             spacing=_check.plain_spacing(spacing),
             empty=empty,
             ignore_index=ignore_index,
@@ -320,11 +320,12 @@ class GeneralizedSurfaceLoss(LossModule):
         return generalized_surface_loss(input, target, target_distance=target_distance, **options)
 
 
-def _check_class_weights(class_weights: Sequence[float] | None) -> None:
+def _class_weights(class_weights: NumbersLike | None) -> Sequence[float] | Tensor | None:
     if class_weights is None:
-        return
-    numbers = isinstance(class_weights, Sequence) and all(
-        is_real(w) and 0 <= w < math.inf for w in class_weights
-    )
-    if not numbers or not any(class_weights):
-        fail("class_weights", repr(class_weights), "None, or finite numbers of at least 0, not all of them 0")
+        return None
+    if isinstance(class_weights, Tensor) and class_weights.ndim == 1 and not _check.can_read(class_weights):
+        return class_weights.detach()
+    weights = _check.numbers("class_weights", class_weights)
+    if not any(weights):
+        fail("class_weights", repr(class_weights), "finite numbers of at least 0, not all of them 0")
+    return weights

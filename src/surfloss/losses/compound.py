@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surfloss._check import fail, is_real, not_negative, whole
+from surfloss._check import fail, is_real, not_negative, plain, whole
 from surfloss.losses._prepare import full_precision, warn_at_call
 from surfloss.losses.schedule import Constant, Schedule
+
+# Calls without a `step()` that no training makes: more than 32 accumulated batches of 6 resolutions.
+UNSTEPPED = 200
 
 NONFINITE = ("keep", "raise", "skip")
 
@@ -18,8 +21,10 @@ NONFINITE = ("keep", "raise", "skip")
 class CompoundLoss(nn.Module):
     """The sum of named losses, each under a weight that may change: sum of weight_i(t) * loss_i.
 
-    Call `step()` once a training iteration. The schedules are part of `state_dict()`. The weights live in a
-    buffer, so that a compiled graph reads them as data and stepping never recompiles or synchronizes.
+    Call `step()` once per training iteration. If it is never called, a warm-up stays at its first weight: the
+    loss warns once, after 200 calls in training mode that are not compiled. The schedules are part of
+    `state_dict()`. The weights live in a buffer, so that a compiled graph reads them as data and stepping
+    never recompiles or synchronizes.
 
     Args:
         terms: name to `(loss, weight)`; the weight is a number or a `Schedule`. The loss keeps a copy of a
@@ -55,8 +60,8 @@ class CompoundLoss(nn.Module):
         if nonfinite not in NONFINITE:
             fail("nonfinite", repr(nonfinite), f"one of {', '.join(NONFINITE)}")
         self.nonfinite = nonfinite
-        if not terms:
-            fail("terms", "none", "a name and a (loss, weight) for each term")
+        if not (isinstance(terms, Mapping) and terms):
+            fail("terms", repr(terms), "a mapping from the name to the (loss, weight) of each term")
         for name, term in terms.items():
             if not (isinstance(term, (tuple, list)) and len(term) == 2 and isinstance(term[0], nn.Module)):
                 fail(f"terms[{name!r}]", repr(term), "a torch.nn.Module and its weight", TypeError)
@@ -69,6 +74,8 @@ class CompoundLoss(nn.Module):
             for name, (_, weight) in terms.items()
         }
         self._factors = dict.fromkeys(terms, 1.0)
+        constant = all(isinstance(schedule, Constant) for schedule in self._schedules.values())
+        self._calls_to_warning = 0 if constant else UNSTEPPED
         weights = torch.tensor(list(self.weights.values()), dtype=torch.float32)
         self.register_buffer("_weights", weights, persistent=False)
         self.last_terms = {}
@@ -108,12 +115,15 @@ class CompoundLoss(nn.Module):
         """The terms times their weights."""
         device = next(iter(terms.values())).device
         if self._weights.device != device:
-            self._weights = self._weights.to(device)
+            self._weights = torch.empty_like(self._weights, device=device)
+            self._fill_weights()
         weights = self._weights.clone()  # autograd keeps it, and `step` may write before the backward pass
         return {name: weights[i] * term for i, (name, term) in enumerate(terms.items())}
 
     def forward(self, input: Tensor, target: Tensor, **options: dict[str, Any]) -> Tensor:
         """The weighted sum; the arguments are those of `terms`."""
+        if not torch.compiler.is_compiling():
+            self._notice_missing_steps()
         terms = self.terms(input, target, **options)
         self.last_terms = {name: term.detach() for name, term in terms.items()}
         weighted = self.weighted(terms)
@@ -138,6 +148,7 @@ class CompoundLoss(nn.Module):
 
     def step(self) -> None:
         """Step every schedule."""
+        self._calls_to_warning = 0
         for schedule in self._schedules.values():
             schedule.step()
         self._fill_weights()
@@ -177,6 +188,17 @@ class CompoundLoss(nn.Module):
         self._weights = self._weights.float()
         self._fill_weights()
         return self
+
+    def _notice_missing_steps(self) -> None:
+        if not (self._calls_to_warning and self.training and torch.is_grad_enabled()):
+            return
+        self._calls_to_warning -= 1
+        if not self._calls_to_warning:
+            stuck = [name for name, weight in self._schedules.items() if not isinstance(weight, Constant)]
+            warn_at_call(
+                f"{UNSTEPPED} calls in training without `step()`: the weights of {', '.join(stuck)} stay as "
+                "they are. Call `step()` once per training iteration, after the optimizer's"
+            )
 
     def _drop_nonfinite(self, terms: dict[str, Tensor]) -> None:
         if torch.compiler.is_compiling():
@@ -225,13 +247,13 @@ class GradientRatioMonitor:
     ) -> None:
         if term not in compound.losses or len(compound.losses) < 2:
             fail("term", repr(term), f"one of several terms ({', '.join(compound.losses)})")
-        whole("every", every, 1)
+        limit = plain(limit)
         if not (is_real(limit) and limit > 0 and not (cap and limit == math.inf)):
             fail("limit", repr(limit), "a finite number above 0" if cap else "a number above 0")
         self.compound = compound
         self.term = term
         self.limit = limit
-        self.every = every
+        self.every = whole("every", every, 1)
         self.cap = cap
         self.last: float | None = None
         self._calls = 0

@@ -6,22 +6,26 @@ Medical Image Segmentation", MIDL 2021: the contour of x is what a dilation adds
     C(x) = relu(maxpool(minpool(x)) - minpool(x)),    minpool(x) = -maxpool(-x).
 """
 
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import fail, is_whole
+from surfloss._check import NumbersLike, fail, is_whole
 from surfloss.losses._prepare import Activation, LossModule, check_image, check_options, prepare, reduced
 from surfloss.ops.contour import contour_map as contour_map_operator
 from surfloss.ops.contour import has_contour_map
+
+KernelLike: TypeAlias = int | NumbersLike
 
 MODES = ("map", "length")
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 _FUSED = ((1, 3, 3), (3, 3, 3))  # the windows of ops/contour.py
 
 
-def contour_map(x: Tensor, kernel_size: int | tuple[int, ...] = 3, *, ignore: Tensor | None = None) -> Tensor:
+def contour_map(x: Tensor, kernel_size: KernelLike = 3, *, ignore: Tensor | None = None) -> Tensor:
     """The inner contour of a mask or a probability map, C(x) above.
 
     Args:
@@ -47,7 +51,8 @@ def contour_map(x: Tensor, kernel_size: int | tuple[int, ...] = 3, *, ignore: Te
             got = f"{ignore.dtype} of shape {tuple(ignore.shape)}"
             fail("ignore", got, f"bool of shape {tuple(x.shape)}, or 1 along an axis")
     window = (1,) * (3 - len(kernel)) + kernel
-    if window in _FUSED and x.dtype in (torch.float32, torch.float64) and has_contour_map(x.device.type):
+    fits = window in _FUSED and x.dtype in (torch.float32, torch.float64) and not _check.in_transform()
+    if fits and has_contour_map(x.device.type):
         return _fused(x, ignore, window[0])
     eroded = -_max_pool(-x, kernel, ignore)
     contour = F.relu(_max_pool(eroded, kernel, ignore) - eroded)
@@ -59,7 +64,7 @@ def contour_loss(
     target: Tensor,
     *,
     mode: str = "map",
-    kernel_size: int | tuple[int, ...] = 3,
+    kernel_size: KernelLike = 3,
     include_background: bool = False,
     to_onehot_y: bool = False,
     sigmoid: bool = False,
@@ -119,7 +124,7 @@ class ContourLoss(LossModule):
     def __init__(
         self,
         mode: str = "map",
-        kernel_size: int | tuple[int, ...] = 3,
+        kernel_size: KernelLike = 3,
         include_background: bool = False,
         to_onehot_y: bool = False,
         sigmoid: bool = False,
@@ -151,21 +156,22 @@ class ContourLoss(LossModule):
         return contour_loss(input, target, **self.options)
 
 
-def _check_contour_options(mode: str, kernel_size: int | tuple[int, ...]) -> None:
+def _check_contour_options(mode: str, kernel_size: KernelLike) -> None:
     if mode not in MODES:
         fail("mode", repr(mode), f"one of {', '.join(MODES)}")
     _sizes(kernel_size)
 
 
-def _sizes(kernel_size: int | tuple[int, ...]) -> tuple[int, ...]:
-    sizes = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size,)
+def _sizes(kernel_size: KernelLike) -> tuple[int, ...]:
+    found = _check.plain(kernel_size)
+    sizes = found if isinstance(found, tuple) else (found,)
     if not all(is_whole(size) and size > 0 and size % 2 for size in sizes):
         fail("kernel_size", kernel_size, "odd positive whole numbers, one for all axes or a tuple")
     return tuple(int(size) for size in sizes)
 
 
-def _kernel(kernel_size: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
-    kernel = _sizes(kernel_size) * (dims if is_whole(kernel_size) else 1)
+def _kernel(kernel_size: KernelLike, dims: int) -> tuple[int, ...]:
+    kernel = _sizes(kernel_size) * (dims if is_whole(_check.plain(kernel_size)) else 1)
     if len(kernel) != dims:
         fail("kernel_size", kernel_size, f"one number, or {dims} for {dims}-D input")
     return kernel

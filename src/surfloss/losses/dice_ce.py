@@ -4,12 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surfloss._check import fail, not_negative
+from surfloss._check import fail, not_negative, plain
 from surfloss.losses._prepare import (
     LossModule,
     check_tensors,
     check_values,
     full_precision,
+    holds_labels,
     onehot,
     warn_single_channel,
     without_ignored,
@@ -23,6 +24,7 @@ def dice_ce_loss(
     *,
     sigmoid: bool = False,
     softmax: bool = True,
+    to_onehot_y: bool | None = None,
     include_background: bool | None = None,
     batch: bool = False,
     smooth: float = 1e-5,
@@ -32,16 +34,19 @@ def dice_ce_loss(
     ddp: bool = False,
     validate: bool | None = None,
 ) -> Tensor:
-    """weight_dice * (-Dice) + weight_ce * CE, equal to nnU-Net v2's `DC_and_CE_loss` (Isensee et al. 2021).
+    """nnU-Net v2's Dice + CE, weight_ce * CE - weight_dice * Dice: the Dice part is negative.
 
-    The soft Dice of a channel is (2 sum(p g) + smooth) / (sum(p) + sum(g) + smooth), the term its negative
-    mean (Drozdzal et al. 2016), so the total may be below 0. With `sigmoid` the channels are independent
-    and CE is binary: nnU-Net's `DC_and_BCE_loss`. An empty target with an empty prediction has Dice 1.
+    The value equals that of nnU-Net's `DC_and_CE_loss` (Isensee et al. 2021), and may be below 0, where
+    MONAI's `DiceCELoss` takes 1 - Dice. Dice is the mean of the channels' soft Dice (Drozdzal et al. 2016),
+    (2 sum(p g) + smooth) / (sum(p) + sum(g) + smooth). With `sigmoid` the channels are independent and CE is
+    binary: nnU-Net's `DC_and_BCE_loss`. An empty target with an empty prediction has Dice 1.
 
     Args:
         input: logits `(batch, channels, *spatial)`, 2-D or 3-D; float16 and bfloat16 are computed in float32.
         target: labels `(batch, 1, *spatial)`, or channels of 0 and 1 in the input's shape.
         sigmoid, softmax: which makes the logits probabilities; `sigmoid` goes before `softmax`.
+        to_onehot_y: True if the target must hold labels, False if it must hold channels; None to tell by its
+            shape.
         include_background: whether channel 0 counts in Dice; None for nnU-Net's choice: with `sigmoid` only.
             A single channel always does.
         batch: one Dice over the batch instead of one an item (nnU-Net's `batch_dice`).
@@ -55,19 +60,24 @@ def dice_ce_loss(
         A scalar, float32 (float64 for such input).
 
     Raises:
-        TypeError, ValueError: on an argument of another form.
+        TypeError, ValueError: on an argument of another form, and on an empty batch.
+        RuntimeError: on `ddp` without a process group.
     """
     softmax = softmax and not sigmoid
+    smooth, weight_dice, weight_ce = (plain(value) for value in (smooth, weight_dice, weight_ce))
     _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
     check_tensors(input, target)
     channels = input.shape[1]
+    if not len(input):
+        fail("input", "an empty batch", "one item or more: the mean of nothing is NaN")
     if softmax and channels == 1:
         fail("input", "one channel", "a channel for each class, or sigmoid=True")
-    if target.shape[1] not in (1, channels):
-        fail("target", f"{target.shape[1]} channels", f"one of labels, or {channels} as the input has")
-    labels = target.shape[1] == 1 and channels > 1
+    if channels == 1:
+        warn_single_channel("to_onehot_y=True", to_onehot_y is True)
+        to_onehot_y = False
+    labels = holds_labels(target, channels, to_onehot_y)
     input, target, ignore = without_ignored(input, target, ignore_index, labels)
-    check_values(input, target, channels if labels else None, validate)
+    check_values(input, target, channels if labels else None, validate, probabilities=False)
     logits = full_precision(input)
     g = (onehot(target, channels) if labels else target).to(logits.dtype)
     counted = None if ignore is None else (~ignore).to(logits.dtype)
@@ -109,15 +119,20 @@ def dice_ce_loss(
 
 
 class DiceCELoss(LossModule):
-    """`functional.dice_ce_loss` as a module; the arguments are those of the function."""
+    """nnU-Net v2's Dice + CE: its Dice part is negative, -Dice and not 1 - Dice.
+
+    It is `functional.dice_ce_loss` as a module. The arguments are those of the function, by name alone:
+    MONAI's loss of this name has them in another order.
+    """
 
     def __init__(
         self,
+        *,
         sigmoid: bool = False,
         softmax: bool = True,
+        to_onehot_y: bool | None = None,
         include_background: bool | None = None,
         batch: bool = False,
-        *,
         smooth: float = 1e-5,
         weight_dice: float = 1.0,
         weight_ce: float = 1.0,
@@ -129,6 +144,7 @@ class DiceCELoss(LossModule):
         super().__init__(
             sigmoid=sigmoid,
             softmax=softmax,
+            to_onehot_y=to_onehot_y,
             include_background=include_background,
             batch=batch,
             smooth=smooth,

@@ -16,7 +16,7 @@ from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.losses._distance import check_distance_options, checked_map, refuse_uniform
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
-from surfloss.ops.hausdorff import hausdorff_error
+from surfloss.ops.hausdorff import transformable_hausdorff_error
 
 EMPTY = ("zero", "diagonal", "reference", "raise")
 
@@ -83,20 +83,22 @@ def hausdorff_dt_loss(
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
     check_options(sigmoid, softmax, other_act, reduction)
+    alpha = _check.plain(alpha)
     _check_hausdorff_options(alpha, normalize, empty, kept_dtype)
     # The operator has a sigmoid of its own, which saves the probabilities, but no gradient for the target.
-    fused_sigmoid = sigmoid and not target.requires_grad
+    fused_sigmoid = sigmoid and not (isinstance(target, Tensor) and target.requires_grad)
     prediction, target, ignore = prepare(
         input,
         target,
         include_background=include_background,
         to_onehot_y=to_onehot_y,
-        sigmoid=sigmoid and not fused_sigmoid,
+        sigmoid=sigmoid,
         softmax=softmax,
         other_act=other_act,
         ignore_index=ignore_index,
         validate=validate,
         bool_target=True,
+        fused_sigmoid=fused_sigmoid,
     )
     lead, spatial = prediction.shape[:2], prediction.shape[2:]
     steps, item_steps = _check.spacing(spacing, len(spatial), lead, prediction.device)
@@ -111,7 +113,7 @@ def hausdorff_dt_loss(
         empty = "zero"
     if ignore is not None:
         ignore = _as_items(ignore.expand_as(prediction))
-    error, _, _ = hausdorff_error(
+    error, _, _ = transformable_hausdorff_error(
         _as_items(prediction),
         _as_items(target),
         target_distance,

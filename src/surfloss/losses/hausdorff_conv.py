@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike, fail, is_real
+from surfloss._check import NumbersLike, SpacingLike, fail
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
 from surfloss.losses.hausdorff_er import soft_threshold_
+from surfloss.ops.derivative import scaled
 
 RADII = (3.0, 6.0, 9.0, 12.0, 15.0, 18.0)
 _SLACK = 1 + 1e-9  # so that a number of steps that makes up a radius reaches it
@@ -27,7 +28,7 @@ def hausdorff_conv_loss(
     target: Tensor,
     *,
     alpha: float = 2.0,
-    radii: Sequence[float] = RADII,
+    radii: NumbersLike = RADII,
     include_background: bool = False,
     to_onehot_y: bool = False,
     sigmoid: bool = False,
@@ -71,11 +72,11 @@ def hausdorff_conv_loss(
 
     Raises:
         TypeError, ValueError: on an argument of another form.
-        RuntimeError: on a spacing in a tensor, in a graph that may not break; in a backward pass with
-            `create_graph`.
+        RuntimeError: on a spacing in a tensor, in a graph that may not break or on meta; on a second
+            derivative.
     """
     check_options(sigmoid, softmax, other_act, reduction)
-    _check_conv_options(alpha, radii)
+    alpha, radii = _conv_options(alpha, radii)
     prediction, target, ignore = prepare(
         input,
         target,
@@ -92,18 +93,17 @@ def hausdorff_conv_loss(
     p, g = prediction.flatten(0, 1), target.detach().flatten(0, 1)
     ignored = None if ignore is None else ignore.expand_as(target).flatten(0, 1)
     if per_item is None:
-        values = _BallErrors.apply(p, g, ignored, alpha, radii, shared)  # type: ignore[no-untyped-call]
-    elif torch.compiler.is_compiling():
-        fail("spacing", "a tensor in a compiled graph", "numbers: they decide the balls' sizes", RuntimeError)
+        values = _ball_errors(p, g, ignored, alpha, radii, shared)
+    elif torch.compiler.is_compiling() or per_item.is_meta:
+        where = "on meta" if per_item.is_meta else "in a compiled graph"
+        fail("spacing", f"a tensor {where}", "numbers: they decide the balls' sizes", RuntimeError)
     else:
         rows = [tuple(row) for row in per_item.tolist()]
         values = p.new_zeros((len(rows),))
         for steps in dict.fromkeys(rows):
             alike = torch.tensor([i for i, row in enumerate(rows) if row == steps], device=p.device)
             ignored_here = None if ignored is None else ignored[alike]
-            part = _BallErrors.apply(  # type: ignore[no-untyped-call]
-                p[alike], g[alike], ignored_here, alpha, radii, steps
-            )
+            part = _ball_errors(p[alike], g[alike], ignored_here, alpha, radii, steps)
             values = values.index_add(0, alike, part)
     return reduced(values.view(lead), reduction, batch, dims)
 
@@ -117,7 +117,7 @@ class HausdorffConvLoss(LossModule):
     def __init__(
         self,
         alpha: float = 2.0,
-        radii: Sequence[float] = RADII,
+        radii: NumbersLike = RADII,
         include_background: bool = False,
         to_onehot_y: bool = False,
         sigmoid: bool = False,
@@ -131,10 +131,10 @@ class HausdorffConvLoss(LossModule):
         validate: bool | None = None,
     ) -> None:
         check_options(sigmoid, softmax, other_act, reduction)
-        _check_conv_options(alpha, radii)
+        alpha, radii = _conv_options(alpha, radii)
         super().__init__(
             alpha=alpha,
-            radii=tuple(float(radius) for radius in radii),
+            radii=radii,
             include_background=include_background,
             to_onehot_y=to_onehot_y,
             sigmoid=sigmoid,
@@ -152,11 +152,11 @@ class HausdorffConvLoss(LossModule):
         return hausdorff_conv_loss(input, target, **options)
 
 
-def _check_conv_options(alpha: float, radii: Sequence[float]) -> None:
-    _check.not_negative("alpha", alpha)
-    numbers = isinstance(radii, Sequence) and all(is_real(r) and 0 < r < torch.inf for r in radii)
-    if not numbers or not len(radii):
+def _conv_options(alpha: float, radii: NumbersLike) -> tuple[float, tuple[float, ...]]:
+    alpha, radii = _check.not_negative("alpha", alpha), _check.numbers("radii", radii)
+    if 0 in radii:
         fail("radii", repr(radii), "finite numbers above 0")
+    return alpha, radii
 
 
 class _BallErrors(torch.autograd.Function):
@@ -167,32 +167,43 @@ class _BallErrors(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
         p: Tensor,
         g: Tensor,
         ignore: Tensor | None,
         alpha: float,
         radii: Sequence[float],
         steps: Sequence[float],
-    ) -> Tensor:
+        with_gradient: bool,
+    ) -> tuple[Tensor, Tensor]:
         values, gradient = p.new_empty((len(p),)), torch.empty_like(p)
         at_once = max(1, _AT_ONCE // math.prod(p.shape[1:]))
         for first in range(0, len(p), at_once):
             some = slice(first, first + at_once)
             ignored = None if ignore is None else ignore[some]
             values[some], gradient[some] = _conv_error(
-                p[some], g[some], ignored, alpha, radii, steps, ctx.needs_input_grad[0]
+                p[some], g[some], ignored, alpha, radii, steps, with_gradient
             )
-        ctx.save_for_backward(gradient)
-        return values
+        return values, gradient
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # The saved gradient would pass for a constant.
-            fail("create_graph", "True", "False: the loss by balls has no second derivative", RuntimeError)
-        (gradient,) = ctx.saved_tensors
-        return gradient * grad.view(-1, *(1,) * (gradient.ndim - 1)), *(None,) * 5
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        values, gradient = output
+        ctx.mark_non_differentiable(gradient)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(gradient, values)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 7
+        gradient, values = ctx.saved_tensors
+        return scaled(gradient, grad, values), *(None,) * 6
+
+
+def _ball_errors(p: Tensor, *constants: Any) -> Tensor:
+    with_gradient = p.requires_grad and torch.is_grad_enabled()
+    values: Tensor = _BallErrors.apply(p, *constants, with_gradient)[0]  # type: ignore[no-untyped-call]
+    return values
 
 
 def _conv_error(

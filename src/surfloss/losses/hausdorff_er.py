@@ -70,6 +70,7 @@ def hausdorff_er_loss(
         TypeError, ValueError: on an argument of another form.
     """
     check_options(sigmoid, softmax, other_act, reduction)
+    alpha, iterations = _check.plain(alpha), _check.plain(iterations)
     _check_er_options(alpha, iterations, rescale)
     prediction, target, ignore = prepare(
         input,
@@ -86,7 +87,7 @@ def hausdorff_er_loss(
     if ignore is not None:
         error = error.masked_fill(ignore, 0)
     if rescale == "fixed":
-        total = _Erosions.apply(error, alpha, iterations)  # type: ignore[no-untyped-call]
+        total, *_ = _Erosions.apply(error, alpha, iterations)  # type: ignore[no-untyped-call]
     else:
         total = _stretched_erosions(error, alpha, iterations)
     values = total / math.prod(error.shape[2:])
@@ -163,7 +164,7 @@ class _Erosions(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, error: Tensor, alpha: float, iterations: int) -> Tensor:
+    def forward(error: Tensor, alpha: float, iterations: int) -> tuple[Tensor, ...]:
         total = error.new_zeros(error.shape[:2])
         bits = []
         for k in range(1, iterations + 1):
@@ -172,12 +173,19 @@ class _Erosions(torch.autograd.Function):
             if k % 8 == 1:
                 bits.append(torch.zeros_like(error, dtype=torch.uint8))
             bits[-1] |= (error > 0).byte() << (k - 1) % 8
-        ctx.alpha, ctx.iterations = alpha, iterations
-        ctx.save_for_backward(*bits)
-        return total
+        return total, *bits
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        _, ctx.alpha, ctx.iterations = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None, None]:
+        if grad is None:
+            return None, None, None
         bits = ctx.saved_tensors
         slope = torch.zeros_like(bits[0], dtype=grad.dtype)
         for k in range(ctx.iterations, 0, -1):
@@ -191,7 +199,10 @@ def _stretched_erosions(error: Tensor, alpha: float, iterations: int) -> Tensor:
     """What `_Erosions` gives, with every E_k stretched to [0, 1]. Of each step its input alone is kept."""
     total = error.new_zeros(error.shape[:2])
     for k in range(1, iterations + 1):
-        error = checkpoint(_stretched_erosion, error, use_reentrant=False, preserve_rng_state=False)
+        if _check.in_transform():  # which know no checkpoints
+            error = _stretched_erosion(error)
+        else:
+            error = checkpoint(_stretched_erosion, error, use_reentrant=False, preserve_rng_state=False)
         total = total + k**alpha * error.flatten(2).sum(2)
     return total
 

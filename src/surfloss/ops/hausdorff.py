@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surfloss._check import fail
+from surfloss._check import fail, in_transform
 from surfloss.ops._select import select
+from surfloss.ops.derivative import scaled
 from surfloss.ops.edt import two_sided_without
 
 
@@ -101,29 +102,44 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, gradient, scale = output
+    error, gradient, scale = output
     ctx.sigmoid, ctx.is_scaled = inputs[4], inputs[10] == torch.float16
-    ctx.save_for_backward(gradient, scale)
+    ctx.save_for_backward(gradient, scale, error)
     ctx.mark_non_differentiable(gradient, scale)
     ctx.set_materialize_grads(False)
 
 
 def _backward(ctx: Any, grad_error: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        # The saved gradient would pass for a constant.
-        fail("create_graph", "True", "False: the Hausdorff error has no second derivative", RuntimeError)
     if ctx.sigmoid and ctx.needs_input_grad[1]:
         fail("target", "one that requires a gradient", "one without, beside the fused sigmoid", RuntimeError)
     nothing = (None,) * 9
     if grad_error is None:
         return (None, None, *nothing)
-    gradient, scale = ctx.saved_tensors
+    gradient, scale, error = ctx.saved_tensors
     if ctx.is_scaled:
         grad_error = grad_error * scale
     # In the dtype of the error, whichever the gradient is kept in.
-    grad = gradient * grad_error.view(-1, *(1,) * (gradient.ndim - 1))
+    grad = scaled(gradient, grad_error, error)
     # The error is a function of the difference of the two.
     return (grad, -grad if ctx.needs_input_grad[1] else None, *nothing)
 
 
 hausdorff_error.register_autograd(_backward, setup_context=_setup_context)
+
+
+class _Transformable(torch.autograd.Function):
+    """The same rule in the one form in which the transforms of `torch.func` know it."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> Any:
+        return hausdorff_error(*arguments)
+
+    setup_context = staticmethod(_setup_context)
+    backward = staticmethod(_backward)
+
+
+def transformable_hausdorff_error(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """`hausdorff_error`, in the transforms of `torch.func` too."""
+    answer = _Transformable.apply if in_transform() else hausdorff_error
+    error, gradient, scale = answer(*arguments)  # type: ignore[no-untyped-call]
+    return error, gradient, scale
