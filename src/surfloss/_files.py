@@ -3,14 +3,17 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from surfloss._check import fail
 
 UNFINISHED = ".unfinished-"
 """How the hidden folders begin in which files are written; a killed process leaves its own behind."""
+
+_DAY = 86400.0
 
 
 @contextmanager
@@ -61,6 +64,14 @@ def check_writable(path: Path) -> None:
             write_text(folder / target.relative_to(there), "")
     except OSError as error:
         fail(str(path), f"{there}, where it cannot be made ({error.strerror})", "a file to write")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the hidden folders in `folder` and below whose writers were killed: those older than a day."""
+    for hidden in folder.rglob(f"{UNFINISHED}*"):
+        with suppress(FileNotFoundError):  # a living writer's
+            if time.time() - hidden.lstat().st_mtime > _DAY:
+                shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextmanager
