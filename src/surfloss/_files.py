@@ -1,5 +1,6 @@
 """Files appear under their names only when they are whole."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ UNFINISHED = ".unfinished-"
 """How the hidden folders begin in which files are written; a killed process leaves its own behind."""
 
 _DAY = 86400.0
+_OF_A_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Raises:
         ValueError: if `path` is a folder.
-        OSError: if the file cannot be written; it names `path`.
+        OSError: if the file cannot be written.
     """
     target = _target(path)
     if _is_special(target):
@@ -76,13 +78,14 @@ def remove_abandoned(folder: Path) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have the system's errors name `path` where they name an unfinished file or, as of a full disk, none."""
+    """Have a disk's errors name `path` where they name no file, or an unfinished one."""
     try:
         yield
     except OSError as error:
-        if error.errno is None or not (error.filename is None or UNFINISHED in str(error.filename)):
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        unnamed = error.filename is None and error.errno in _OF_A_DISK
+        if unnamed or UNFINISHED in str(error.filename):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _target(path: Path) -> Path:

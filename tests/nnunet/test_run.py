@@ -13,6 +13,8 @@ from surfloss._files import UNFINISHED, write_text
 from surfloss.nnunet.presets import DICE_CE_2D, DICE_CE_3D, HAUSDORFF_3D, PAPER, TINY
 from surfloss.nnunet.run import Record, Run, fold_seed
 
+NO_PHANTOM = dataclasses.replace(TINY, phantom=None, validation_cases=2)
+
 
 def start(run: Run) -> None:
     with run.opened():
@@ -109,14 +111,25 @@ def test_what_killed_writers_left_is_removed_after_a_day(tmp_path: Path) -> None
     assert run.seconds() == {}
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
-    run = Run(tmp_path / "a \udcff name", TINY)
-    with pytest.raises(OSError, match="full"), run.opened(), run.job("plan"):
-        raise OSError(28, "full", str(run.folder))
-    record = run.record("plan")
+def test_names_that_are_no_text_are_refused(dataset: Path, tmp_path: Path) -> None:
+    """SimpleITK, through which nnU-Net reads images, crashes on them."""
+    with pytest.raises(ValueError, match=r"^out: got '.*/r\\udcffn', wanted a name in UTF-8$"):
+        Run(tmp_path / "r\udcffn", TINY)
+    for kind in ("data", "label"):
+        (dataset / kind / "004.nii.gz").rename(dataset / kind / "\udcff.nii.gz")
+    with pytest.raises(ValueError, match=r"^data: got '\\udcff', wanted a name in UTF-8$"):
+        start(Run(tmp_path / "run", NO_PHANTOM, dataset))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_whose_file_is_no_text_is_recorded(tmp_path: Path) -> None:
+    run = Run(tmp_path, TINY)
+    with pytest.raises(OSError, match="full"), run.job("prepare"):
+        raise OSError(28, "full", "d\udcffta")
+    record = run.record("prepare")
     assert record is not None
-    assert record.error == f"OSError: [Errno 28] full: {str(run.folder)!r}"
-    assert "OSError: [Errno 28] full" in run.log("plan").read_text()
+    assert record.error == "OSError: [Errno 28] full: 'd\\udcffta'"
+    assert "OSError: [Errno 28] full" in run.log("prepare").read_text()
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ class LocalExecutor:
             ours, its = socket.socketpair()
             # What is printed by compiled code and by nnU-Net's own processes goes to the log this way. All of
             # them inherit the open file, and the lock on it that keeps other drivers out.
-            with its, log.open("ab") as file:
+            with its, log.open("a+b") as file:
                 hold(file)
                 process = subprocess.Popen(
                     [sys.executable, "-m", __name__],

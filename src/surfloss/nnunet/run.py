@@ -14,7 +14,7 @@ from typing import IO, Any
 from surfloss._check import fail, whole
 from surfloss._files import UNFINISHED, check_writable, naming, remove_abandoned, write_text
 from surfloss.nnunet.convert import Case, split_cases
-from surfloss.nnunet.manifest import describe, differences
+from surfloss.nnunet.manifest import Manifest, describe, differences
 from surfloss.nnunet.presets import Model, Preset
 
 _LOCK = "lock"
@@ -72,6 +72,7 @@ class Run:
         if whole("gpus_per_training", gpus_per_training, 1) > 1 and device == "cpu":
             fail("gpus_per_training", gpus_per_training, "1 on a CPU")
         self.folder = folder.resolve()
+        _check_name("out", str(self.folder))
         self.preset = preset
         self.data = data.resolve() if data else None
         self.device = device
@@ -105,7 +106,8 @@ class Run:
         with lock:
             self._wait_for_processes()
             self._check_folder()
-            self._check_data()
+            if self._is_prepared() and self.source.is_dir():  # a phantom may have been deleted since
+                self.is_made_of(describe(*self.split_cases(self.source)))
             remove_abandoned(self.folder)
             if not self._settings_file.exists():
                 write_text(self._settings_file, json.dumps(self._settings(), indent=2))
@@ -113,7 +115,10 @@ class Run:
 
     def split_cases(self, data: Path) -> tuple[list[Case], list[Case]]:
         """Training and validation cases of a data set, as `convert.split_cases` finds them."""
-        return split_cases(data, self.preset.validation_cases, self.leave_out)
+        training, validation = split_cases(data, self.preset.validation_cases, self.leave_out)
+        for case in training + validation:
+            _check_name("data", case.name)
+        return training, validation
 
     @property
     def source(self) -> Path:
@@ -192,6 +197,22 @@ class Run:
         records = [_read_record(path) for path in ordered]
         return {record.job: record.seconds for record in records if record.state == "finished"}
 
+    def is_made_of(self, data: Manifest) -> bool:
+        """Whether `raw` was begun with these data, file by file.
+
+        Raises:
+            ValueError: if it was not and `raw` has been used, naming the cases that differ.
+        """
+        before = read_json(self.manifest) if self.manifest.exists() else {}
+        changed = differences(before, data)
+        if changed and self._is_prepared():
+            got = f"{self.source}, which has changed since the run was prepared ({changed})"
+            fail("data", got, "the data as they were, or a new folder as out")
+        return not changed
+
+    def _is_prepared(self) -> bool:
+        return self.finished("prepare") or self.preprocessed.exists()
+
     @contextmanager
     def job(self, name: str) -> Iterator["Progress"]:
         """Do a job: its prints and errors go to its log; it is finished if no error leaves the block."""
@@ -240,13 +261,6 @@ class Run:
             path.name != _LOCK and not path.name.startswith(UNFINISHED) for path in self.folder.iterdir()
         ):
             fail("out", f"{self.folder}, which holds other files", "a new or empty folder, or one of a run")
-
-    def _check_data(self) -> None:
-        if not (self.finished("prepare") and self.source.is_dir()):  # a phantom may have been deleted since
-            return
-        if changed := differences(read_json(self.manifest), describe(*self.split_cases(self.source))):
-            got = f"{self.source}, which has changed since the run was prepared ({changed})"
-            fail("data", got, "the data as they were, or a new folder as out")
 
     def _wait_for_processes(self) -> None:
         """Wait for the processes that a killed driver's jobs have left to end: see `hold`."""
@@ -301,6 +315,14 @@ def fold_seed(preset: Preset, model: Model, fold: int) -> int:
     return int.from_bytes(digest[:4], "little")
 
 
+def _check_name(argument: str, name: str) -> None:
+    """Refuse the name of a folder or case that nnU-Net's reader of images, SimpleITK, crashes on."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        fail(argument, ascii(name), "a name in UTF-8")
+
+
 def in_one_line(error: BaseException) -> str:
     return " ".join(traceback.format_exception_only(error)[-1].split())
 
@@ -316,7 +338,7 @@ def hold(log: IO[bytes]) -> None:
 def _is_held(log: Path) -> bool:
     import fcntl
 
-    with log.open("rb") as file:
+    with log.open("r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

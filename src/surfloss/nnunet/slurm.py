@@ -7,7 +7,6 @@ it, and are found again in Slurm's queue by their names.
 import getpass
 import hashlib
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -59,7 +58,7 @@ class SlurmExecutor:
         self._left: dict[str, float] = {}  # job -> when it was first seen ended
         self._asked = -math.inf
         # Jobs of other folders are in the queue too.
-        self._prefix = f"surfloss-{hashlib.sha256(os.fsencode(run.folder)).hexdigest()[:8]}"
+        self._prefix = f"surfloss-{hashlib.sha256(str(run.folder).encode()).hexdigest()[:8]}"
 
     def submit(self, job: Job) -> None:
         self._waiting.append(job)  # until Slurm says that it has none of that name

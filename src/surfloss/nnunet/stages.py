@@ -34,7 +34,7 @@ def prepare(run: Run, progress: Progress) -> None:
         training, validation = run.split_cases(run.source)
         progress.begin(len(training) + len(validation))
     manifest = describe(training, validation)
-    if not run.manifest.exists() or read_json(run.manifest) != manifest:
+    if not run.is_made_of(manifest):
         _remove(run.raw)
         write_text(run.manifest, json.dumps(manifest, indent=2))
     convert.convert(training, validation, run.raw, progress.advance)
