@@ -1,5 +1,6 @@
 """Jobs that stand in for real ones: they take no time, and fail or are killed as a test asks for."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -61,20 +62,21 @@ def tell_environment(run: Run, progress: Progress, names: tuple[str, ...]) -> No
         time.sleep(0.05)
 
 
-def fill_disk(run: Run, progress: Progress) -> None:
-    """Meet the limit of what may be written, as on a full disk."""
+def fill_disk(run: Run, progress: Progress, room: int) -> None:
+    """Meet the limit of what may be written, as on a full disk that has room for so many more bytes."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     (run.folder / "large").write_bytes(bytes(10_000))
 
 
 def sleep_with_child(run: Run, progress: Progress) -> None:
-    """Start a process, as nnU-Net does, and wait."""
-    child = os.fork()
-    if child:
-        progress.begin(child)  # tells the child's number
+    """Start a process, as nnU-Net does for preprocessing, and wait."""
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(120,))
+    child.start()
+    assert child.pid is not None
+    progress.begin(child.pid, os.getpid())  # tells the numbers of both
     time.sleep(120)
 
 

@@ -1,9 +1,12 @@
 """Jobs as processes on this machine: side by side, killed, out of room, without their driver."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -64,12 +67,26 @@ def test_a_killed_worker_is_replaced_and_its_job_goes_on(run: Run) -> None:
 
 
 def test_what_ends_badly_is_reported_and_the_rest_goes_on(run: Run) -> None:
-    jobs = [Job("killed", standin.die), Job("full", standin.fill_disk), Job("free", standin.work)]
+    fill = partial(standin.fill_disk, room=1000)
+    jobs = [Job("killed", standin.die), Job("full", fill), Job("free", standin.work)]
     with LocalExecutor(run, [{}, {}]) as executor:
         failures = run_jobs(run, jobs, executor, retries=0)
     reasons = {failure.job: failure.reason for failure in failures}
-    assert reasons == {"killed": "killed by SIGKILL", "full": "OSError: [Errno 27] File too large"}
+    full = f"OSError: [Errno 27] File too large: '{run.folder}'"
+    assert reasons == {"killed": "killed by SIGKILL", "full": full}
     assert run.finished("free")
+
+
+def test_a_full_disk_is_told_though_nothing_can_be_written(run: Run) -> None:
+    """Neither the record nor the log has room for the error; the folder is named all the same."""
+    jobs = [Job("full", partial(standin.fill_disk, room=0))]
+    with LocalExecutor(run, [{}]) as executor:
+        [failure] = run_jobs(run, jobs, executor, retries=0)
+    assert failure.reason == f"OSError: [Errno 27] File too large: '{run.folder}'"
+    assert failure.log.read_bytes() == b""
+    record = run.record("full")
+    assert record is not None
+    assert (record.state, record.error) == ("running", None)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks /proc about processes")
@@ -96,6 +113,38 @@ def test_a_killed_driver_takes_its_workers_with_it(tmp_path: Path) -> None:
     wait_until(lambda: not alive(child()), 10)
     with run.opened():
         assert not run.finished("sleep")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks /proc about processes")
+def test_a_run_is_held_until_the_last_process_of_a_job_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Driver and worker are killed before either can end what the worker has started."""
+    folder = tmp_path / "run"
+    run = Run(folder, MINI)
+    monkeypatch.setattr("surfloss.nnunet.run._PATIENCE", 0)
+    code = f"from pathlib import Path; from tests.nnunet import standin; standin.drive(Path({str(folder)!r}))"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as driver:
+        wait_until(lambda: (record := run.record("sleep")) and record.steps)
+        record = run.record("sleep")
+        assert record is not None
+        child, worker = record.steps, record.resumed_at
+        driver.send_signal(signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+        driver.kill()
+    wait_until(lambda: not alive(worker))
+    assert alive(child)
+    held = r"out: got .*run, in which processes of sleep outlive a killed driver, wanted a folder of its own"
+    with pytest.raises(ValueError, match=held), run.opened():
+        pass
+    os.kill(child, signal.SIGKILL)
+
+    def is_free() -> bool:
+        with suppress(ValueError), run.opened():
+            return True
+        return False
+
+    wait_until(is_free)
 
 
 def test_leaving_ends_what_runs(run: Run) -> None:

@@ -2,13 +2,18 @@
 
 import dataclasses
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from surfloss._files import UNFINISHED, write_text
 from surfloss.nnunet.presets import DICE_CE_2D, DICE_CE_3D, HAUSDORFF_3D, PAPER, TINY
 from surfloss.nnunet.run import Record, Run, fold_seed
+
+NO_PHANTOM = dataclasses.replace(TINY, phantom=None, validation_cases=2)
 
 
 def start(run: Run) -> None:
@@ -46,6 +51,85 @@ def test_the_record_follows_the_steps(tmp_path: Path) -> None:
         assert run.record("train/a") == Record("train/a", "running", 4, 2, 3, pytest.approx(0, abs=5))
     run.forget("train/a")
     assert run.record("train/a") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", '"text', "\xff"])
+def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
+    """As a machine leaves it that loses its power."""
+    run = Run(tmp_path, TINY)
+    with run.opened(), run.job("train/a/fold_0"):
+        pass
+    record = tmp_path / "state" / "train" / "a" / "fold_0.json"
+    readers: dict[Path, list[Callable[[], object]]] = {
+        record: [lambda: run.record("train/a/fold_0"), run.seconds],
+        tmp_path / "run.json": [lambda: Run(tmp_path, TINY), lambda: start(run)],
+    }
+    for path, reads in readers.items():
+        path.write_text(text, encoding="latin-1")
+        for read in reads:
+            with pytest.raises(ValueError, match=rf"^{path}: got no JSON \(.*\), wanted the file as the run"):
+                read()
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"job": "plan", "colour": "red"}'])
+def test_a_record_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    run = Run(tmp_path, TINY)
+    write_text(tmp_path / "state" / "plan.json", text)
+    reads: list[Callable[[], object]] = [lambda: run.record("plan"), run.seconds]
+    for read in reads:
+        with pytest.raises(ValueError, match=r"plan.json: got no record \(.*\), wanted the record of a job"):
+            read()
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null"])
+def test_settings_that_are_none_are_other_settings(tmp_path: Path, text: str) -> None:
+    write_text(tmp_path / "run.json", text)
+    with pytest.raises(ValueError, match=r"out: got .* a run with other settings \(base_features, "):
+        Run(tmp_path, TINY)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/run")):
+        with pytest.raises(ValueError, match=rf"^{folder}/run.json: got .*, where it cannot be made"):
+            start(Run(folder, TINY))
+
+
+def test_what_killed_writers_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", TINY)
+    hidden = [run.folder / f"{UNFINISHED}{name}" for name in ("old", "new")]  # no settings are whole yet
+    for folder in hidden:
+        write_text(folder / "run.json", "half")
+    os.utime(hidden[0], (0, 0))
+    write_text(tmp_path / "elsewhere" / "mine", "kept")
+    link = run.folder / f"{UNFINISHED}link"
+    link.symlink_to(tmp_path / "elsewhere")
+    os.utime(link, (0, 0), follow_symlinks=False)
+    start(run)
+    assert [folder.exists() for folder in hidden] == [False, True]
+    assert (tmp_path / "elsewhere" / "mine").exists()
+    assert run.seconds() == {}
+
+
+def test_names_that_are_no_text_are_refused(dataset: Path, tmp_path: Path) -> None:
+    """SimpleITK, through which nnU-Net reads images, crashes on them."""
+    with pytest.raises(ValueError, match=r"^out: got '.*/r\\udcffn', wanted a name in UTF-8$"):
+        Run(tmp_path / "r\udcffn", TINY)
+    for kind in ("data", "label"):
+        (dataset / kind / "004.nii.gz").rename(dataset / kind / "\udcff.nii.gz")
+    with pytest.raises(ValueError, match=r"^data: got '\\udcff', wanted a name in UTF-8$"):
+        start(Run(tmp_path / "run", NO_PHANTOM, dataset))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_whose_file_is_no_text_is_recorded(tmp_path: Path) -> None:
+    run = Run(tmp_path, TINY)
+    with pytest.raises(OSError, match="full"), run.job("prepare"):
+        raise OSError(28, "full", "d\udcffta")
+    record = run.record("prepare")
+    assert record is not None
+    assert record.error == "OSError: [Errno 28] full: 'd\\udcffta'"
+    assert "OSError: [Errno 28] full" in run.log("prepare").read_text()
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

@@ -146,13 +146,19 @@ def convert(
 
     Args:
         training, validation: the cases for `imagesTr`/`labelsTr` and `imagesTs`/`labelsTs`.
-        dataset: the folder `DatasetXXX_Name`.
+        dataset: the folder `DatasetXXX_Name`; new, or one in which the conversion of these cases was begun.
         advance: called after each case.
 
     Raises:
         ValueError: naming every case that is unreadable, whose image and label disagree or look swapped, or
-            whose image is another case's too.
+            whose image is another case's too; or if `dataset` has other cases in a part.
     """
+    for part, cases in (("Tr", training), ("Ts", validation)):
+        there = {_name(path) for path in dataset.glob(f"labels{part}/*{_ENDING}")}
+        there |= {_name(path).removesuffix("_0000") for path in dataset.glob(f"images{part}/*{_ENDING}")}
+        if others := sorted(there - {case.name for case in cases}):
+            got = f"{dataset} with {', '.join(others)} in images{part} or labels{part}"
+            fail("dataset", got, "a new folder, or one in which the same cases were begun")
     if faults := _faults(training + validation):
         _refuse(faults)
     for part, cases in (("Tr", training), ("Ts", validation)):

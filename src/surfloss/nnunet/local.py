@@ -1,23 +1,27 @@
 """Jobs as processes on this machine, a few at a time.
 
-`python -m surfloss.nnunet.local` is such a process: it reads a run and a job from its standard input, does
-the job, and ends at once when that input is closed, as it is when the driver dies.
+`python -m surfloss.nnunet.local` is such a process. Its standard input is a connection to the driver: it
+reads a run and a job there, does the job, and tells the error that ends it. It ends at once when the driver
+dies and the connection with it.
 """
 
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 from surfloss._check import fail, whole
 from surfloss.nnunet.jobs import Job, perform
-from surfloss.nnunet.run import Run, processors
+from surfloss.nnunet.run import Run, hold, in_one_line, processors
+
+_LONGEST_ERROR = 10_000  # bytes that the driver is told of
 
 
 def cpu_workers(workers: int | None = None) -> list[dict[str, str]]:
@@ -63,6 +67,25 @@ def gpu_workers(
     return [{"CUDA_VISIBLE_DEVICES": groups[n % len(groups)]} | shared for n in range(count)]
 
 
+@dataclass
+class _Worker:
+    """A process that does a job."""
+
+    process: "subprocess.Popen[bytes]"
+    connection: socket.socket
+    environment: dict[str, str]
+
+    def end(self) -> str:
+        """End what is left of the process and of those that it started; returns how it ended."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        code = self.process.wait()
+        with self.connection, suppress(BlockingIOError, ConnectionError):
+            if told := self.connection.recv(_LONGEST_ERROR, socket.MSG_DONTWAIT):
+                return told.decode(errors="replace")
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
 class LocalExecutor:
     """Does jobs in processes on this machine, as many at a time as there are `workers`.
 
@@ -74,7 +97,7 @@ class LocalExecutor:
         self._run = run
         self._idle = list(reversed(workers))
         self._waiting: deque[Job] = deque()
-        self._running: dict[str, tuple[subprocess.Popen[bytes], dict[str, str]]] = {}
+        self._running: dict[str, _Worker] = {}
 
     def __enter__(self) -> "LocalExecutor":
         return self
@@ -82,8 +105,8 @@ class LocalExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process, _ in self._running.values():
-            _end(process)
+        for worker in self._running.values():
+            worker.end()
 
     def submit(self, job: Job) -> None:
         self._run.forget(job.name)
@@ -92,63 +115,53 @@ class LocalExecutor:
 
     def ended(self) -> list[tuple[str, str]]:
         ended = []
-        for name, (process, worker) in list(self._running.items()):
-            if process.poll() is not None:
-                _end(process)
-                self._idle.append(worker)
+        for name, worker in list(self._running.items()):
+            if worker.process.poll() is not None:
+                ended.append((name, worker.end()))
+                self._idle.append(worker.environment)
                 del self._running[name]
-                ended.append((name, _how(process.returncode)))
         self._start()
         return ended
 
     def processes(self) -> dict[str, int]:
         """The process of each running job."""
-        return {name: process.pid for name, (process, _) in self._running.items()}
+        return {name: worker.process.pid for name, worker in self._running.items()}
 
     def _start(self) -> None:
         while self._waiting and self._idle:
-            job, worker = self._waiting.popleft(), self._idle.pop()
+            job, environment = self._waiting.popleft(), self._idle.pop()
             log = self._run.log(job.name)
             log.parent.mkdir(parents=True, exist_ok=True)
-            # What is printed by compiled code and by nnU-Net's own processes goes to the log this way.
-            with log.open("ab") as file:
+            ours, its = socket.socketpair()
+            # What is printed by compiled code and by nnU-Net's own processes goes to the log this way. All of
+            # them inherit the open file, and the lock on it that keeps other drivers out.
+            with its, log.open("a+b") as file:
+                hold(file)
                 process = subprocess.Popen(
                     [sys.executable, "-m", __name__],
-                    stdin=subprocess.PIPE,
+                    stdin=its.fileno(),
                     stdout=file,
                     stderr=file,
-                    env=os.environ | worker,
+                    env=os.environ | environment,
                     start_new_session=True,  # with whatever it starts, it can be ended as one
                 )
-            self._running[job.name] = process, worker
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # it has died already, and is found so
-                process.stdin.write(pickle.dumps((self._run, job)))
-                process.stdin.flush()
-
-
-def _end(process: "subprocess.Popen[Any]") -> None:
-    """End what is left of a process and of those that it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):
-        process.stdin.close()
-
-
-def _how(code: int) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
+            self._running[job.name] = _Worker(process, ours, environment)
+            with suppress(ConnectionError):  # it has died already, and is found so
+                ours.sendall(pickle.dumps((self._run, job)))
 
 
 def _end_with_driver() -> None:
-    os.read(sys.stdin.fileno(), 1)  # nothing comes but the end
+    with suppress(ConnectionError):
+        os.read(sys.stdin.fileno(), 1)  # nothing comes but the end
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 if __name__ == "__main__":
     its_run, its_job = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_driver, daemon=True).start()
-    perform(its_run, its_job)
+    try:
+        perform(its_run, its_job)
+    except BaseException as its_error:
+        # A full disk has no room for it in the record and the log.
+        os.write(sys.stdin.fileno(), in_one_line(its_error).encode(errors="replace")[:_LONGEST_ERROR])
+        raise

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from surfloss._check import fail, whole
-from surfloss._files import UNFINISHED, write_text
+from surfloss._files import UNFINISHED, check_writable, naming, remove_abandoned, write_text
 from surfloss.nnunet.convert import Case, split_cases
+from surfloss.nnunet.manifest import Manifest, describe, differences
 from surfloss.nnunet.presets import Model, Preset
 
 _LOCK = "lock"
+_PATIENCE = 10.0  # seconds that the processes of a killed driver have to end
 
 
 @dataclass
@@ -70,6 +72,7 @@ class Run:
         if whole("gpus_per_training", gpus_per_training, 1) > 1 and device == "cpu":
             fail("gpus_per_training", gpus_per_training, "1 on a CPU")
         self.folder = folder.resolve()
+        _check_name("out", str(self.folder))
         self.preset = preset
         self.data = data.resolve() if data else None
         self.device = device
@@ -80,14 +83,15 @@ class Run:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Hold the folder for this process, which runs jobs in it; a killed process holds nothing.
+        """Hold the folder for this process, which runs jobs in it, and for the processes of its jobs.
 
         Raises:
-            ValueError: if another process holds the folder, or it holds other files, or the data set is
-                missing or incomplete.
+            ValueError: if the folder cannot be written, processes of another driver work in it, or it holds
+                other files; or if the data set is missing, incomplete, or not the one that was prepared.
         """
         from filelock import FileLock, Timeout
 
+        check_writable(self._settings_file)
         if self.data is not None:
             self.split_cases(self.data)
         elif self.preset.phantom is None:
@@ -100,14 +104,31 @@ class Run:
             got = f"{self.folder}, in which another process runs jobs"
             fail("out", got, "a folder of its own, or patience")
         with lock:
+            self._wait_for_processes()
             self._check_folder()
+            if self._is_prepared() and self.source.is_dir():  # a phantom may have been deleted since
+                self.is_made_of(describe(*self.split_cases(self.source)))
+            remove_abandoned(self.folder)
             if not self._settings_file.exists():
                 write_text(self._settings_file, json.dumps(self._settings(), indent=2))
             yield
 
     def split_cases(self, data: Path) -> tuple[list[Case], list[Case]]:
         """Training and validation cases of a data set, as `convert.split_cases` finds them."""
-        return split_cases(data, self.preset.validation_cases, self.leave_out)
+        training, validation = split_cases(data, self.preset.validation_cases, self.leave_out)
+        for case in training + validation:
+            _check_name("data", case.name)
+        return training, validation
+
+    @property
+    def source(self) -> Path:
+        """The folder of the data set, or of the phantom."""
+        return self.data or self.folder / "phantom"
+
+    @property
+    def manifest(self) -> Path:
+        """What the data were when `raw` was begun."""
+        return self.folder / "data.json"
 
     @property
     def raw(self) -> Path:
@@ -156,7 +177,7 @@ class Run:
     def record(self, job: str) -> Record | None:
         """What is known of a job; None before its first start."""
         try:
-            return Record(**json.loads(self._record_file(job).read_text(encoding="utf-8")))
+            return _read_record(self._record_file(job))
         except FileNotFoundError:
             return None
 
@@ -170,26 +191,45 @@ class Run:
 
     def seconds(self) -> dict[str, float]:
         """How long each finished job took, from its last start, in the order in which they ended."""
-        paths = (path for path in (self.folder / "state").rglob("*.json") if path.parent.name != UNFINISHED)
-        ordered = sorted(paths, key=lambda path: path.stat().st_mtime)
-        records = [Record(**read_json(path)) for path in ordered]
+        paths = (self.folder / "state").rglob("*.json")
+        written = (path for path in paths if not path.parent.name.startswith(UNFINISHED))
+        ordered = sorted(written, key=lambda path: path.stat().st_mtime)
+        records = [_read_record(path) for path in ordered]
         return {record.job: record.seconds for record in records if record.state == "finished"}
+
+    def is_made_of(self, data: Manifest) -> bool:
+        """Whether `raw` was begun with these data, file by file.
+
+        Raises:
+            ValueError: if it was not and `raw` has been used, naming the cases that differ.
+        """
+        before = read_json(self.manifest) if self.manifest.exists() else {}
+        changed = differences(before, data)
+        if changed and self._is_prepared():
+            got = f"{self.source}, which has changed since the run was prepared ({changed})"
+            fail("data", got, "the data as they were, or a new folder as out")
+        return not changed
+
+    def _is_prepared(self) -> bool:
+        return self.finished("prepare") or self.preprocessed.exists()
 
     @contextmanager
     def job(self, name: str) -> Iterator["Progress"]:
         """Do a job: its prints and errors go to its log; it is finished if no error leaves the block."""
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
         with (
-            self.log(name).open("a", encoding="utf-8", buffering=1) as log,
+            naming(self.folder),
+            self.log(name).open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as log,
             redirect_stdout(log),
             redirect_stderr(log),
         ):
             progress = Progress(self._record_file(name), Record(name, device=self.device))
             try:
-                yield progress
+                with naming(self.folder):
+                    yield progress
             except BaseException as error:
-                traceback.print_exc()
-                # With a full disk the driver knows the job as one that ended unfinished.
+                with suppress(OSError):  # a full disk
+                    traceback.print_exc()
                 with suppress(OSError):
                     progress.end("failed", error)
                 raise
@@ -213,11 +253,23 @@ class Run:
     def _check_folder(self) -> None:
         if self._settings_file.exists():
             before, now = read_json(self._settings_file), self._settings()
-            if changed := sorted(key for key in now if now[key] != before.get(key)):
+            known = before if isinstance(before, dict) else {}
+            if changed := sorted(key for key in now if now[key] != known.get(key)):
                 got = f"{self.folder}, a run with other settings ({', '.join(changed)})"
                 fail("out", got, "a new folder, or the one of the same settings")
-        elif self.folder.exists() and any(path.name != _LOCK for path in self.folder.iterdir()):
+        elif self.folder.exists() and any(
+            path.name != _LOCK and not path.name.startswith(UNFINISHED) for path in self.folder.iterdir()
+        ):
             fail("out", f"{self.folder}, which holds other files", "a new or empty folder, or one of a run")
+
+    def _wait_for_processes(self) -> None:
+        """Wait for the processes that a killed driver's jobs have left to end: see `hold`."""
+        deadline = time.monotonic() + _PATIENCE
+        while busy := [log for log in (self.folder / "logs").glob("*.log") if _is_held(log)]:
+            if time.monotonic() >= deadline:
+                got = f"{self.folder}, in which processes of {busy[0].stem} outlive a killed driver"
+                fail("out", got, "a folder of its own, or patience")
+            time.sleep(0.1)
 
 
 class Progress:
@@ -243,7 +295,7 @@ class Progress:
     def end(self, state: str, error: BaseException | None = None) -> None:
         self._record.state = state
         if error is not None:
-            self._record.error = " ".join(traceback.format_exception_only(error)[-1].split())
+            self._record.error = in_one_line(error)
             self._record.refused = isinstance(error, ValueError)
         self._write()
 
@@ -263,5 +315,54 @@ def fold_seed(preset: Preset, model: Model, fold: int) -> int:
     return int.from_bytes(digest[:4], "little")
 
 
+def _check_name(argument: str, name: str) -> None:
+    """Refuse the name of a folder or case that nnU-Net's reader of images, SimpleITK, crashes on."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        fail(argument, ascii(name), "a name in UTF-8")
+
+
+def in_one_line(error: BaseException) -> str:
+    return " ".join(traceback.format_exception_only(error)[-1].split())
+
+
+def hold(log: IO[bytes]) -> None:
+    """Mark a job as alive until every process that has inherited its open log has ended."""
+    import fcntl
+
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(log, fcntl.LOCK_SH)
+
+
+def _is_held(log: Path) -> bool:
+    import fcntl
+
+    with log.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # a file system without locks
+    return False
+
+
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a file of the run.
+
+    Raises:
+        ValueError: if it is damaged, naming the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        fail(str(path), f"no JSON ({error})", "the file as the run wrote it")
+
+
+def _read_record(path: Path) -> Record:
+    values = read_json(path)
+    try:
+        return Record(**values)
+    except TypeError as error:
+        fail(str(path), f"no record ({error})", "the record of a job; without it the job is done again")

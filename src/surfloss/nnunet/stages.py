@@ -9,26 +9,34 @@ from surfloss._check import fail
 from surfloss._files import write_text, written_whole
 from surfloss.metrics import evaluate_folders
 from surfloss.nnunet import convert
+from surfloss.nnunet.manifest import describe
 from surfloss.nnunet.run import Progress, Run, processors, read_json
 
 CONFIGURATIONS = ("2d", "3d_fullres")
 
 
 def prepare(run: Run, progress: Progress) -> None:
-    """Bring the data (or the phantom, where none is given) into nnU-Net's raw layout."""
-    source = run.data
-    if source is None:
+    """Bring the data (or the phantom, where none is given) into nnU-Net's raw layout.
+
+    What an interrupted attempt has converted is kept only if the data are still the same, file by file.
+    """
+    if run.data is None:
         from surfloss.phantom import write_dataset
 
-        assert run.preset.phantom is not None
-        source = run.folder / "phantom"
         phantom = run.preset.phantom
+        assert phantom is not None
         progress.begin(2 * phantom.cases)
-        write_dataset(source, phantom.cases, phantom.size, phantom.seed, on_case=lambda _: progress.advance())
-        training, validation = run.split_cases(source)
+        write_dataset(
+            run.source, phantom.cases, phantom.size, phantom.seed, on_case=lambda _: progress.advance()
+        )
+        training, validation = run.split_cases(run.source)
     else:
-        training, validation = run.split_cases(source)
+        training, validation = run.split_cases(run.source)
         progress.begin(len(training) + len(validation))
+    manifest = describe(training, validation)
+    if not run.is_made_of(manifest):
+        _remove(run.raw)
+        write_text(run.manifest, json.dumps(manifest, indent=2))
     convert.convert(training, validation, run.raw, progress.advance)
 
 
@@ -38,7 +46,7 @@ def plan(run: Run, progress: Progress) -> None:
     from nnunetv2.utilities.crossval_split import generate_crossval_split
 
     # What an interrupted job left is not known to be whole.
-    shutil.rmtree(run.preprocessed, ignore_errors=True)
+    _remove(run.preprocessed)
     progress.begin(3)
     processes = processors()
     api.extract_fingerprint_dataset(
@@ -62,7 +70,7 @@ def ensemble(run: Run, progress: Progress) -> None:
     from nnunetv2.ensembling.ensemble import average_probabilities
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    plans = PlansManager(str(run.plans))
+    plans = PlansManager(read_json(run.plans))
     labels = plans.get_label_manager(read_json(run.raw / "dataset.json"))
     images = plans.image_reader_writer_class()
     members = [run.predictions(name) for name in run.preset.ensemble]
@@ -96,6 +104,11 @@ def report(run: Run, progress: Progress) -> None:
     progress.begin(1)
     write_report(run)
     progress.advance()
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _narrowed(plans: dict[str, Any], run: Run) -> dict[str, Any]:
