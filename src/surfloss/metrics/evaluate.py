@@ -8,8 +8,9 @@ import numpy as np
 
 from surfloss import _check
 from surfloss._check import SpacingLike
-from surfloss.metrics import _masks
+from surfloss.metrics import _empty, _masks
 from surfloss.metrics._components import components
+from surfloss.metrics._empty import BothEmptyRule, EmptyRule
 from surfloss.metrics._masks import BoolArray, FloatArray, Mask
 from surfloss.metrics.lesions import LesionReport, match
 from surfloss.metrics.overlap import dice
@@ -44,15 +45,19 @@ class Settings:
     """What may be chosen of a case's metrics.
 
     The first tolerance is that of `surface_dice`; every further one adds a value `surface_dice_<tolerance>`.
-    Every percentile but 95, which is always there, adds `hausdorff_distance_<percentile>`.
+    Every percentile but 95, which is always there, adds `hausdorff_distance_<percentile>`. `empty` and
+    `both_empty` are the rules of `_empty.with_empty_masks`.
     """
 
     tolerances: tuple[float, ...] = (0.42,)
     percentiles: tuple[float, ...] = ()
     per_lesion: bool = False
     slice_axis: int = 0
+    empty: EmptyRule = "null"
+    both_empty: BothEmptyRule = "official"
 
     def __post_init__(self) -> None:
+        _empty.check_rules(self.empty, self.both_empty)
         if not self.tolerances:
             _check.fail("tolerance", "none", "at least one")
         for tolerance in self.tolerances:
@@ -82,17 +87,19 @@ def evaluate(
     """
     masks = _masks.pair(prediction, target)
     settings = Settings((tolerance,), slice_axis=slice_axis)
-    values, _ = measure(*masks, _masks.steps(spacing, masks[0].ndim), settings)
+    values, _ = measure(*masks, _masks.steps(spacing, masks[0].ndim), settings, target.shape)
     return CaseMetrics(**values)  # type: ignore[arg-type]
 
 
 def measure(
-    prediction: BoolArray, target: BoolArray, steps: FloatArray, settings: Settings
+    prediction: BoolArray, target: BoolArray, steps: FloatArray, settings: Settings, shape: Sequence[int]
 ) -> tuple[dict[str, float | None], LesionReport]:
     """The fields of `CaseMetrics`, with those that the settings add, and the lesions.
 
     Args:
         prediction, target, steps: in the form of `_masks`.
+        settings: which metrics, and the rules for empty masks.
+        shape: of the whole volume, from which the masks were cropped.
     """
     surfaces = between(prediction, target, steps)
     p_labels, t_labels = components(prediction, prediction.ndim), components(target, target.ndim)
@@ -124,13 +131,21 @@ def measure(
         values[f"surface_dice_{tolerance:g}"] = _defined(surfaces.dice(tolerance))
     for percentile in settings.percentiles:
         values[f"hausdorff_distance_{percentile:g}"] = _defined(surfaces.hausdorff(percentile))
-    return values, report
+    settled = _empty.with_empty_masks(
+        values,
+        prediction_empty=not prediction.any(),
+        target_empty=not target.any(),
+        diagonal=float(np.linalg.norm(steps * shape)),
+        empty=settings.empty,
+        both_empty=settings.both_empty,
+    )
+    return settled, report
 
 
 def value_names(settings: Settings) -> list[str]:
     """The names of what `measure` gives, in its order."""
     point = np.ones((1, 1), bool)
-    return list(measure(point, point, np.ones(2), settings)[0])
+    return list(measure(point, point, np.ones(2), settings, point.shape)[0])
 
 
 def _defined(value: float) -> float | None:

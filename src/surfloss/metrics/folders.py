@@ -224,7 +224,8 @@ def _measured(case: _Case) -> dict[str, Any]:
         if problem is None:
             try:
                 masks = _masks.pair(*pairs[label])
-                values, report = measure(*masks, _masks.steps(spacing, masks[0].ndim), case.settings)
+                steps = _masks.steps(spacing, masks[0].ndim)
+                values, report = measure(*masks, steps, case.settings, pairs[label][0].shape)
             except ValueError as error:  # as of a spacing whose squares leave float32's range
                 problem = {"kind": "unmeasurable", "message": f"{case.target}: {error}"}
             else:
