@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -250,15 +251,15 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     for path in paths:
         os.utime(path, (0, 0))
     (tmp_path / "label" / "002.nii.gz").unlink()
-    (tmp_path / "label" / ".unfinished").mkdir()
-    (tmp_path / "label" / ".unfinished" / "002.nii.gz").write_bytes(b"half")
+    (tmp_path / "label" / ".unfinished-1").mkdir()
+    (tmp_path / "label" / ".unfinished-1" / "002.nii.gz").write_bytes(b"half")
     done: list[str] = []
     write_dataset(tmp_path, 4, (4, 16, 16), on_case=done.append)
     assert done == ["001", "002", "003", "004"]
     assert [path.read_bytes() for path in paths] == before
     kept = [path.name for path in paths if path.stat().st_mtime == 0]
     assert kept == ["001.nii.gz", "003.nii.gz"] * 2
-    assert not list(tmp_path.glob("*/.*"))
+    assert [path.name for path in tmp_path.glob("*/.*")] == [".unfinished-1"]
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -271,12 +272,13 @@ def test_a_full_disk_blocks_no_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         disk.setattr(Path, "write_text", full)
         disk.setattr(Path, "write_bytes", full)
         if killed:
-            disk.setattr(Path, "unlink", lambda *_, **__: None)  # nothing is cleaned up any more
+            disk.setattr(shutil, "rmtree", lambda *_, **__: None)  # nothing is cleaned up any more
         with pytest.raises(OSError, match="no space left"):
             write_dataset(tmp_path, 1, (4, 16, 16))
-    assert [path.name for path in tmp_path.iterdir()] == ([".unfinished"] if killed else [])
+    left = [path.name for path in tmp_path.iterdir()]
+    assert [name.startswith(".unfinished-") for name in left] == [True] * killed
     write_dataset(tmp_path, 1, (4, 16, 16))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "label", "phantom.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*left, "data", "label", "phantom.json"]
 
 
 def test_another_datasets_folder_is_refused(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_markdown_csv_and_latex(run: Run) -> None:
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 6
     assert r"71.0 $\pm$ 30.0" in latex
     assert r"Dice [\%]" in latex
-    assert not (run.report / ".unfinished").exists()
+    assert not list(run.report.glob(".*"))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -110,7 +110,7 @@ def test_predictions_are_whole_and_on_the_grid_of_the_image(run: Run) -> None:
             prediction, image = nibabel.load(path), nibabel.load(run.raw / "labelsTs" / path.name)
             assert prediction.shape == image.shape
             np.testing.assert_allclose(prediction.affine, image.affine, atol=1e-4)
-        assert not (run.predictions(name) / ".unfinished").exists()
+        assert not list(run.predictions(name).glob(".*"))
     held_out = sorted(path.name for path in run.predictions("cross_validation/dice_ce_2d").glob("*.nii.gz"))
     assert held_out == ["001.nii.gz", "002.nii.gz", "003.nii.gz", "004.nii.gz"]
 

@@ -170,8 +170,9 @@ class Run:
 
     def seconds(self) -> dict[str, float]:
         """How long each finished job took, from its last start, in the order in which they ended."""
-        paths = (path for path in (self.folder / "state").rglob("*.json") if path.parent.name != UNFINISHED)
-        ordered = sorted(paths, key=lambda path: path.stat().st_mtime)
+        paths = (self.folder / "state").rglob("*.json")
+        written = (path for path in paths if not path.parent.name.startswith(UNFINISHED))
+        ordered = sorted(written, key=lambda path: path.stat().st_mtime)
         records = [Record(**read_json(path)) for path in ordered]
         return {record.job: record.seconds for record in records if record.state == "finished"}
 

@@ -78,7 +78,7 @@ def _begin(folder: Path, recipe: str, names: list[str]) -> None:
         wanted = {f"{name}.nii.gz" for name in names}
         if others := sorted({path.name for path in folder.glob("*/*.nii.gz")} - wanted):
             fail("out", f"{folder} with {', '.join(others)}", f"no files but those of {len(names)} cases")
-    elif folder.exists() and any(path.name != UNFINISHED for path in folder.iterdir()):
+    elif folder.exists() and any(not path.name.startswith(UNFINISHED) for path in folder.iterdir()):
         fail("out", f"{folder} with other files in it", "a new or empty folder, or one where it was begun")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(note, recipe)
