@@ -151,6 +151,18 @@ def _labels_of(path: Path) -> list[int]:
         return []
 
 
+def read_case(
+    prediction_dir: Path, target_dir: Path, case: str, labels: LabelSet | None
+) -> tuple[Image, Image] | None:
+    """Prediction and target of a case of `evaluate_folders`, the prediction empty where it is missing.
+
+    None for a case that cannot be measured.
+    """
+    target = _images("target_dir", target_dir)[case]
+    prediction = _images("prediction_dir", prediction_dir).get(case)
+    return _read(_Case(case, target, prediction, labels, Settings((0.0,), empty="worst")), {})[1]
+
+
 def _joined(
     results: list[dict[str, Any]],
     settings: Settings,
@@ -345,7 +357,7 @@ def _read(
         kind = "unreadable"
         prediction = read_image(case.prediction)
         kind = "misaligned"
-        _same_grid(case.prediction, prediction, target)
+        same_grid(case.prediction, prediction, target)
         kind = "labels"
         found["predictions"] = labels_in(case.prediction, prediction.voxels, binary=binary)
     except (ValueError, OSError) as error:
@@ -353,7 +365,7 @@ def _read(
     return None, (prediction, target)
 
 
-def _same_grid(path: Path, image: Image, target: Image) -> None:
+def same_grid(path: Path, image: Image, target: Image) -> None:
     """Require the target's shape, and no corner of the grid further off than a hundredth of a voxel."""
     shape, wanted = (one.voxels.shape[::-1] for one in (image, target))
     if shape != wanted:
