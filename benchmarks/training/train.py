@@ -101,5 +101,5 @@ def segment(network: UNet, volume: Volume, patch: Sequence[int]) -> npt.NDArray[
 
 
 def measure(mask: npt.NDArray[np.bool_], volume: Volume) -> dict[str, float | None]:
-    metrics = asdict(evaluate(mask, volume.label.numpy(), volume.spacing, tolerance=TOLERANCE_MM))
+    metrics = asdict(evaluate(mask, volume.label.numpy(), spacing=volume.spacing, tolerance=TOLERANCE_MM))
     return {name: metrics[name] for name in METRICS}

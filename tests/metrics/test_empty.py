@@ -62,13 +62,13 @@ def test_the_official_evaluation_gives_the_same(scene, dims):
 
 def test_an_empty_mask_has_no_volume_and_no_lesions():
     empty = np.zeros((3, 4, 5))
-    assert metrics.volume_ml(empty) == metrics.abc2_volume_ml(empty) == 0
-    assert metrics.per_lesion(empty, empty) == metrics.LesionReport((), ())
+    assert metrics.volume_ml(empty, spacing=1) == metrics.abc2_volume_ml(empty, spacing=1) == 0
+    assert metrics.per_lesion(empty, empty, spacing=1) == metrics.LesionReport((), ())
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0), (1, 1, 1), (1, 1)])
 def test_arrays_without_voxels_or_with_one_are_empty_masks_too(shape):
-    got = metrics.evaluate(np.zeros(shape), np.zeros(shape), 1.0)
+    got = metrics.evaluate(np.zeros(shape), np.zeros(shape), spacing=1, tolerance=1)
     assert (got.dice, got.hausdorff_distance, got.surface_dice, got.lesions) == (1, None, None, 0)
 
 
@@ -136,4 +136,4 @@ def test_the_diagonal_is_that_of_the_whole_volume(dims):
 @pytest.mark.parametrize("rule", ["empty", "both_empty"])
 def test_an_unknown_rule_is_refused(rule):
     with pytest.raises(ValueError, match=f"{rule}: got 'zero', wanted one of "):
-        Settings(**{rule: "zero"})
+        Settings((1.0,), **{rule: "zero"})

@@ -1,7 +1,6 @@
 """Two folders of cases: what is read, what is wrong with it, and that no case is lost."""
 
 import dataclasses
-import functools
 import gzip
 import json
 import re
@@ -15,7 +14,6 @@ import SimpleITK
 from surfloss import metrics
 
 AFFINE = np.diag([0.5, 0.4, 5.0, 1.0])  # x, y, z
-evaluate_folders = functools.partial(metrics.evaluate_folders, tolerance=0.42)
 
 
 def blob(shift=0):
@@ -41,7 +39,7 @@ def folders(tmp_path):
 
 def test_folders_give_cases_and_a_summary_without_undefined_values(folders):
     seen = []
-    result = evaluate_folders(*folders, tolerance=0.5, progress=lambda *step: seen.append(step))
+    result = metrics.evaluate_folders(*folders, tolerance=0.5, progress=lambda *step: seen.append(step))
     json.dumps(result, allow_nan=False)
     assert seen == [("case_1", 1, 2), ("case_2", 2, 2)]
     assert [case["case"] for case in result["cases"]] == ["case_1", "case_2"]
@@ -51,7 +49,7 @@ def test_folders_give_cases_and_a_summary_without_undefined_values(folders):
     mask = np.ascontiguousarray(blob().T)
     moved = np.ascontiguousarray(blob(1).T)
     spacing = (5.0, 0.4, 0.5)
-    values = vars(metrics.evaluate(moved, mask, spacing, tolerance=0.5))
+    values = vars(metrics.evaluate(moved, mask, spacing=spacing, tolerance=0.5))
     assert first == {"case": "case_1", "label": "1", **values, "problem": None}
     assert first["hausdorff_distance"] == pytest.approx(0.5)  # along x
     assert first["target_volume_ml"] == pytest.approx(6 * 6 * 3 * 0.5 * 0.4 * 5 / 1000)
@@ -78,7 +76,7 @@ def test_a_metric_that_is_never_defined_has_no_mean(folders):
     predictions, targets = folders
     (predictions / "case_1.nii.gz").unlink()
     (targets / "case_1.nii.gz").unlink()
-    summary = evaluate_folders(predictions, targets)["summary"]
+    summary = metrics.evaluate_folders(predictions, targets, tolerance=0.42)["summary"]
     wanted = {"mean": None, "std": None, "median": None, "ci95": None, "count": 0, "null": 1}
     assert summary["hausdorff_distance"] == wanted
 
@@ -87,7 +85,7 @@ def test_other_files_are_passed_over_and_predictions_without_target_are_named(fo
     predictions, targets = folders
     (predictions / "dataset.json").write_text("{}")
     save(predictions / "case_9.nii.gz", blob())
-    result = evaluate_folders(predictions, targets)
+    result = metrics.evaluate_folders(predictions, targets, tolerance=0.42)
     assert len(result["cases"]) == 2
     assert result["unmatched"] == ["case_9"]
     assert result["problems"] == {"extra": 1}
@@ -97,13 +95,15 @@ def test_plain_nifti_and_rounded_affines_are_taken(folders):
     predictions, targets = folders
     (predictions / "case_1.nii.gz").unlink()
     save(predictions / "case_1.nii", blob(1).astype(np.float32), AFFINE + 1e-6)
-    assert evaluate_folders(predictions, targets)["cases"][0]["dice"] > 0.8
+    assert metrics.evaluate_folders(predictions, targets, tolerance=0.42)["cases"][0]["dice"] > 0.8
 
 
 def test_two_dimensional_files_are_taken(tmp_path):
     for folder in ("predictions", "targets"):
         save(tmp_path / folder / "case.nii.gz", blob()[:, :, 2])
-    (case,) = evaluate_folders(tmp_path / "predictions", tmp_path / "targets")["cases"]
+    (case,) = metrics.evaluate_folders(tmp_path / "predictions", tmp_path / "targets", tolerance=0.42)[
+        "cases"
+    ]
     assert (case["dice"], case["volume_ml"]) == (1, None)
 
 
@@ -158,9 +158,9 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_case_with_a_problem_is_reported_and_counted(folders, name):
-    good = evaluate_folders(*folders)
+    good = metrics.evaluate_folders(*folders, tolerance=0.42)
     broken(name)(folders[0] / "case_1.nii.gz")
-    result = evaluate_folders(*folders)
+    result = metrics.evaluate_folders(*folders, tolerance=0.42)
     kind, message = PROBLEMS[name]
     first, second = result["cases"]
     assert first["problem"]["kind"] == kind
@@ -173,7 +173,7 @@ def test_a_case_with_a_problem_is_reported_and_counted(folders, name):
 
 def test_a_broken_target_is_the_case_s_problem_too(folders):
     (folders[1] / "case_2.nii.gz").write_bytes(b"")
-    result = evaluate_folders(*folders)
+    result = metrics.evaluate_folders(*folders, tolerance=0.42)
     assert [case["problem"] is None for case in result["cases"]] == [True, False]
     assert "targets/case_2.nii.gz" in result["cases"][1]["problem"]["message"]
 
@@ -183,7 +183,7 @@ def test_a_case_that_cannot_be_measured_ends_no_run(folders):
     affine = np.diag([1e25, 2e25, 3e25, 1])
     for folder in folders:
         save(folder / "case_1.nii.gz", blob(), affine)
-    result = evaluate_folders(*folders)
+    result = metrics.evaluate_folders(*folders, tolerance=0.42)
     assert result["problems"] == {"unmeasurable": 1}
     assert "spacing: got" in result["cases"][0]["problem"]["message"]
     assert result["cases"][1]["problem"] is None
@@ -192,7 +192,7 @@ def test_a_case_that_cannot_be_measured_ends_no_run(folders):
 def test_a_folder_with_the_name_of_an_image_is_a_problem(folders, tmp_path):
     (folders[0] / "case_2.nii.gz").unlink()
     (folders[0] / "case_2.nii.gz").mkdir()
-    result = evaluate_folders(*folders, cache=tmp_path / "cache")
+    result = metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")
     assert result["problems"] == {"unreadable": 1}
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case_1.json"]
 
@@ -228,7 +228,7 @@ def test_what_concerns_all_cases_is_an_error(folders, spoil, options, message):
     if spoil:
         spoil(*folders)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        evaluate_folders(*folders, **options)
+        metrics.evaluate_folders(*folders, **{"tolerance": 0.42} | options)
 
 
 @pytest.fixture
@@ -247,12 +247,12 @@ def organs(tmp_path):
 
 
 def test_labels_are_evaluated_one_by_one(organs):
-    result = evaluate_folders(*organs, labels=[2, 1])
+    result = metrics.evaluate_folders(*organs, tolerance=0.42, labels=[2, 1])
     assert [(case["case"], case["label"]) for case in result["cases"]] == [
         (case, label) for case in "abc" for label in ("2", "1")
     ]
     prediction, target = (np.asarray(nibabel.load(folder / "b.nii.gz").dataobj).T == 2 for folder in organs)
-    wanted = metrics.evaluate(prediction, target, (5.0, 0.4, 0.5))
+    wanted = metrics.evaluate(prediction, target, spacing=(5.0, 0.4, 0.5), tolerance=0.42)
     assert result["cases"][2] == {"case": "b", "label": "2", **vars(wanted), "problem": None}
     both, two = result["summary"], result["summary_by_label"]["2"]
     assert (both["surface_dice"]["count"], both["surface_dice"]["null"]) == (5, 1)
@@ -261,18 +261,18 @@ def test_labels_are_evaluated_one_by_one(organs):
 
 
 def test_without_labels_other_labels_are_a_problem(organs):
-    assert evaluate_folders(*organs)["problems"] == {"labels": 3}
+    assert metrics.evaluate_folders(*organs, tolerance=0.42)["problems"] == {"labels": 3}
 
 
 def test_labels_are_whole_numbers(organs):
     save(organs[0] / "b.nii.gz", np.full((12, 14, 6), 1.5, np.float32))
-    result = evaluate_folders(*organs, labels=[1, 2])
+    result = metrics.evaluate_folders(*organs, tolerance=0.42, labels=[1, 2])
     assert result["problems"] == {"labels": 1}
     assert "got values [1.5], wanted whole numbers" in result["cases"][2]["problem"]["message"]
 
 
 def test_further_tolerances_and_percentiles_are_further_values(folders):
-    first = evaluate_folders(*folders, tolerance=(0.5, 0.1), percentiles=(50,))["cases"][0]
+    first = metrics.evaluate_folders(*folders, tolerance=(0.5, 0.1), percentiles=(50,))["cases"][0]
     mask, moved = np.ascontiguousarray(blob().T), np.ascontiguousarray(blob(1).T)
     surfaces = metrics.surface_distances(moved, mask, spacing=(5.0, 0.4, 0.5))
     assert first["surface_dice"] == surfaces.dice(0.5)
@@ -281,8 +281,8 @@ def test_further_tolerances_and_percentiles_are_further_values(folders):
 
 
 def test_lesions_are_listed_on_demand(folders):
-    assert "lesions" not in evaluate_folders(*folders)
-    result = evaluate_folders(*folders, per_lesion=True)
+    assert "lesions" not in metrics.evaluate_folders(*folders, tolerance=0.42)
+    result = metrics.evaluate_folders(*folders, tolerance=0.42, per_lesion=True)
     mask, moved = np.ascontiguousarray(blob().T), np.ascontiguousarray(blob(1).T)
     spacing = (5.0, 0.4, 0.5)
     (wanted,) = metrics.per_lesion(moved, mask, spacing=spacing, tolerance=0.42).lesions
@@ -302,16 +302,18 @@ def test_other_formats_give_the_same(folders, tmp_path, ending):
     for path in folders[0].iterdir():
         image = SimpleITK.ReadImage(str(path))
         SimpleITK.WriteImage(image, str(other / path.name.replace(".nii.gz", ending)), True)
-    wanted = evaluate_folders(*folders)
-    assert evaluate_folders(other, folders[1]) == wanted
-    turned = evaluate_folders(folders[0], other)["cases"][0]  # as target, with its own spacing
+    wanted = metrics.evaluate_folders(*folders, tolerance=0.42)
+    assert metrics.evaluate_folders(other, folders[1], tolerance=0.42) == wanted
+    turned = metrics.evaluate_folders(folders[0], other, tolerance=0.42)["cases"][
+        0
+    ]  # as target, with its own spacing
     assert turned["problem"] is None
     assert turned["target_volume_ml"] == pytest.approx(6 * 6 * 3 * 0.5 * 0.4 * 5 / 1000)
 
     path = other / f"case_1{ending}"
     path.write_bytes(path.read_bytes()[:-30])
     (other / f"case_2{ending}").write_bytes(b"")
-    result = evaluate_folders(other, folders[1])
+    result = metrics.evaluate_folders(other, folders[1], tolerance=0.42)
     assert result["problems"] == {"unreadable": 2}
     assert "cannot be read" in result["cases"][0]["problem"]["message"]
 
@@ -320,7 +322,7 @@ def test_pictures_of_several_channels_are_no_masks(folders):
     image = SimpleITK.GetImageFromArray(np.zeros((6, 14, 12, 3), np.uint8), isVector=True)
     (folders[0] / "case_1.nii.gz").unlink()
     SimpleITK.WriteImage(image, str(folders[0] / "case_1.mha"))
-    problem = evaluate_folders(*folders)["cases"][0]["problem"]
+    problem = metrics.evaluate_folders(*folders, tolerance=0.42)["cases"][0]["problem"]
     assert problem["kind"] == "unreadable"
     assert "values of 3 numbers" in problem["message"]
 
@@ -329,7 +331,7 @@ def test_formats_that_need_simpleitk_say_so(folders, monkeypatch):
     (folders[0] / "case_9.mha").write_bytes(b"")
     monkeypatch.setattr("surfloss.metrics.folders.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"got case_9.mha and no SimpleITK, wanted .*surfloss\[evaluate\]"):
-        evaluate_folders(*folders)
+        metrics.evaluate_folders(*folders, tolerance=0.42)
 
 
 def test_finished_cases_are_kept_until_files_or_settings_change(folders, tmp_path, monkeypatch):
@@ -339,13 +341,13 @@ def test_finished_cases_are_kept_until_files_or_settings_change(folders, tmp_pat
         metrics.folders, "_measured", lambda case: (measured.append(case.name), plain(case))[1]
     )
 
-    def run(**options):
+    def run(tolerance=0.42):
         measured.clear()
-        return evaluate_folders(*folders, cache=tmp_path / "cache", **options)
+        return metrics.evaluate_folders(*folders, tolerance=tolerance, cache=tmp_path / "cache")
 
     first = run()
     assert measured == ["case_1", "case_2"]
-    assert run() == first == evaluate_folders(*folders)
+    assert run() == first == metrics.evaluate_folders(*folders, tolerance=0.42)
     run()
     assert measured == []
     run(tolerance=1.0)
@@ -365,17 +367,17 @@ def test_an_interrupted_run_keeps_what_is_finished(folders, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate_folders(*folders, cache=tmp_path / "cache", progress=interrupt)
+        metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache", progress=interrupt)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case_1.json"]
 
 
 @pytest.mark.timeout(120)
 def test_workers_give_the_same_in_the_same_order(organs):
     (organs[0] / "b.nii.gz").unlink()
-    options = {"labels": [1, 2], "per_lesion": True}
+    options = {"tolerance": 0.42, "labels": [1, 2], "per_lesion": True}
     seen = []
-    result = evaluate_folders(
+    result = metrics.evaluate_folders(
         *organs, workers=2, progress=lambda case, done, total: seen.append((done, total)), **options
     )
-    assert result == evaluate_folders(*organs, **options)
+    assert result == metrics.evaluate_folders(*organs, **options)
     assert seen == [(1, 3), (2, 3), (3, 3)]

@@ -29,7 +29,7 @@ PREDICTION = drawn(
 
 
 def test_lesions_are_matched_by_overlap():
-    report = metrics.per_lesion(PREDICTION, TARGET)
+    report = metrics.per_lesion(PREDICTION, TARGET, spacing=1)
     assert [lesion.voxels for lesion in report.lesions] == [4, 4, 4, 1]
     assert [lesion.detected for lesion in report.lesions] == [True, True, False, True]
     assert [lesion.dice for lesion in report.lesions] == [2 * 2 / 6, 2 * 2 / 10, 0, 1]
@@ -40,7 +40,7 @@ def test_lesions_are_matched_by_overlap():
 
 
 def test_connectivity_decides_what_is_one_component():
-    report = metrics.per_lesion(PREDICTION, TARGET, connectivity=4)
+    report = metrics.per_lesion(PREDICTION, TARGET, spacing=1, connectivity=4)
     assert [lesion.dice for lesion in report.lesions] == [2 * 2 / 6, 2 * 2 / 8, 0, 1]
     (false,) = report.false_positives
     assert (false.voxels, false.volume_ml) == (2, None)
@@ -50,17 +50,17 @@ def test_connectivity_decides_what_is_one_component():
     edges[0, 0, 0] = edges[0, 1, 1] = True
     for mask, counts in ((corners, {6: 2, 18: 2, 26: 1}), (edges, {6: 2, 18: 1, 26: 1})):
         for connectivity, count in counts.items():
-            assert len(metrics.per_lesion(mask, mask, connectivity=connectivity).lesions) == count
+            assert len(metrics.per_lesion(mask, mask, spacing=1, connectivity=connectivity).lesions) == count
     with pytest.raises(ValueError, match="connectivity: got 8, wanted one of 6, 18, 26 in 3-D"):
-        metrics.per_lesion(corners, corners, connectivity=8)
+        metrics.per_lesion(corners, corners, spacing=1, connectivity=8)
 
 
 def test_one_prediction_may_match_several_lesions_and_the_other_way_round():
     two, one = drawn("##.##"), drawn("#####")
-    first, second = metrics.per_lesion(one, two).lesions
+    first, second = metrics.per_lesion(one, two, spacing=1).lesions
     assert first.matched == second.matched == (1,)
     assert first.dice == 2 * 2 / 7
-    (lesion,) = metrics.per_lesion(two, one).lesions
+    (lesion,) = metrics.per_lesion(two, one, spacing=1).lesions
     assert lesion.matched == (1, 2)
     assert lesion.dice == 2 * 4 / 9
 
@@ -77,12 +77,12 @@ def test_volumes_are_in_ml():
 @given(hnp.arrays(bool, (2, 3, 4, 5)))
 def test_every_voxel_is_accounted_for(masks):
     prediction, target = masks
-    report = metrics.per_lesion(prediction, target)
+    report = metrics.per_lesion(prediction, target, spacing=1)
     assert sum(lesion.voxels for lesion in report.lesions) == target.sum()
     matched = {label for lesion in report.lesions for label in lesion.matched}
     false = {component.label for component in report.false_positives}
     assert not matched & false
-    turned = metrics.per_lesion(target, prediction)
+    turned = metrics.per_lesion(target, prediction, spacing=1)
     assert matched | false == {lesion.label for lesion in turned.lesions}
     assert matched == {lesion.label for lesion in turned.lesions if lesion.detected}
     for lesion in report.lesions:
@@ -105,7 +105,7 @@ def test_surfaces_of_a_lesion_are_those_of_its_own_masks():
         distance = metrics.hausdorff_distance(**both, percentile=95)
         assert lesion.hausdorff_distance_95 == (distance if lesion.detected else None)
     with pytest.raises(ValueError, match="tolerance: got -1"):
-        metrics.per_lesion(PREDICTION, TARGET, tolerance=-1)
+        metrics.per_lesion(PREDICTION, TARGET, spacing=1, tolerance=-1)
     assert not report.lesions[2].detected
     assert report.lesions[2].surface_dice == 0
 
@@ -116,7 +116,7 @@ def test_forty_thousand_lesions_take_seconds():
     target = np.zeros((20, 200, 160), bool)
     target[::2, ::2, ::2] = True
     labels = np.cumsum(target).reshape(target.shape) * target
-    report = metrics.per_lesion(target & (labels % 3 == 0), target)
+    report = metrics.per_lesion(target & (labels % 3 == 0), target, spacing=1)
     assert len(report.lesions) == 10 * 100 * 80
     assert [lesion.detected for lesion in report.lesions[:6]] == [False, False, True] * 2
     assert report.detected == 80_000 // 3

@@ -40,7 +40,7 @@ def test_relative_volume_difference_is_the_official_one(masks):
 @pytest.mark.parametrize("function", [metrics.volume_ml, metrics.abc2_volume_ml])
 def test_an_area_has_no_volume(function):
     with pytest.raises(ValueError, match=r"mask: got shape \(4, 5\), wanted a 3-D mask"):
-        function(np.ones((4, 5)))
+        function(np.ones((4, 5)), spacing=1)
 
 
 AXES = (15.0, 25.0, 18.0)
@@ -85,8 +85,8 @@ def test_lesions_are_measured_one_by_one_and_the_slice_axis_is_free():
     small, large = np.zeros((2, 12, 30, 30), bool)
     small[1:3, 2:6, 3:9] = True
     large[5:11, 10:25, 12:20] = True
-    sum_of_both = metrics.abc2_volume_ml(small) + metrics.abc2_volume_ml(large)
-    assert metrics.abc2_volume_ml(small | large) == pytest.approx(sum_of_both)
+    sum_of_both = metrics.abc2_volume_ml(small, spacing=1) + metrics.abc2_volume_ml(large, spacing=1)
+    assert metrics.abc2_volume_ml(small | large, spacing=1) == pytest.approx(sum_of_both)
     wanted = metrics.abc2_volume_ml(large, spacing=(5.0, 0.4, 0.7))
     for axis in (1, 2, -1):
         steps = [0.4, 0.7]
@@ -94,7 +94,7 @@ def test_lesions_are_measured_one_by_one_and_the_slice_axis_is_free():
         moved = np.moveaxis(large, 0, axis)
         assert metrics.abc2_volume_ml(moved, spacing=steps, slice_axis=axis) == pytest.approx(wanted)
     with pytest.raises(ValueError, match="slice_axis: got 3"):
-        metrics.abc2_volume_ml(large, slice_axis=3)
+        metrics.abc2_volume_ml(large, spacing=1, slice_axis=3)
 
 
 def longest_chord(points, start, end):

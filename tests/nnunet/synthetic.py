@@ -35,9 +35,7 @@ def synthetic_run(folder: Path, preset: Preset, cases: int, missed: Collection[t
             prediction = np.roll(truth, shift, (0, 1)) * ((name, case) not in missed)
             save(run.predictions(name) / f"{case}.nii.gz", prediction)
     for name in run.evaluated():
-        result = evaluate_folders(
-            run.predictions(name), run.raw / "labelsTs", tolerance=preset.tolerance, bootstrap=0
-        )
+        result = evaluate_folders(run.predictions(name), run.raw / "labelsTs", tolerance=0.42, bootstrap=0)
         for place in (name, f"cross_validation/{name}"):
             write_text(run.metrics(place), json.dumps(result))
     for model in preset.models:

@@ -1,8 +1,8 @@
 """Metrics of a segmentation: overlap, volume, and distances between surfaces.
 
-All take `(prediction, target, *, spacing)` as NumPy arrays or torch tensors and give Python floats. Tensors
-on a GPU are cropped to the foreground there and copied to the host, where metrics are computed in double
-precision.
+All take `(prediction, target, *, spacing)` as NumPy arrays or torch tensors and give Python floats. Values in
+mm or ml require the spacing; a distance without one is in voxels. Tensors on a GPU are cropped to the
+foreground there and copied to the host, where metrics are computed in double precision.
 """
 
 from surfloss.metrics.evaluate import CaseMetrics, evaluate

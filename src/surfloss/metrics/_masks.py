@@ -91,5 +91,16 @@ def _hull(one: slice, other: slice) -> slice:
 
 
 def steps(spacing: SpacingLike, dims: int) -> FloatArray:
-    """The spacing as one float64 number for each axis, in mm."""
+    """The spacing as one float64 number for each axis: in mm, or 1 voxel for None."""
     return np.array(_check.spacing_of_one(spacing, dims))
+
+
+def steps_in_mm(spacing: SpacingLike, dims: int) -> FloatArray:
+    """The spacing as one float64 number for each axis in mm, for what is called mm or ml.
+
+    Raises:
+        ValueError: if the spacing is None.
+    """
+    if spacing is None:
+        fail("spacing", None, "the voxel size in mm along each axis in array order")
+    return steps(spacing, dims)

@@ -15,7 +15,7 @@ from surfloss.metrics._masks import BoolArray, FloatArray, Mask
 from surfloss.metrics.lesions import LesionReport, match
 from surfloss.metrics.overlap import dice
 from surfloss.metrics.surface import between, check_percentile
-from surfloss.metrics.volume import abc2_of, relative_volume_difference, volume_ml
+from surfloss.metrics.volume import abc2_of, check_slice_axis, relative_volume_difference, volume_ml
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Settings:
     `both_empty` are the rules of `_empty.with_empty_masks`.
     """
 
-    tolerances: tuple[float, ...] = (0.42,)
+    tolerances: tuple[float, ...]
     percentiles: tuple[float, ...] = ()
     per_lesion: bool = False
     slice_axis: int = 0
@@ -58,6 +58,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         _empty.check_rules(self.empty, self.both_empty)
+        check_slice_axis(self.slice_axis)
         if not self.tolerances:
             _check.fail("tolerance", "none", "at least one")
         for tolerance in self.tolerances:
@@ -69,25 +70,32 @@ class Settings:
 def evaluate(
     prediction: Mask,
     target: Mask,
-    spacing: SpacingLike,
     *,
-    tolerance: float = 0.42,
+    spacing: SpacingLike,
+    tolerance: float,
     slice_axis: int = 0,
+    empty: EmptyRule = "null",
+    both_empty: BothEmptyRule = "official",
 ) -> CaseMetrics:
     """Every metric of one case; the surfaces are measured once.
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
-        spacing: mm along each axis in array order, or one number; None for 1.
+        spacing: mm along each axis in array order, or one number. Required, since all is in mm and ml.
         tolerance: of the surface Dice, in mm.
         slice_axis: the axis across the slices, for ABC/2.
+        empty: values where one mask is empty. "null": None for what has no finite value. "diagonal":
+            distances are the diagonal of the volume. "worst": every metric has its worst value.
+            `docs/metrics.md` has the table.
+        both_empty: values where both masks are empty. "official": as in the INSTANCE2022 evaluation, Dice 1
+            and None for the others. "perfect": the best value of every metric. "null": None, for Dice too.
 
     Raises:
         TypeError, ValueError: on arguments of another form.
     """
     masks = _masks.pair(prediction, target)
-    settings = Settings((tolerance,), slice_axis=slice_axis)
-    values, _ = measure(*masks, _masks.steps(spacing, masks[0].ndim), settings, target.shape)
+    settings = Settings((tolerance,), slice_axis=slice_axis, empty=empty, both_empty=both_empty)
+    values, _ = measure(*masks, _masks.steps_in_mm(spacing, masks[0].ndim), settings, target.shape)
     return CaseMetrics(**values)  # type: ignore[arg-type]
 
 

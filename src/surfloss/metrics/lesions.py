@@ -61,7 +61,7 @@ def per_lesion(
     prediction: Mask,
     target: Mask,
     *,
-    spacing: SpacingLike = None,
+    spacing: SpacingLike,
     connectivity: int | None = None,
     tolerance: float | None = None,
 ) -> LesionReport:
@@ -71,7 +71,7 @@ def per_lesion(
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
-        spacing: mm along each axis in array order, or one number; None for 1.
+        spacing: mm along each axis in array order, or one number. Required, since ml need mm.
         connectivity: neighbors of a voxel: 6, 18 or 26 in 3-D, 4 or 8 in 2-D; None for the most.
         tolerance: in mm; with it, surfaces are measured for each lesion too, which takes longer.
 
@@ -83,7 +83,7 @@ def per_lesion(
     """
     masks = _masks.pair(prediction, target)
     dims = masks[0].ndim
-    steps = _masks.steps(spacing, dims)
+    steps = _masks.steps_in_mm(spacing, dims)
     reach = dims if connectivity is None else _REACH.get((dims, connectivity))
     if reach is None:
         choices = ", ".join(str(neighbors) for axes, neighbors in _REACH if axes == dims)

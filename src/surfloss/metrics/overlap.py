@@ -38,12 +38,14 @@ def boundary_iou(
     """Intersection over union of the two inner boundary regions (Cheng et al. 2021, "Boundary IoU").
 
     The region of a mask holds its voxels at most `width` from the nearest voxel outside; what lies outside
-    the image is outside the mask. Distances are Euclidean, in mm, where the authors' code erodes by pixels.
+    the image is outside the mask. Distances are Euclidean, in the unit of `spacing`, where the authors'
+    code erodes by pixels.
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
-        spacing: mm along each axis in array order, or one number; None for 1.
-        width: in mm; None for 2 % of the image's diagonal, the paper's choice, and at least one voxel.
+        spacing: mm along each axis in array order, or one number; None for distances in voxels.
+        width: in the unit of `spacing`; None for 2 % of the image's diagonal, the paper's choice, and at
+            least one voxel.
 
     Returns:
         From 0 to 1; 0 where one mask is empty, NaN where both are.
@@ -56,7 +58,7 @@ def boundary_iou(
     if width is None:
         width = max(0.02 * float(np.linalg.norm(steps * target.shape)), steps.min())
     elif not 0 < width < math.inf:
-        fail("width", width, "a positive finite distance in mm")
+        fail("width", width, "a positive finite distance")
     p, t = (_boundary_region(mask, steps, width) for mask in masks)
     shared, union = int(np.count_nonzero(p & t)), int(np.count_nonzero(p | t))
     return shared / union if union else math.nan

@@ -21,10 +21,11 @@ _ROUNDING = 1e-9  # of the total size: far more than summation errs by
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """Every surface element of two masks: its distance to the other surface in mm and its size.
+    """Every surface element of two masks: its distance to the other surface and its size.
 
-    Sizes are areas in mm^2 (3-D) or lengths in mm (2-D). Elements are in no particular order. An empty
-    mask has none, and distances to it are inf.
+    Distances are in the unit of the spacing: mm, or voxels without one. Sizes are areas (3-D) or lengths
+    (2-D) in that unit. Elements are in no particular order. An empty mask has none, and distances to it are
+    inf.
     """
 
     prediction_to_target: FloatArray
@@ -53,9 +54,9 @@ class SurfaceDistances:
         return _ratio(total, self.prediction_sizes.sum() + self.target_sizes.sum())
 
     def dice(self, tolerance: float) -> float:
-        """Share of both surfaces within `tolerance` mm of the other; see `surface_dice`."""
+        """Share of both surfaces within `tolerance` of the other; see `surface_dice`."""
         if not 0 <= tolerance < math.inf:  # an empty mask is infinitely far
-            fail("tolerance", tolerance, "a finite distance of 0 mm or more")
+            fail("tolerance", tolerance, "a finite distance of at least 0")
         close = self.prediction_sizes[self.prediction_to_target <= tolerance].sum()
         close += self.target_sizes[self.target_to_prediction <= tolerance].sum()
         return _ratio(close, self.prediction_sizes.sum() + self.target_sizes.sum())
@@ -71,7 +72,7 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing: SpacingLike = 
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
-        spacing: mm along each axis in array order, or one number; None for 1.
+        spacing: mm along each axis in array order, or one number; None for distances in voxels.
 
     Raises:
         TypeError, ValueError: on masks or spacing of another form.
@@ -136,15 +137,15 @@ def _ratio(part: float, whole: float) -> float:
 def hausdorff_distance(
     prediction: Mask, target: Mask, *, spacing: SpacingLike = None, percentile: float = 100
 ) -> float:
-    """Robust Hausdorff distance in mm: the larger of the two directed area-weighted percentiles.
+    """Robust Hausdorff distance: the larger of the two directed area-weighted percentiles.
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
-        spacing: mm along each axis in array order, or one number; None for 1.
+        spacing: mm along each axis in array order, or one number; None for distances in voxels.
         percentile: 100 for the maximum, 95 for the usual robust form.
 
     Returns:
-        inf where either mask is empty.
+        In the unit of `spacing`; inf where either mask is empty.
 
     Raises:
         TypeError, ValueError: on arguments of another form.
@@ -153,14 +154,14 @@ def hausdorff_distance(
 
 
 def average_surface_distance(prediction: Mask, target: Mask, *, spacing: SpacingLike = None) -> float:
-    """Area-weighted mean distance in mm from the prediction's surface to the target's.
+    """Area-weighted mean distance from the prediction's surface to the target's.
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
-        spacing: mm along each axis in array order, or one number; None for 1.
+        spacing: mm along each axis in array order, or one number; None for distances in voxels.
 
     Returns:
-        NaN where the prediction is empty, else inf where the target is.
+        In the unit of `spacing`; NaN where the prediction is empty, else inf where the target is.
 
     Raises:
         TypeError, ValueError: on arguments of another form.
@@ -171,14 +172,14 @@ def average_surface_distance(prediction: Mask, target: Mask, *, spacing: Spacing
 def average_symmetric_surface_distance(
     prediction: Mask, target: Mask, *, spacing: SpacingLike = None
 ) -> float:
-    """Area-weighted mean distance in mm over both surfaces taken together (Heimann et al. 2009, ASSD).
+    """Area-weighted mean distance over both surfaces taken together (Heimann et al. 2009, ASSD).
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
-        spacing: mm along each axis in array order, or one number; None for 1.
+        spacing: mm along each axis in array order, or one number; None for distances in voxels.
 
     Returns:
-        inf where one mask is empty, NaN where both are.
+        In the unit of `spacing`; inf where one mask is empty, NaN where both are.
 
     Raises:
         TypeError, ValueError: on arguments of another form.
@@ -191,8 +192,8 @@ def surface_dice(prediction: Mask, target: Mask, *, spacing: SpacingLike = None,
 
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
-        spacing: mm along each axis in array order, or one number; None for 1.
-        tolerance: in mm; a distance equal to it counts as within.
+        spacing: mm along each axis in array order, or one number; None for distances in voxels.
+        tolerance: in the unit of `spacing`; a distance equal to it counts as within.
 
     Returns:
         From 0 to 1; 0 where one mask is empty, NaN where both are.

@@ -11,12 +11,12 @@ from surfloss.metrics._components import Labels, boxes, components
 from surfloss.metrics._masks import BoolArray, FloatArray, Mask
 
 
-def volume_ml(mask: Mask, *, spacing: SpacingLike = None) -> float:
+def volume_ml(mask: Mask, *, spacing: SpacingLike) -> float:
     """Volume of the foreground in ml: voxels times the volume of one.
 
     Args:
         mask: binary, 3-D, array or tensor on any device.
-        spacing: mm along each axis in array order, or one number; None for 1.
+        spacing: mm along each axis in array order, or one number. Required, since ml need mm.
 
     Returns:
         0 for an empty mask.
@@ -25,7 +25,7 @@ def volume_ml(mask: Mask, *, spacing: SpacingLike = None) -> float:
         TypeError, ValueError: on arguments of another form.
     """
     voxels = _volume(mask)
-    return float(np.count_nonzero(voxels) * np.prod(_masks.steps(spacing, 3)) / 1000)
+    return float(np.count_nonzero(voxels) * np.prod(_masks.steps_in_mm(spacing, 3)) / 1000)
 
 
 def relative_volume_difference(prediction: Mask, target: Mask, *, spacing: SpacingLike = None) -> float:
@@ -48,7 +48,7 @@ def relative_volume_difference(prediction: Mask, target: Mask, *, spacing: Spaci
 
 
 def abc2_volume_ml(
-    mask: Mask, *, spacing: SpacingLike = None, slice_axis: int = 0, slice_weights: bool = True
+    mask: Mask, *, spacing: SpacingLike, slice_axis: int = 0, slice_weights: bool = True
 ) -> float:
     """Bedside estimate of a hemorrhage's volume in ml, ABC/2 (Kothari et al. 1996, Stroke 27:1304).
 
@@ -59,7 +59,7 @@ def abc2_volume_ml(
 
     Args:
         mask: binary, 3-D, array or tensor on any device.
-        spacing: mm along each axis in array order, or one number; None for 1.
+        spacing: mm along each axis in array order, or one number. Required, since ml need mm.
         slice_axis: the axis across the slices.
         slice_weights: count a slice half where its area is 25 to 75 % of the largest one's, and not at all
             below, as the method says; False counts every slice with hemorrhage once.
@@ -72,9 +72,13 @@ def abc2_volume_ml(
         TypeError, ValueError: on arguments of another form.
     """
     voxels = _volume(mask)
+    check_slice_axis(slice_axis)
+    return abc2_of(components(voxels, 3), _masks.steps_in_mm(spacing, 3), slice_axis, slice_weights)
+
+
+def check_slice_axis(slice_axis: int) -> None:
     if slice_axis not in range(-3, 3):
         fail("slice_axis", slice_axis, "an axis of the mask, 0 to 2")
-    return abc2_of(components(voxels, 3), _masks.steps(spacing, 3), slice_axis, slice_weights)
 
 
 def abc2_of(labels: Labels, steps: FloatArray, slice_axis: int = 0, slice_weights: bool = True) -> float:
