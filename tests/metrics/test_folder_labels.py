@@ -66,7 +66,9 @@ def test_names_and_regions(folders, tmp_path, form):
     assert list(result["summary_by_label"]) == ["liver", "tumor", "whole"]
     assert result["settings"]["labels"] == {"liver": [1], "tumor": [2], "whole": [1, 2]}
     prediction, target = np.roll(organ(), 1, axis=2), organ()
-    whole = metrics.evaluate(np.isin(prediction, (1, 2)), np.isin(target, (1, 2)), SPACING, tolerance=0.42)
+    whole = metrics.evaluate(
+        np.isin(prediction, (1, 2)), np.isin(target, (1, 2)), spacing=SPACING, tolerance=0.42
+    )
     assert result["cases"][2] == {"case": "a", "label": "whole", **vars(whole), "problem": None}
 
 
