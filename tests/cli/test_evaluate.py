@@ -215,6 +215,17 @@ def test_the_page_in_a_browser(folders, tmp_path):
     assert seen.found == ["b", "a"]  # the empty prediction has the lower Dice
 
 
+def test_a_file_that_cannot_be_written_in_the_end_hides_no_result(folders, tmp_path, monkeypatch):
+    def full(result):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("surfloss.cli._evaluation.as_json", full)
+    result = run(*folders, "--json", tmp_path / "out.json")
+    assert result.exit_code == 2
+    assert "dice" in result.stdout
+    assert "No space left on device" in result.stderr
+
+
 def test_reports_need_jinja(folders, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = run(*folders, "--html", "out.html")

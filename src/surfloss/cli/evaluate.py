@@ -1,5 +1,7 @@
 """`surfloss evaluate`: a folder of predictions against a folder of targets."""
 
+from __future__ import annotations
+
 import importlib.util
 import shlex
 import sys
@@ -7,11 +9,14 @@ from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, progress_bars, say, stop
+
+if TYPE_CHECKING:
+    from surfloss.metrics._labels import LabelSet
 
 _NO_TOLERANCE = (
     "tolerance: got none, wanted --tolerance MM: surfaces that far apart still count as equal in the surface "
@@ -143,6 +148,12 @@ def evaluate(
                 cache=cache,
                 progress=lambda case, done, total: display.update(bar, completed=done, total=total),
             )
+        # Before the files: a disk that is full hides no result.
+        console = Console()
+        for table in _evaluation.terminal_tables(result, console.width):
+            console.print(table)
+        for problem in _evaluation.problems(result):
+            say(": ".join(problem))
         about = {
             "Predictions": str(prediction_dir),
             "Targets": str(target_dir),
@@ -150,35 +161,16 @@ def evaluate(
             "surfloss": version("surfloss"),
             "Command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         }
-
-        def page() -> str:
-            from surfloss._figures import OUTLINES
-            from surfloss.cli._pictures import distributions, worst_cases
-
-            return report(
-                result,
-                "evaluation.html.j2",
-                about,
-                distributions=distributions(result),
-                worst=list(worst_cases(result, prediction_dir, target_dir, chosen, images)),
-                outlines=OUTLINES,
-            )
-
-        outputs: list[tuple[Path | None, Callable[[], str]]] = [
+        files: list[tuple[Path | None, Callable[[], str]]] = [
             (json_out, lambda: _evaluation.as_json(result)),
             (csv_out, lambda: _evaluation.cases_csv(result)),
             (lesions_out, lambda: _evaluation.lesions_csv(result)),
             (markdown_out, lambda: report(result, "evaluation.md.j2", about)),
-            (html_out, page),
+            (html_out, lambda: _page(result, about, prediction_dir, target_dir, chosen, images)),
         ]
-        for out, text in outputs:
+        for out, text in files:
             if out is not None:
                 write_text(out, text())
-    console = Console()
-    for table in _evaluation.terminal_tables(result, console.width):
-        console.print(table)
-    for problem in _evaluation.problems(result):
-        say(": ".join(problem))
     broken = [message for limit in limits if (message := limit.broken_by(result))]
     for message in broken:
         say(message)
@@ -186,3 +178,25 @@ def evaluate(
         raise typer.Exit(1)
     if not _evaluation.is_sound(result):
         raise typer.Exit(2)
+
+
+def _page(
+    result: dict[str, Any],
+    about: dict[str, str],
+    prediction_dir: Path,
+    target_dir: Path,
+    labels: LabelSet | None,
+    images: Path | None,
+) -> str:
+    from surfloss._figures import OUTLINES
+    from surfloss.cli._pictures import distributions, worst_cases
+    from surfloss.cli._report import report
+
+    return report(
+        result,
+        "evaluation.html.j2",
+        about,
+        distributions=distributions(result),
+        worst=list(worst_cases(result, prediction_dir, target_dir, labels, images)),
+        outlines=OUTLINES,
+    )
