@@ -1,10 +1,11 @@
 """Tables as LaTeX and CSV, and templates that fill in for each other."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from surfloss._render import Table, csv_table, latex, latex_table, render
+from surfloss._render import Table, csv_table, latex, latex_table, markdown, number, printable, render
 
 TABLE = Table(
     "A & B", ("model", "n", "p < 0.05"), [("dice_ce", "3", "2 %"), ("a|b", "4", "± 1")], "Note #1", 1
@@ -38,12 +39,82 @@ def test_csv_says_null() -> None:
     assert csv_table(("a", "b"), [(None, "x,y")]) == 'a,b\r\nnull,"x,y"\r\n'
 
 
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+a", "'+a"),
+        ("-2+3", "'-2+3"),
+        ("@x", "'@x"),
+        ("\t=x", r"'\t=x"),
+        ("\r=x", r"'\r=x"),
+        ("\n=x", r"'\n=x"),
+        ("a=b", "a=b"),
+        ("-", "-"),
+        ("-0.5", "-0.5"),
+        ("+1e-05", "+1e-05"),
+        ("-0.5 ± 0.1", "-0.5 ± 0.1"),
+        ("caf\udce9", r"caf\xe9"),
+        (-0.5, "-0.5"),
+        (-3, "-3"),
+    ],
+)
+def test_csv_neutralises_formulas_and_leaves_numbers(cell: object, written: str) -> None:
+    assert csv_table(["x"], [[cell]]) == f"x\r\n{written}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ± “ü” 漢", "plain ± “ü” 漢"),
+        ("a\nb\tc", r"a\nb\tc"),
+        ("\x1b[31m\x9b\x7f", r"\x1b[31m\x9b\x7f"),
+        ("\udc80\udcff", r"\x80\xff"),
+        ("\u202e\u2028", r"\u202e\u2028"),
+        (Path("a"), "a"),
+    ],
+)
+def test_printable_text_is_one_line_of_visible_signs(text: object, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_markdown_reads_nothing_in_a_name() -> None:
+    assert markdown("<b>`x`|y_z _e_ *f* [l](u) a\nb") == (r"\<b\>\`x\`\|y_z \_e\_ \*f\* \[l\](u) a\\nb")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (0, "0"),
+        (4.484e-08, "0"),
+        (-4.484e-08, "0"),
+        (0.83216, "0.8322"),
+        (0.42, "0.42"),
+        (7.0, "7"),
+        (12.3456, "12.35"),
+        (100.0, "100"),
+        (123456.7, "123457"),
+        (-1.5, "-1.5"),
+        (17, "17"),
+    ],
+)
+def test_numbers_are_rounded_for_reading(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
 def test_a_template_may_come_from_the_root_and_markdown_keeps_its_columns() -> None:
-    content = {"targets": 1, "prediction_dir": "<p>", "target_dir": "t", "tables": [TABLE]}
-    page = render("surfloss.cli", "evaluation.html.j2", **content)
+    empty = Table("", (), ())
+    content = {
+        "targets": 1,
+        "problems": empty,
+        "kinds": "",
+        "settings": empty,
+        "summaries": [],
+        "tables": [TABLE],
+    }
+    page = render("surfloss.cli", "evaluation.html.j2", **content, distributions=[], worst=[], outlines={})
     assert "<h2>A &amp; B</h2>" in page
-    assert "&lt;p&gt;" in page
     text = render("surfloss.cli", "evaluation.md.j2", **content)
-    assert "| model | n | p < 0.05 |\n| --- | ---: | ---: |\n| dice_ce | 3 | 2 % |\n" in text
+    assert "| model | n | p \\< 0.05 |\n| --- | ---: | ---: |\n| dice_ce | 3 | 2 % |\n" in text
     assert r"| a\|b | 4 | ± 1 |" in text
-    assert "`<p>`" in text

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,10 +22,10 @@ class Table:
 
 
 def render(package: str, template: str, **content: Any) -> str:
-    """Fill a template of `package`'s folder `templates`; HTML is escaped, and a name that is missing raises.
+    """Fill a template of `package`'s folder `templates`; a name that is missing raises.
 
-    A template may extend one of the root's folder `templates`. It has the filter `number`: four digits, and
-    "null" for None.
+    A template may extend one of the root's folder `templates`. In HTML every text is escaped and `printable`.
+    In Markdown the template asks for it with the filter `md`.
     """
     import jinja2
 
@@ -34,29 +36,79 @@ def render(package: str, template: str, **content: Any) -> str:
                 return file.read_text(encoding="utf-8")
         return None
 
+    html = template.endswith(".html.j2")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(source),
-        autoescape=template.endswith(".html.j2"),
+        autoescape=html,
+        finalize=_finished if html else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
-    return environment.get_template(template).render(**content)
+    environment.filters["md"] = markdown
+    return environment.get_template(template).render(**content).rstrip() + "\n"
+
+
+def printable(text: object) -> str:
+    """Text on one line, with escapes as `\\n`, `\\x1b` and `\\xff` for all that has no visible sign.
+
+    These are line breaks, control sequences, marks that turn the direction of writing, and the bytes of file
+    names that are not UTF-8.
+    """
+    return "".join(sign if sign.isprintable() else _escaped(sign) for sign in str(text))
+
+
+def _escaped(sign: str) -> str:
+    byte = ord(sign) - 0xDC00  # Python reads a byte that is not UTF-8 as a sign from here on
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else sign.encode("unicode_escape").decode()
+
+
+def _finished(value: object) -> object:
+    """Of what a template prints: text from outside, but not the markup of another template."""
+    return value if hasattr(value, "__html__") else printable(value)
+
+
+def markdown(text: object) -> str:
+    """Plain text as Markdown shows it, in a table too."""
+    return re.sub(r"[\\`*<>|\[\]~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", printable(text))
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; "null" for None."""
-    return "null" if value is None else f"{value:.4g}"
+    """Four significant digits and at most four decimals; "null" for None."""
+    if value is None:
+        return "null"
+    size = math.floor(math.log10(abs(value))) if value else 0
+    decimals = min(max(3 - size, 0), 4)
+    text = f"{round(value, decimals) + 0.0:.{decimals}f}"  # without the sign of -0.0
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def cell(value: Any) -> str:
+    """A value of any kind in a table for reading: `number` for floats, lists with spaces between."""
+    if isinstance(value, float | None):
+        return number(value)
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def csv_table(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
-    """Lines of comma-separated values; None becomes "null"."""
+    """Lines of comma-separated values; None becomes "null".
+
+    Text is `printable`, and gets an apostrophe in front where a spreadsheet would read it as a formula.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(["null" if value is None else value for value in row] for row in rows)
+    writer.writerows(map(_csv_cell, row) for row in (header, *rows))
     return text.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return "null" if value is None else value
+    return "'" * bool(_FORMULA.match(value)) + printable(value)
+
+
+# A lone sign, a number and a number with its spread are none.
+_FORMULA = re.compile(r"(?![+-]?[\d.]+(e[+-]?\d+)?( ± [\d.]+)?$)[=+\-@\t\r\n].", re.DOTALL)
 
 
 def latex_table(table: Table) -> str:
@@ -84,7 +136,7 @@ def latex_table(table: Table) -> str:
 
 def latex(text: str) -> str:
     """Plain text as LaTeX prints it."""
-    return text.translate(_LATEX)
+    return printable(text).translate(_LATEX)
 
 
 _LATEX = str.maketrans(

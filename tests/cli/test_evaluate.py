@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from surfloss._render import number
 from surfloss.cli import app
 from surfloss.metrics import evaluate_folders
 from tests.support.browser import assert_sound, needs_browser, visit
@@ -25,8 +26,9 @@ def folders(tmp_path):
     return str(tmp_path / "predictions"), str(tmp_path / "targets")
 
 
-def run(*arguments):
-    return CliRunner(env={"COLUMNS": "120"}).invoke(app, ["evaluate", *arguments])
+def run(*arguments, columns=120):
+    given = arguments if "--tolerance" in arguments else (*arguments, "--tolerance", "0.42")
+    return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, ["evaluate", *map(str, given)])
 
 
 def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
@@ -42,16 +44,21 @@ def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
 
 
 def test_a_narrow_terminal_shows_whole_names_and_no_intervals(folders):
-    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["evaluate", *folders])
+    result = run(*folders, columns=80)
     cells = "".join(line.split("│")[1].strip() for line in result.stdout.splitlines() if "│" in line)
     assert "average_symmetric_surface_distance" in cells
     assert "95 %" not in result.stdout
     assert "95 %" in run(*folders).stdout
 
 
-def test_tolerance_is_the_challenge_s_unless_given(folders):
-    assert run(*folders).stdout == run(*folders, "--tolerance", "0.42").stdout
-    assert run(*folders).stdout != run(*folders, "--tolerance", "0.1").stdout
+def test_a_tolerance_is_required_and_the_error_says_why(folders):
+    result = CliRunner().invoke(app, ["evaluate", *folders])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(
+        "Error: tolerance: got none, wanted --tolerance MM: surfaces that far apart"
+    )
+    assert "INSTANCE2022: --tolerance 0.42" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_predictions_without_target_are_noted(folders):
@@ -68,14 +75,25 @@ def test_predictions_without_target_are_noted(folders):
         (lambda p, t: (f"{p}/none", t), "prediction_dir: got"),
         (lambda p, t: (p, t, "--tolerance", "-1"), "tolerance: got -1.0"),
         (lambda p, t: (p, t, "--json", t), "targets: got a folder, wanted a file to write"),
-        (lambda p, t: (p, t, "--labels", "1,x"), "labels: got '1,x', wanted whole numbers"),
+        (lambda p, t: (p, t, "--labels", "1,x"), "labels: got 'x', wanted all, a dataset.json, or"),
         (lambda p, t: (p, t, "--fail-under", "dice"), "--fail-under: got 'dice', wanted METRIC=NUMBER"),
         (lambda p, t: (p, t, "--fail-under", "dice=nan"), "--fail-under: got 'dice=nan', wanted METRIC="),
+        (lambda p, t: (p, t, "--fail-under", "dice[=1"), "--fail-under: got 'dice[=1', wanted METRIC=NUMBER"),
         (lambda p, t: (p, t, "--fail-over", "dize=1"), "limit: got 'dize', wanted one of dice, "),
+        (lambda p, t: (p, t, "--fail-under", "dice[a]=1"), "'dice[a]', wanted one of the labels (none"),
+        (lambda p, t: (p, t, "--labels", "all", "--fail-under", "dice[2]=1"), "wanted one of the labels 1"),
+        (lambda p, t: (p, t, "--labels", "1=a", "--fail-under", "dice[1]=1"), "wanted one of the labels a"),
+        (lambda p, t: (p, t, "--empty", "zero"), "empty: got 'zero', wanted one of null, diagonal, worst"),
+        (lambda p, t: (p, t, "--both-empty", "1"), "both_empty: got '1', wanted one of official, perfect"),
+        (lambda p, t: (p, t, "--images", f"{p}/none"), "predictions/none, wanted an existing folder"),
+        *((lambda p, t, option=option: (p, t, option, f"{t}/a.nii.gz/x"), "a.nii.gz, where it cannot be made")
+          for option in ("--json", "--csv", "--markdown", "--html", "--cache")),
+        (lambda p, t: (p, t, "--json", "/proc/x.json"), "/proc, where it cannot be made"),
     ],
-    ids=["no folder", "bad tolerance", "json is a folder", "bad labels", "no limit", "NaN", "unknown metric"],
-)
-def test_bad_input_ends_with_one_line_and_code_2(folders, change, message):
+)  # fmt: skip
+def test_bad_input_ends_with_one_line_and_code_2(folders, change, message, monkeypatch):
+    """Before any case is measured."""
+    monkeypatch.setattr("surfloss.metrics.folders._measured", None)
     result = run(*change(*folders))
     assert result.exit_code == 2
     line = result.stderr.strip().splitlines()[-1]  # behind the progress bar
@@ -114,6 +132,37 @@ def test_limits_decide_the_exit_code(folders):
     assert run(*folders, "--fail-over", "hausdorff_distance=0.4").exit_code == 1
 
 
+def test_limits_may_be_those_of_a_label(folders):
+    labels = ("--labels", "1=lesion [old]")
+    mean = evaluate_folders(*folders, tolerance=0.42)["summary"]["dice"]["mean"]
+    assert run(*folders, *labels, "--fail-under", f"dice[lesion [old]]={mean - 0.01}").exit_code == 0
+    result = run(*folders, *labels, "--fail-under", f"dice[lesion [old]]={mean + 0.01}")
+    assert result.exit_code == 1
+    assert f"Mean dice[lesion [old]] {mean}, wanted at least" in result.stderr
+
+
+def test_a_label_that_no_target_has_is_named_and_passes_no_limit(folders):
+    result = run(*folders, "--labels", "7")
+    assert result.exit_code == 2
+    assert "label 7: absent: it occurs in no target" in result.stderr
+    assert "labels 1: other: found but not asked for, background here" in result.stderr
+    assert run(*folders, "--labels", "7", "--fail-under", "dice=0.5").exit_code == 1
+
+
+def test_rules_for_empty_masks(folders, tmp_path):
+    out = tmp_path / "out.json"
+    assert run(*folders, "--empty", "worst", "--both-empty", "null", "--json", out).exit_code == 0
+    assert json.loads(out.read_text()) == evaluate_folders(
+        *folders, tolerance=0.42, empty="worst", both_empty="null"
+    )
+
+
+def test_several_labels_without_a_choice_mention_the_option(folders):
+    image = nibabel.load(f"{folders[1]}/a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(3 * np.asarray(image.dataobj), image.affine), f"{folders[1]}/a.nii.gz")
+    assert "several labels say which (--labels)" in run(*folders).stderr
+
+
 def test_a_mean_that_is_null_keeps_no_limit(folders):
     for path in Path(folders[0]).iterdir():
         path.unlink()
@@ -136,20 +185,20 @@ def test_reports_hold_every_case_and_every_lesion(folders, tmp_path):
         ("b", "target", ""),
     ]
     assert lesions[1]["hausdorff_distance_95"] == "null"
-    dice = f"{evaluation['cases'][0]['dice']:.4g}"
+    dice = number(evaluation["cases"][0]["dice"])
     for path in (markdown, page):
         text = path.read_text()
         assert dice in text
         assert "Lesions and false positives" in text
-    columns = {line.count("|") for line in markdown.read_text().splitlines() if line.startswith("| dice")}
+    columns = {line.count("|") for line in markdown.read_text().splitlines() if line.startswith("| Dice |")}
     assert columns == {7}
     assert not re.search(r"(src|href)=\"(?!data:|#)", page.read_text())  # one file, nothing to load
 
 
 SORT = """
   const tables = [...document.querySelectorAll("table")];
-  const table = tables.find(table => table.rows[0].textContent.includes("case"));
-  const column = [...table.rows[0].cells].findIndex(cell => cell.textContent === "dice");
+  const table = tables.find(table => table.rows[0].textContent.includes("Case"));
+  const column = [...table.rows[0].cells].findIndex(cell => cell.textContent === "Dice");
   table.rows[0].cells[column].firstElementChild.click();
   return [...table.tBodies[0].rows].map(row => row.cells[0].textContent);
 """
@@ -166,13 +215,15 @@ def test_the_page_in_a_browser(folders, tmp_path):
     assert seen.found == ["b", "a"]  # the empty prediction has the lower Dice
 
 
-def test_html_escapes_the_names_of_files(folders, tmp_path):
-    for folder in folders:
-        Path(folder, "a.nii.gz").rename(Path(folder, "<b>&.nii.gz"))
-    page = tmp_path / "report.html"
-    assert run(*folders, "--html", str(page)).exit_code == 0
-    assert "&lt;b&gt;&amp;" in page.read_text()
-    assert "<b>&" not in page.read_text()
+def test_a_file_that_cannot_be_written_in_the_end_hides_no_result(folders, tmp_path, monkeypatch):
+    def full(result):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("surfloss.cli._evaluation.as_json", full)
+    result = run(*folders, "--json", tmp_path / "out.json")
+    assert result.exit_code == 2
+    assert "dice" in result.stdout
+    assert "No space left on device" in result.stderr
 
 
 def test_reports_need_jinja(folders, monkeypatch):
@@ -185,5 +236,5 @@ def test_reports_need_jinja(folders, monkeypatch):
 def test_help_names_the_arguments():
     result = run("--help")
     assert result.exit_code == 0
-    for word in ("PRED_DIR", "TARGET_DIR", "--tolerance", "--json", "--labels", "--fail-under"):
+    for word in ("PRED_DIR", "TARGET_DIR", "--tolerance", "--json", "--labels", "--fail-under", "--empty"):
         assert word in result.stdout

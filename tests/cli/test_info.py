@@ -62,3 +62,8 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert set(facts()["packages"].values()) == {None}
     assert "not installed" in info()
+
+
+def test_paths_are_whole_in_a_narrow_terminal() -> None:
+    result = CliRunner(env={"COLUMNS": "40"}).invoke(app, ["info"])
+    assert f"nnunet_trainers: {facts()['nnunet_trainers']}\n" in result.stdout

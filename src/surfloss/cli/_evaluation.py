@@ -1,18 +1,18 @@
-"""What `surfloss evaluate` prints and writes of the result of `metrics.evaluate_folders`."""
+"""What `surfloss evaluate` prints of the result of `metrics.evaluate_folders`, and writes of it as data."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import rich.table
 
-from surfloss._render import Table, csv_table, number, render
+from surfloss._render import Table, cell, csv_table, number
 
 Result = dict[str, Any]
 
 _WIDE = 110
-_INTERVAL = "95 % of the mean"
+_INTERVAL = "95 % interval"
 
 
 def summaries(result: Result) -> dict[str, Any]:
@@ -28,25 +28,54 @@ def cases(result: Result) -> list[str]:
 
 
 def problems(result: Result) -> list[tuple[str, str, str]]:
-    """Case, kind and message of all that could not be evaluated, and of predictions without a target."""
+    """What it concerns, kind and message of all that could not be evaluated, and of what was left over."""
     found = [(row["case"], *row["problem"].values()) for row in result["cases"] if row["problem"]]
+    by_case = [problem for problem in found if problem[1] != "absent"]
+    absent = [(f"label {label}", "absent", "it occurs in no target") for label in result["absent_labels"]]
     extra = [(case, "extra", "a prediction without a target") for case in result["unmatched"]]
-    return list(dict.fromkeys(found)) + extra
+    others = ", ".join(str(other["label"]) for other in result["other_labels"])
+    left = [(f"labels {others}", "other", "found but not asked for, background here")] if others else []
+    return list(dict.fromkeys(by_case)) + absent + extra + left
+
+
+def kinds(found: list[tuple[str, str, str]]) -> str:
+    """How many problems of each kind there are, as `2 missing, 1 extra`."""
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(kind for _, kind, _ in found).items())
+
+
+def is_sound(result: Result) -> bool:
+    """Whether all that was asked for was evaluated."""
+    return not result["absent_labels"] and not any(row["problem"] for row in result["cases"])
 
 
 def terminal_tables(result: Result, width: int) -> Iterator[rich.table.Table]:
     """The summaries; a narrow terminal has no room for the intervals."""
     for title, summary in summaries(result).items():
-        whole = _summary_table(title, summary)
+        whole = summary_table(title, summary, {name: name for name in summary})
         shown = [
             place for place, heading in enumerate(whole.header) if heading != _INTERVAL or width >= _WIDE
         ]
-        table = rich.table.Table(rich.table.Column("metric", overflow="fold"), title=title)
+        table = rich.table.Table(rich.table.Column(whole.header[0], overflow="fold"), title=title)
         for place in shown[1:]:
             table.add_column(whole.header[place], justify="right")
         for row in whole.rows:
             table.add_row(*(row[place] for place in shown))
         yield table
+
+
+def summary_table(title: str, summary: dict[str, Any], headings: dict[str, str]) -> Table:
+    """A row for each metric, under its heading."""
+    rows = []
+    for metric, values in summary.items():
+        interval = " to ".join(map(number, values["ci95"])) if values["ci95"] else "-"
+        median = number(values["median"]) if values["count"] else "-"
+        counts = str(values["count"]), str(values["null"])
+        rows.append([headings[metric], mean_and_spread(values), interval, median, *counts])
+    return Table(title, ("Metric", "Mean ± std", _INTERVAL, "Median", "Count", "Null"), rows)
+
+
+def mean_and_spread(values: dict[str, Any]) -> str:
+    return f"{number(values['mean'])} ± {number(values['std'])}" if values["count"] else "-"
 
 
 def as_json(result: Result) -> str:
@@ -59,41 +88,11 @@ def cases_csv(result: Result) -> str:
 
 def lesions_csv(result: Result) -> str:
     """The target's lesions, and after them the prediction's components that are none."""
-    return _csv(_all_components(result))
+    return _csv(all_components(result))
 
 
-def report(result: Result, prediction_dir: Path, target_dir: Path, template: str) -> str:
-    """The Markdown or HTML report."""
-    tables = [_summary_table(title, summary) for title, summary in summaries(result).items()]
-    if faults := problems(result):
-        tables.append(Table("Problems", ("case", "kind", "what was found"), faults, text_columns=3))
-    tables.append(_readable("Cases", result["cases"], text_columns=1))
-    if found := _all_components(result):
-        tables.append(_readable("Lesions and false positives", found, text_columns=2))
-    return render(
-        "surfloss.cli",
-        template,
-        targets=len(cases(result)),
-        prediction_dir=prediction_dir,
-        target_dir=target_dir,
-        tables=tables,
-    )
-
-
-def _summary_table(title: str, summary: dict[str, Any]) -> Table:
-    rows = []
-    for metric, values in summary.items():
-        cells = ["-"] * 3
-        if values["count"]:
-            cells[0] = f"{number(values['mean'])} ± {number(values['std'])}"
-            cells[2] = number(values["median"])
-        if values["ci95"]:
-            cells[1] = " to ".join(map(number, values["ci95"]))
-        rows.append([metric, *cells, str(values["count"]), str(values["null"])])
-    return Table(title, ("metric", "mean ± std", _INTERVAL, "median", "count", "null"), rows)
-
-
-def _all_components(result: Result) -> list[dict[str, Any]]:
+def all_components(result: Result) -> list[dict[str, Any]]:
+    """Lesions and false positives in rows of one form; `in` tells them apart."""
     lesions, false = result.get("lesions", []), result.get("false_positives", [])
     empty = dict.fromkeys(("matched", "dice", "surface_dice", "hausdorff_distance_95"))
     return [{"in": "target", **row} for row in lesions] + [
@@ -106,21 +105,8 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return csv_table(rows[0] if rows else (), flat)
 
 
-def _readable(title: str, rows: list[dict[str, Any]], text_columns: int) -> Table:
-    """Without the problems, which have a table of their own."""
-    shown = [name for name in rows[0] if name != "problem"]
-    cells = [
-        [
-            number(row[name]) if isinstance(row[name], float | None) else str(_flat(row[name]))
-            for name in shown
-        ]
-        for row in rows
-    ]
-    return Table(title, shown, cells, text_columns=text_columns)
-
-
 def _flat(value: Any) -> Any:
-    """One cell of a table: a problem as its kind and message, several labels with spaces between."""
+    """One cell of a file: a problem as its kind and message, several labels with spaces between."""
     if isinstance(value, dict):
         return ": ".join(value.values())
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+    return cell(value) if isinstance(value, list) else value

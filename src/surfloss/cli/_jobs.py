@@ -11,11 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from surfloss._check import whole
-from surfloss.cli._terminal import progress_bars
+from surfloss.cli._terminal import Console, progress_bars, say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -61,7 +60,7 @@ class Display:
 
     def _end(self, name: str, how: str) -> None:
         self._bars.remove_task(self._shown.pop(name))
-        self._bars.console.print(f"{name}: {how}", highlight=False)
+        self._bars.console.print(f"{name}: {how}")
 
 
 def print_failures(run: Run, jobs: Sequence[Job], failures: Sequence[Failure], as_json: bool) -> None:
@@ -74,9 +73,10 @@ def print_failures(run: Run, jobs: Sequence[Job], failures: Sequence[Failure], a
         return
     for failure in failures:
         times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
-        typer.echo(f"Failed {times}: {failure.job}: {failure.reason}\n  Log: {failure.log}", err=True)
+        say(f"Failed {times}: {failure.job}: {failure.reason}")
+        say(f"  Log: {failure.log}")
     if left:
-        typer.echo(f"Not done for want of them: {', '.join(left)}", err=True)
+        say(f"Not done for want of them: {', '.join(left)}")
 
 
 def print_plan(run: Run, jobs: Sequence[Job], workers: int | None, as_json: bool) -> None:
@@ -120,7 +120,6 @@ def print_plan(run: Run, jobs: Sequence[Job], workers: int | None, as_json: bool
         f"{len(jobs)} jobs, {to_do} to do. On {run.device}, {count} at a "
         f"time: about {_duration(seconds)} ({', '.join(bases)}). "
         f"On disk in the end: about {_size(size)}.",
-        highlight=False,
         soft_wrap=True,
     )
 

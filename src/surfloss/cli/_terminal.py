@@ -1,12 +1,30 @@
-"""What commands share: their end on bad input (one line on stderr, exit code 2) and their progress bars."""
+"""What commands share: text that shows as it is, their end on bad input, and their progress bars."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich import console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from surfloss._files import check_writable
+from surfloss._render import printable
+
+PICTURES = (".png", ".svg", ".pdf")
+"""Endings of the files that matplotlib draws."""
+
+
+class Console(console.Console):
+    """Rich's, for text from outside: it reads no markup in it and lets no control sequence through."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
 
 
 @contextmanager
@@ -18,13 +36,30 @@ def exit_on_bad_input() -> Iterator[None]:
         stop(str(error))
 
 
+def check_outputs(*paths: Path | None) -> None:
+    """Check before the work starts that each file can be written; None is one that was not asked for.
+
+    Raises:
+        ValueError: naming the path.
+    """
+    for path in paths:
+        if path is not None:
+            check_writable(path)
+
+
 def progress_bars() -> Progress:
     """Bars on stderr, so that a command's output can be piped."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True))
+
+
+def say(line: str) -> None:
+    """Print one line on stderr."""
+    typer.echo(printable(line), err=True)
 
 
 def stop(message: str) -> NoReturn:
     """End the command for a reason that lies in its input."""
-    typer.echo(f"Error: {message}", err=True)
+    say(f"Error: {message}")
     raise typer.Exit(2)

@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from surfloss.cli._terminal import exit_on_bad_input, progress_bars, stop
+from surfloss._render import printable
+from surfloss.cli._terminal import (
+    PICTURES,
+    Console,
+    check_outputs,
+    exit_on_bad_input,
+    progress_bars,
+    say,
+    stop,
+)
 
 if TYPE_CHECKING:
     from surfloss.bench.peers import Contestant
@@ -28,7 +36,6 @@ _TITLES = {
     "accuracy": "Largest relative difference from the reference",
     "floor": "Time as a multiple of moving 5 bytes a voxel",
 }
-_PICTURES = (".png", ".svg", ".pdf")
 _WIDE = 130
 
 
@@ -102,11 +109,14 @@ def bench(
     for option, out in (("json", json_out), ("plot", plot_out)):
         if out is not None and not out.parent.is_dir():
             stop(f"{option}: got {out}, wanted a path in a folder that exists")
-    if plot_out is not None and not plot_out.is_dir() and plot_out.suffix not in _PICTURES:
-        stop(f"plot: got {plot_out}, wanted a folder or a file ending in {', '.join(_PICTURES)}")
+    if plot_out is not None and not plot_out.is_dir() and plot_out.suffix not in PICTURES:
+        stop(f"plot: got {plot_out}, wanted a folder or a file ending in {', '.join(PICTURES)}")
     if measured is not None and any((tasks, sizes, masks, files, peers, backends, threads, quick, memory)):
         stop(f"from: got {measured} and what to measure, wanted one of them")
     with exit_on_bad_input():
+        check_outputs(
+            *(out / "file" if out is not None and out.is_dir() else out for out in (json_out, plot_out))
+        )
         if measured is not None:
             result = _read(measured)
         else:
@@ -116,9 +126,9 @@ def bench(
             result = _measure(plan, contestants, threads, min(seconds, 1) if quick else seconds)
         _print(result)
         for path in _write(result, json_out, plot_out):
-            typer.echo(f"Written to {path}", err=True)
+            say(f"Written to {path}")
     if result.get("interrupted"):
-        typer.echo(f"Interrupted after {len(result['cells'])} rows", err=True)
+        say(f"Interrupted after {len(result['cells'])} rows")
         raise typer.Exit(130)
 
 
@@ -190,7 +200,7 @@ def _measure(
             contestants,
             threads=threads,
             seconds=seconds,
-            notice=lambda text: display.update(bar, description=text),
+            notice=lambda text: display.update(bar, description=printable(text)),
         )
 
 
@@ -260,6 +270,6 @@ def _print(result: dict[str, Any]) -> None:
         console.print()
     for name, contestant in result["contestants"].items():
         if name not in result["absent"] and any(name in cell["results"] for cell in result["cells"]):
-            console.print(f"{name}: {contestant['computes']}", highlight=False)
+            console.print(f"{name}: {contestant['computes']}")
     for line in report.notes(result):
-        console.print(line, highlight=False)
+        console.print(line)

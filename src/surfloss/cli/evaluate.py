@@ -1,15 +1,27 @@
 """`surfloss evaluate`: a folder of predictions against a folder of targets."""
 
+from __future__ import annotations
+
 import importlib.util
-import math
+import shlex
+import sys
 from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
 
-from surfloss.cli._terminal import exit_on_bad_input, progress_bars, stop
+from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, progress_bars, say, stop
+
+if TYPE_CHECKING:
+    from surfloss.metrics._labels import LabelSet
+
+_NO_TOLERANCE = (
+    "tolerance: got none, wanted --tolerance MM: surfaces that far apart still count as equal in the surface "
+    "Dice, and how far that is depends on the task (INSTANCE2022: --tolerance 0.42)"
+)
 
 
 def evaluate(
@@ -19,7 +31,7 @@ def evaluate(
     ],
     tolerances: Annotated[
         list[float] | None,
-        typer.Option("--tolerance", help="Of the surface Dice in mm, 0.42 if none is given; repeatable."),
+        typer.Option("--tolerance", help="Of the surface Dice in mm; required, repeatable."),
     ] = None,
     percentiles: Annotated[
         list[float] | None,
@@ -27,8 +39,19 @@ def evaluate(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(metavar="1,2,...", help="Evaluate each of these labels; without it masks of 0 and 1."),
+        typer.Option(
+            metavar="LABELS",
+            help="Evaluate each label: 1,2; with names 1=liver,2=tumor; regions 1+2=whole; all; or the path "
+            "of nnU-Net's dataset.json. Without it masks of 0 and 1.",
+        ),
     ] = None,
+    empty: Annotated[
+        str,
+        typer.Option(help="Values where one mask is empty or no prediction is there: null, diagonal, worst."),
+    ] = "null",
+    both_empty: Annotated[
+        str, typer.Option(help="Values where both masks are empty: official, perfect, null.")
+    ] = "official",
     per_lesion: Annotated[
         bool, typer.Option("--per-lesion", help="List every lesion, with surface Dice and distance.")
     ] = False,
@@ -43,11 +66,14 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
     fail_under: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC=X", help="Exit with 1 if the mean is below X or null; repeatable."),
+        typer.Option(
+            metavar="METRIC=X",
+            help="Exit with 1 if the mean is below X or null; also METRIC[LABEL]=X; repeatable.",
+        ),
     ] = None,
     fail_over: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC=X", help="Exit with 1 if the mean is above X or null; repeatable."),
+        typer.Option(metavar="METRIC=X", help="The same above X."),
     ] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Write all values of all cases to this file.")
@@ -60,7 +86,11 @@ def evaluate(
         Path | None, typer.Option("--markdown", metavar="OUT", help="A report in Markdown.")
     ] = None,
     html_out: Annotated[
-        Path | None, typer.Option("--html", metavar="OUT", help="A report as one HTML page.")
+        Path | None, typer.Option("--html", metavar="OUT", help="A report as one HTML page, with pictures.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of images to show below the outlines of the worst cases."),
     ] = None,
 ) -> None:
     """Evaluate masks (.nii.gz, .nii, .nrrd, .mha) with the metrics of INSTANCE2022 and more.
@@ -72,21 +102,45 @@ def evaluate(
     """
     from surfloss._files import write_text
     from surfloss.cli import _evaluation
+    from surfloss.cli._limits import check_limits, read_limits
+    from surfloss.cli._report import report
     from surfloss.metrics import evaluate_folders
+    from surfloss.metrics._empty import BothEmptyRule, EmptyRule
+    from surfloss.metrics.evaluate import Settings, value_names
+    from surfloss.metrics.folders import choose_labels
 
-    if (markdown_out or html_out) and importlib.util.find_spec("jinja2") is None:
-        stop("report: got no jinja2, wanted it installed: pip install 'surfloss[evaluate]'")
+    needed = ["jinja2"] * bool(markdown_out or html_out) + ["matplotlib"] * bool(html_out)
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        stop(f"report: got no {' and no '.join(missing)}, wanted pip install 'surfloss[evaluate]'")
+    if not tolerances:
+        stop(_NO_TOLERANCE)
     with exit_on_bad_input():
-        limits = [_limit("--fail-under", text) for text in fail_under or ()]
-        ceilings = [_limit("--fail-over", text) for text in fail_over or ()]
+        limits = read_limits("--fail-under", fail_under or (), least=True)
+        limits += read_limits("--fail-over", fail_over or (), least=False)
+        lesions_out = None
+        if csv_out is not None and per_lesion:
+            lesions_out = csv_out.with_name(f"{csv_out.stem}_lesions{csv_out.suffix}")
+        check_outputs(json_out, csv_out, lesions_out, markdown_out, html_out, cache and cache / "case.json")
+        if images is not None and not images.is_dir():
+            raise ValueError(f"images: got {images}, wanted an existing folder")
+        settings = Settings(
+            tuple(tolerances),
+            tuple(percentiles or ()),
+            empty=cast(EmptyRule, empty),
+            both_empty=cast(BothEmptyRule, both_empty),
+        )
+        chosen = choose_labels(labels, target_dir, workers)
+        check_limits(limits, value_names(settings), [name for name, _ in chosen.regions] if chosen else [])
         with progress_bars() as display:
             bar = display.add_task("evaluating", total=None)
             result = evaluate_folders(
                 prediction_dir,
                 target_dir,
-                tolerance=tolerances or 0.42,
+                tolerance=tolerances,
                 percentiles=percentiles or (),
-                labels=None if labels is None else _numbers(labels),
+                labels=chosen,
+                empty=settings.empty,
+                both_empty=settings.both_empty,
                 per_lesion=per_lesion,
                 bootstrap=bootstrap,
                 seed=seed,
@@ -94,59 +148,55 @@ def evaluate(
                 cache=cache,
                 progress=lambda case, done, total: display.update(bar, completed=done, total=total),
             )
-
-        def report(template: str) -> str:
-            return _evaluation.report(result, prediction_dir, target_dir, template)
-
-        outputs: list[tuple[Path | None, Callable[[], str]]] = [
+        # Before the files: a disk that is full hides no result.
+        console = Console()
+        for table in _evaluation.terminal_tables(result, console.width):
+            console.print(table)
+        for problem in _evaluation.problems(result):
+            say(": ".join(problem))
+        about = {
+            "Predictions": str(prediction_dir),
+            "Targets": str(target_dir),
+            "Date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+            "surfloss": version("surfloss"),
+            "Command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        }
+        files: list[tuple[Path | None, Callable[[], str]]] = [
             (json_out, lambda: _evaluation.as_json(result)),
             (csv_out, lambda: _evaluation.cases_csv(result)),
-            (markdown_out, lambda: report("evaluation.md.j2")),
-            (html_out, lambda: report("evaluation.html.j2")),
+            (lesions_out, lambda: _evaluation.lesions_csv(result)),
+            (markdown_out, lambda: report(result, "evaluation.md.j2", about)),
+            (html_out, lambda: _page(result, about, prediction_dir, target_dir, chosen, images)),
         ]
-        if csv_out is not None and per_lesion:
-            lesions_out = csv_out.with_name(f"{csv_out.stem}_lesions{csv_out.suffix}")
-            outputs.append((lesions_out, lambda: _evaluation.lesions_csv(result)))
-        for out, text in outputs:
+        for out, text in files:
             if out is not None:
                 write_text(out, text())
-        for name, _ in limits + ceilings:
-            if name not in result["summary"]:
-                raise ValueError(f"limit: got {name!r}, wanted one of {', '.join(result['summary'])}")
-    console = Console()
-    for table in _evaluation.terminal_tables(result, console.width):
-        console.print(table)
-    for case, kind, message in _evaluation.problems(result):
-        typer.echo(f"{case}: {kind}: {message}", err=True)
-    _exit(result, limits, ceilings)
-
-
-def _exit(result: dict[str, Any], limits: list[tuple[str, float]], ceilings: list[tuple[str, float]]) -> None:
-    means = {name: values["mean"] for name, values in result["summary"].items()}
-    broken = [f"{name} {means[name]}, wanted at least {limit}" for name, limit in limits
-              if means[name] is None or means[name] < limit]  # fmt: skip
-    broken += [f"{name} {means[name]}, wanted at most {limit}" for name, limit in ceilings
-               if means[name] is None or means[name] > limit]  # fmt: skip
-    for line in broken:
-        typer.echo(f"Mean {line}", err=True)
+    broken = [message for limit in limits if (message := limit.broken_by(result))]
+    for message in broken:
+        say(message)
     if broken:
         raise typer.Exit(1)
-    if any(row["problem"] for row in result["cases"]):
+    if not _evaluation.is_sound(result):
         raise typer.Exit(2)
 
 
-def _limit(option: str, text: str) -> tuple[str, float]:
-    name, _, limit = text.partition("=")
-    try:
-        if math.isfinite(float(limit)):
-            return name, float(limit)
-    except ValueError:
-        pass
-    raise ValueError(f"{option}: got {text!r}, wanted METRIC=NUMBER")
+def _page(
+    result: dict[str, Any],
+    about: dict[str, str],
+    prediction_dir: Path,
+    target_dir: Path,
+    labels: LabelSet | None,
+    images: Path | None,
+) -> str:
+    from surfloss._figures import OUTLINES
+    from surfloss.cli._pictures import distributions, worst_cases
+    from surfloss.cli._report import report
 
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"labels: got {text!r}, wanted whole numbers with commas between") from None
+    return report(
+        result,
+        "evaluation.html.j2",
+        about,
+        distributions=distributions(result),
+        worst=list(worst_cases(result, prediction_dir, target_dir, labels, images)),
+        outlines=OUTLINES,
+    )

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from surfloss.cli._terminal import Console
 
 _PACKAGES = (
     "torch",
@@ -34,15 +35,17 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
         return
     console = Console()
     table = Table("", "", title=f"surfloss {facts['surfloss']}", show_header=False)
-    for key in ("python", "platform", "device", "threads", "build", "nnunet_trainers"):
+    for key in ("python", "platform", "device", "threads"):
         table.add_row(key, str(facts[key]))
     for name, found in facts["packages"].items():
-        table.add_row(name, found or "[dim]not installed[/dim]")
+        table.add_row(name, found or Text("not installed", "dim"))
     console.print(table)
     backends = Table("backend", "state", title="Distance-transform backends")
     for name, reason in facts["backends"].items():
         backends.add_row(name, Text("ready", "green") if reason is None else Text(reason, "yellow"))
     console.print(backends)
+    for key in ("build", "nnunet_trainers"):  # paths to copy, whole however narrow the terminal
+        console.print(f"{key}: {facts[key]}", soft_wrap=True)
 
 
 def gather() -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The `surfloss` command and its subcommands."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from surfloss.cli.bench import bench
@@ -14,7 +17,25 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"surfloss {version('surfloss')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(info)
 app.command()(bench)
 app.command()(evaluate)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from surfloss.cli._terminal import exit_on_bad_input, progress_bars, stop
+from surfloss._check import fail
+from surfloss._files import written_whole
+from surfloss.cli._terminal import PICTURES, Console, check_outputs, exit_on_bad_input, progress_bars, stop
 
 
 def phantom(
@@ -34,6 +35,9 @@ def phantom(
     if preview is not None and importlib.util.find_spec("matplotlib") is None:
         stop("preview: got no matplotlib, wanted it installed: pip install 'surfloss[nnunet]'")
     with exit_on_bad_input():
+        if preview is not None and preview.suffix.lower() not in PICTURES:
+            fail("preview", preview, f"a file ending in {', '.join(PICTURES)}")
+        check_outputs(out / "phantom.json", preview)
         mm = None if spacing is None else _numbers("spacing", spacing, float)
         with progress_bars() as display:
 
@@ -43,7 +47,8 @@ def phantom(
 
             names = write_dataset(out, cases, _numbers("size", size, int), seed, spacing=mm, on_case=advance)
         if preview is not None:
-            contact_sheet(out, preview)
+            with written_whole(preview) as unfinished:
+                contact_sheet(out, unfinished)
     _print(summarize(out, names), as_json)
 
 

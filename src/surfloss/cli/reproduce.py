@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from surfloss._check import fail
 from surfloss.cli._jobs import Display, print_failures, print_plan
-from surfloss.cli._terminal import exit_on_bad_input, stop
+from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, say, stop
 
 if TYPE_CHECKING:
     from surfloss.nnunet.jobs import Executor
@@ -78,7 +77,7 @@ def reproduce(
         if data:
             training, validation = run.split_cases(data)
             counts = f"{len(training)} training and {len(validation)} validation cases"
-            typer.echo(f"{counts} in {data}", err=True)
+            say(f"{counts} in {data}")
         if dry_run:
             if executor == "slurm":
                 workers = len(jobs)  # as many as the cluster lets run at a time
@@ -86,6 +85,7 @@ def reproduce(
                 workers = len(gpus.split(",")) // gpus_per_training
             print_plan(run, jobs, workers, as_json)
             return
+        check_outputs(out / "run.json")
         options = _slurm_options(slurm_partition, slurm_time, slurm_option or [])
         where = _executor(run, executor, workers, gpus, options)
         with run.opened(), where as does, Display(run, jobs) as shows:
@@ -106,7 +106,7 @@ def reproduce(
 
     _print_tables(run, as_json)
     if failed := [name for name, dice in mean_dice(run).items() if dice < min_dice]:
-        typer.echo(f"Mean Dice below {min_dice}: {', '.join(failed)}", err=True)
+        say(f"Mean Dice below {min_dice}: {', '.join(failed)}")
         raise typer.Exit(1)
 
 

@@ -6,12 +6,12 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,11 +20,15 @@ from surfloss import _check
 from surfloss._check import fail
 from surfloss._files import write_text
 from surfloss.metrics import _masks
+from surfloss.metrics._empty import BothEmptyRule, EmptyRule
 from surfloss.metrics._images import ENDINGS, Image, ending, needs_itk, read_image
-from surfloss.metrics._masks import BoolArray
+from surfloss.metrics._labels import BINARY, LabelSet, LabelsLike, labels_in, parse_labels
 from surfloss.metrics.evaluate import Settings, measure, value_names
 from surfloss.metrics.lesions import LesionReport
 from surfloss.metrics.summary import summarize
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class _Case:
     name: str
     target: Path
     prediction: Path | None
-    labels: tuple[int, ...] | None
+    labels: LabelSet | None
     settings: Settings
 
     def key(self) -> str | None:
@@ -55,7 +59,9 @@ def evaluate_folders(
     *,
     tolerance: float | Sequence[float],
     percentiles: Sequence[float] = (),
-    labels: Sequence[int] | None = None,
+    labels: LabelsLike | None = None,
+    empty: EmptyRule = "null",
+    both_empty: BothEmptyRule = "official",
     per_lesion: bool = False,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -70,7 +76,13 @@ def evaluate_folders(
             or MetaImage (`.nrrd`, `.mha`, with SimpleITK). The spacing is that of the target's header.
         tolerance: of the surface Dice, in mm; further ones add `surface_dice_<tolerance>`.
         percentiles: of the Hausdorff distance, beside 100 and 95; adds `hausdorff_distance_<percentile>`.
-        labels: evaluated one by one, any other is background; None for masks of 0 and 1.
+        labels: evaluated one by one, any other is background: numbers, "all" that occur in the targets, a
+            mapping from names to a number or to the numbers of a region, the path of nnU-Net's
+            `dataset.json`, or text as `"1=liver,2=tumor,1+2=whole"`. None for masks of 0 and 1. Voxels that
+            the target gives the label named "ignore" count in neither mask.
+        empty: the values where one mask is empty: "null", "diagonal" or "worst", see `docs/evaluation.md`.
+            But for "null", a missing prediction counts as an empty one.
+        both_empty: the same where both are empty: "official", "perfect" or "null".
         per_lesion: list every lesion with its own metrics.
         bootstrap: samples of the confidence interval of the mean, see `metrics.summary`; 0 for none.
         seed: of the bootstrap.
@@ -83,25 +95,27 @@ def evaluate_folders(
         A JSON-ready dictionary, of which `docs/evaluation.md` shows each part: `cases`, one entry for each
         target and label, with None for values that are undefined or could not be had, and in that case its
         `problem`; `summary` and `summary_by_label`; `problems`, their number by kind; `unmatched`, the
-        predictions without a target; `settings`; with `per_lesion` also `lesions` and `false_positives`.
+        predictions without a target; `absent_labels`, those asked for that occur in no target;
+        `other_labels`, those found but not asked for; `settings`; with `per_lesion` also `lesions` and
+        `false_positives`.
 
     Raises:
-        FileNotFoundError: if a folder is missing.
+        FileNotFoundError: if a folder is missing, or the file of the labels.
         ValueError: if there is no target, one case has two files, or an argument is of another form.
         MemoryError: as it occurs. What lies in a single case's files is its problem, and no error.
     """
     predictions = _images("prediction_dir", Path(prediction_dir))
-    targets = _images("target_dir", Path(target_dir))
-    if not targets:
-        fail("target_dir", f"no label image in {target_dir}", f"one target a case ({', '.join(ENDINGS)})")
+    targets = _targets(Path(target_dir))
     settings = Settings(
-        tuple(tolerance) if isinstance(tolerance, Sequence) else (tolerance,), tuple(percentiles), per_lesion
+        tuple(tolerance) if isinstance(tolerance, Sequence) else (tolerance,),
+        tuple(percentiles),
+        per_lesion,
+        empty=empty,
+        both_empty=both_empty,
     )
-    chosen = None if labels is None else tuple(_check.whole("labels", label, least=1) for label in labels)
-    if chosen is not None and not 0 < len(chosen) == len(set(chosen)):
-        fail("labels", list(chosen), "at least one, each of them once")
     for argument, value, least in (("workers", workers, 1), ("bootstrap", bootstrap, 0), ("seed", seed, 0)):
         _check.whole(argument, value, least)
+    chosen = choose_labels(labels, target_dir, workers)
     cases = [_Case(name, path, predictions.get(name), chosen, settings) for name, path in targets.items()]
     results: list[dict[str, Any]] = [{}] * len(cases)
     finished = _results(cases, workers, None if cache is None else Path(cache))
@@ -112,10 +126,47 @@ def evaluate_folders(
     return _joined(results, settings, chosen, sorted(set(predictions) - set(targets)), bootstrap, seed)
 
 
+def choose_labels(labels: LabelsLike | None, target_dir: str | Path, workers: int = 1) -> LabelSet | None:
+    """The labels as `evaluate_folders` takes them, "all" read from the targets; None for binary masks.
+
+    Raises:
+        FileNotFoundError, ValueError: as `evaluate_folders`.
+    """
+    if labels is None:
+        return None
+    if labels != "all":
+        return parse_labels(labels)
+    found = _each(_labels_of, dict(enumerate(_targets(Path(target_dir)).values())), workers)
+    numbers = sorted({number for _, part in found for number in part})
+    if not numbers:
+        fail("labels", "'all' and no label in any target that could be read", "targets with labels")
+    return parse_labels(numbers)
+
+
+def _labels_of(path: Path) -> list[int]:
+    """None for an image that cannot be read: it is a problem of its case, later."""
+    try:
+        return labels_in(path, read_image(path).voxels)
+    except (ValueError, OSError):
+        return []
+
+
+def read_case(
+    prediction_dir: Path, target_dir: Path, case: str, labels: LabelSet | None
+) -> tuple[Image, Image] | None:
+    """Prediction and target of a case of `evaluate_folders`, the prediction empty where it is missing.
+
+    None for a case that cannot be measured.
+    """
+    target = _images("target_dir", target_dir)[case]
+    prediction = _images("prediction_dir", prediction_dir).get(case)
+    return _read(_Case(case, target, prediction, labels, Settings((0.0,), empty="worst")), {})[1]
+
+
 def _joined(
     results: list[dict[str, Any]],
     settings: Settings,
-    labels: tuple[int, ...] | None,
+    labels: LabelSet | None,
     unmatched: list[str],
     bootstrap: int,
     seed: int,
@@ -125,19 +176,34 @@ def _joined(
     problems = Counter(kind for case in kinds for kind in case)
     if unmatched:
         problems["extra"] = len(unmatched)
+    found = {side: Counter(number for result in results for number in result["found"][side])
+             for side in ("targets", "predictions")}  # fmt: skip
+    absent, others = [], []
+    if labels is not None:
+        asked = labels.known - {labels.ignore}
+        absent = sorted(asked - set(found["targets"]))
+        others = sorted(set(found["targets"] + found["predictions"]) - labels.known)
+    if absent:
+        problems["absent"] = len(absent)
+        cases = [_without(absent, case, names, labels or BINARY) for case in cases]
     evaluation = {
         "cases": [row for case in cases for row in case],
         "summary": summarize(cases, names, bootstrap=bootstrap, seed=seed),
         "summary_by_label": {
-            str(label): summarize([[case[i]] for case in cases], names, bootstrap=bootstrap, seed=seed)
-            for i, label in enumerate(labels or ())
+            name: summarize([[case[i]] for case in cases], names, bootstrap=bootstrap, seed=seed)
+            for i, (name, _) in enumerate(labels.regions if labels else ())
         },
         "problems": dict(sorted(problems.items())),
         "unmatched": unmatched,
+        "absent_labels": absent,
+        "other_labels": [{"label": n, **{side: found[side][n] for side in found}} for n in others],
         "settings": {
             "tolerances": settings.tolerances,
             "percentiles": settings.percentiles,
-            "labels": labels,
+            "labels": dict(labels.regions) if labels else None,
+            "ignore_label": labels.ignore if labels else None,
+            "empty": settings.empty,
+            "both_empty": settings.both_empty,
             "bootstrap": bootstrap,
             "seed": seed,
         },
@@ -148,6 +214,25 @@ def _joined(
     # As a file would give it back: lists for tuples.
     plain: dict[str, Any] = json.loads(json.dumps(evaluation, allow_nan=False))
     return plain
+
+
+def _without(
+    absent: list[int], case: list[dict[str, Any]], names: list[str], labels: LabelSet
+) -> list[dict[str, Any]]:
+    """The rows of a case, null where nothing that was asked for occurs in any target."""
+    rows = []
+    for row, (name, numbers) in zip(case, labels.regions, strict=True):
+        wrong = {"kind": "absent", "message": f"labels: got {name}, wanted a label that a target has"}
+        gone = set(numbers) <= set(absent) and row["problem"] is None
+        rows.append({**row, **dict.fromkeys(names), "problem": wrong} if gone else row)
+    return rows
+
+
+def _targets(folder: Path) -> dict[str, Path]:
+    targets = _images("target_dir", folder)
+    if not targets:
+        fail("target_dir", f"no label image in {folder}", f"one target a case ({', '.join(ENDINGS)})")
+    return targets
 
 
 def _images(argument: str, folder: Path) -> dict[str, Path]:
@@ -180,7 +265,7 @@ def _results(cases: list[_Case], workers: int, cache: Path | None) -> Iterator[t
             new[place] = key
         else:
             yield place, kept
-    for place, result in _measured_all({place: cases[place] for place in new}, workers):
+    for place, result in _each(_measured, {place: cases[place] for place in new}, workers):
         if cache is not None and new[place] is not None:
             text = json.dumps({"key": new[place], **result}, allow_nan=False)
             write_text(cache / f"{cases[place].name}.json", text)
@@ -196,17 +281,20 @@ def _kept(path: Path, key: str) -> dict[str, Any] | None:
         return None
 
 
-def _measured_all(cases: dict[int, _Case], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    if min(workers, len(cases)) <= 1:
-        yield from ((place, _measured(case)) for place, case in cases.items())
+def _each(
+    function: Callable[[Item], Result], items: dict[int, Item], workers: int
+) -> Iterator[tuple[int, Result]]:
+    """The function's result for each item, in the order in which they are finished."""
+    if min(workers, len(items)) <= 1:
+        yield from ((place, function(item)) for place, item in items.items())
         return
     with ProcessPoolExecutor(
-        min(workers, len(cases)),
+        min(workers, len(items)),
         mp_context=multiprocessing.get_context("spawn"),  # PyTorch's threads do not survive a fork
         initializer=torch.set_num_threads,
         initargs=(max(1, torch.get_num_threads() // workers),),
     ) as pool:
-        futures = {pool.submit(_measured, case): place for place, case in cases.items()}
+        futures = {pool.submit(function, item): place for place, item in items.items()}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -215,21 +303,26 @@ def _measured_all(cases: dict[int, _Case], workers: int) -> Iterator[tuple[int, 
 
 
 def _measured(case: _Case) -> dict[str, Any]:
-    wrong, pairs, spacing = _read(case)
-    result: dict[str, list[dict[str, Any]]] = {"rows": [], "lesions": [], "false_positives": []}
-    for label in case.labels or (1,):
-        name: dict[str, Any] = {"case": case.name, "label": label}
-        values: Mapping[str, float | None] = dict.fromkeys(value_names(case.settings))
+    result: dict[str, Any] = {"rows": [], "lesions": [], "false_positives": [],
+                              "found": {"targets": [], "predictions": []}}  # fmt: skip
+    labels, settings = case.labels or BINARY, case.settings
+    wrong, images = _read(case, result["found"])
+    if case.prediction is None:  # an empty mask is right by chance where the target is empty
+        settings = replace(settings, both_empty="null")
+    for label, numbers in labels.regions:
+        name = {"case": case.name, "label": label}
+        values: Mapping[str, float | None] = dict.fromkeys(value_names(settings))
         problem = wrong
-        if problem is None:
+        if images is not None:
+            prediction, target = images
             try:
-                masks = _masks.pair(*pairs[label])
-                steps = _masks.steps(spacing, masks[0].ndim)
-                values, report = measure(*masks, steps, case.settings, pairs[label][0].shape)
+                masks = _masks.pair(*labels.masks(numbers, prediction.voxels, target.voxels))
+                steps = _masks.steps(target.spacing, target.voxels.ndim)
+                values, report = measure(*masks, steps, settings, target.voxels.shape)
             except ValueError as error:  # as of a spacing whose squares leave float32's range
                 problem = {"kind": "unmeasurable", "message": f"{case.target}: {error}"}
             else:
-                if case.settings.per_lesion:
+                if settings.per_lesion:
                     _add_lesions(result, name, report)
         result["rows"].append({**name, **values, "problem": problem})
     return result
@@ -243,36 +336,36 @@ def _add_lesions(result: dict[str, list[dict[str, Any]]], name: dict[str, Any], 
 
 
 def _read(
-    case: _Case,
-) -> tuple[dict[str, str] | None, dict[int, tuple[BoolArray, BoolArray]], tuple[float, ...]]:
-    """What is wrong with the case's files, or else both masks of each label and the spacing."""
-    kind = "missing"
+    case: _Case, found: dict[str, list[int]]
+) -> tuple[dict[str, str] | None, tuple[Image, Image] | None]:
+    """What is wrong with the case's files, and prediction and target if they can be measured.
+
+    Puts the labels of both into `found`.
+    """
+    binary, kind = case.labels is None, "unreadable"
     try:
-        if case.prediction is None:
-            fail(str(case.target), "no prediction", "a file of the same name among the predictions")
-        kind = "unreadable"
-        target, prediction = read_image(case.target), read_image(case.prediction)
-        kind = "misaligned"
-        _same_grid(case.prediction, prediction, target)
+        target = read_image(case.target)
         kind = "labels"
-        theirs = _label_masks(case.target, target, case.labels)
-        ours = _label_masks(case.prediction, prediction, case.labels)
+        found["targets"] = labels_in(case.target, target.voxels, binary=binary)
+        if case.prediction is None:
+            message = (
+                f"{case.target}: got no prediction, wanted a file of the same name among the predictions"
+            )
+            empty = target._replace(voxels=np.zeros(target.voxels.shape, np.uint8))
+            measurable = case.settings.empty != "null"
+            return {"kind": "missing", "message": message}, (empty, target) if measurable else None
+        kind = "unreadable"
+        prediction = read_image(case.prediction)
+        kind = "misaligned"
+        same_grid(case.prediction, prediction, target)
+        kind = "labels"
+        found["predictions"] = labels_in(case.prediction, prediction.voxels, binary=binary)
     except (ValueError, OSError) as error:
-        return {"kind": kind, "message": str(error)}, {}, ()
-    return None, {label: (ours[label], theirs[label]) for label in theirs}, target.spacing
+        return {"kind": kind, "message": str(error)}, None
+    return None, (prediction, target)
 
 
-def _label_masks(path: Path, image: Image, labels: tuple[int, ...] | None) -> dict[int, BoolArray]:
-    voxels = image.voxels
-    if labels is None:
-        return {1: _masks.binary(str(path), voxels)}
-    if voxels.dtype.kind == "f" and not (np.floor(voxels) == voxels).all():
-        others = voxels[np.floor(voxels) != voxels][:1000].tolist()
-        fail(str(path), f"values {list(dict.fromkeys(others))[:5]}", "whole numbers as labels")
-    return {label: voxels == label for label in labels}
-
-
-def _same_grid(path: Path, image: Image, target: Image) -> None:
+def same_grid(path: Path, image: Image, target: Image) -> None:
     """Require the target's shape, and no corner of the grid further off than a hundredth of a voxel."""
     shape, wanted = (one.voxels.shape[::-1] for one in (image, target))
     if shape != wanted:

@@ -10,19 +10,13 @@ import nibabel
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from surfloss._figures import Picture, outline, outline_legend, png
 from surfloss._render import Table
 from surfloss.nnunet.convert import HU_WINDOW
-from surfloss.nnunet.plots import Picture, png
 from surfloss.nnunet.results import Case, read_cases, title_of
 from surfloss.nnunet.run import Run
 
-_TRUTH, _PREDICTION = (
-    "#33bbee",
-    "#ff8c1a",
-)  # apart from each other and from gray, also for color-blind readers
-_OUTLINES = {"true outline": _TRUTH, "predicted outline": _PREDICTION}
 Volume = np.ndarray[Any, Any]
 
 
@@ -133,7 +127,7 @@ def _failure_picture(run: Run, failure: Failure) -> Picture:
         axes.set_title(f"slice {place + 1} of {len(image)}\n{', '.join(reasons)}", fontsize=8)
     for axes in panels:
         axes.set(xticks=(), yticks=(), frame_on=False)
-    _legend(figure)
+    outline_legend(figure)
     return Picture(title, png(figure))
 
 
@@ -177,24 +171,13 @@ def _case_picture(run: Run, case: str, evaluated: dict[str, dict[str, Case]]) ->
             axes.set_title(f"{title_of(run, name)}\n{numbers}", fontsize=8)
     for axes in panels:
         axes.set(xticks=(), yticks=(), frame_on=False)
-    _legend(figure)
+    outline_legend(figure)
     return Picture(title, png(figure))
 
 
 def _slice(axes: Any, image: Volume, truth: Volume, prediction: Volume) -> None:
     axes.imshow(image, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], origin="lower")
-    for mask, color in ((truth, _TRUTH), (prediction, _PREDICTION)):
-        if mask.any() and not mask.all():
-            axes.contour(mask, levels=[0.5], colors=[color], linewidths=1.4)
-
-
-def _legend(figure: Figure) -> None:
-    handles = [Line2D([], [], color=color, label=label) for label, color in _OUTLINES.items()]
-    legend = figure.legend(
-        handles=handles, loc="outside lower center", ncols=2, fontsize=9, facecolor="#555555"
-    )
-    for text in legend.get_texts():
-        text.set_color("white")
+    outline(axes, truth, prediction)
 
 
 def _case(run: Run, case: str) -> tuple[Volume, Volume]:

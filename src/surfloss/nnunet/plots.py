@@ -1,10 +1,7 @@
 """Plots of a run: training curves, losses case by case, agreement of volumes."""
 
-import base64
-import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,16 +9,14 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from surfloss._figures import BLUE, CYAN, GRAY, GREEN, PURPLE, RED, YELLOW, Picture, png
 from surfloss.metrics.paired import agreement
 from surfloss.nnunet.comparison import HD95, VOLUMES, network_and_loss, versus, volumes
 from surfloss.nnunet.presets import Model
 from surfloss.nnunet.results import METRICS, families, read_cases, title_of
 from surfloss.nnunet.run import Run, read_json
 
-# Paul Tol's bright scheme, told apart by color-blind readers too.
-BLUE, RED, GREEN, YELLOW, CYAN, PURPLE = "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"
 _COLORS = (BLUE, RED, GREEN, YELLOW, CYAN, PURPLE)
-_GRAY = "#9aa0a8"
 _CURVES = {
     "train_losses": "Training loss",
     "mean_fg_dice": "Pseudo Dice (validation patches)",
@@ -29,18 +24,6 @@ _CURVES = {
     "gradient_ratios": "Logit-gradient norm: surface / rest",
 }
 _PAIRED = tuple(metric for metric in METRICS if "dice" in metric.name)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG file's content and what it shows."""
-
-    caption: str
-    png: bytes
-
-    @property
-    def base64(self) -> str:
-        return base64.b64encode(self.png).decode()
 
 
 # The style of everything here is set anew: nnU-Net sets fonts for pictures of its own.
@@ -106,7 +89,7 @@ def _paired(baseline: Model, other: Model, cases: list[Any]) -> Picture:
         values = [(before[case][metric.name], after[case][metric.name]) for case in shared]
         pairs = [(a * metric.factor, b * metric.factor) for a, b in values if None not in (a, b)]
         gain = [(b - a) * (-1 if metric is HD95 else 1) for a, b in pairs]
-        for label, color, sign in (("better", BLUE, 1), ("worse", RED, -1), ("equal", _GRAY, 0)):
+        for label, color, sign in (("better", BLUE, 1), ("worse", RED, -1), ("equal", GRAY, 0)):
             members = [pair for pair, change in zip(pairs, gain, strict=True) if np.sign(change) == sign]
             for pair in members:
                 axes.plot((0, 1), pair, "-o", color=color, markersize=4, linewidth=1, alpha=0.75)
@@ -144,7 +127,7 @@ def _bland_altman(run: Run, method: str, evaluated: dict[str, Any]) -> Picture:
         known = [(p, t) for p, t in zip(prediction, target, strict=True) if p is not None and t is not None]
         means, differences = [(p + t) / 2 for p, t in known], [p - t for p, t in known]
         axes.plot(means, differences, "o", color=BLUE, alpha=0.7, markersize=5, label="a case")
-        axes.axhline(0, color=_GRAY, linewidth=0.8)
+        axes.axhline(0, color=GRAY, linewidth=0.8)
         got = agreement(prediction, target)
         title = title_of(run, name)
         if got.bias is not None:
@@ -163,9 +146,3 @@ def _bland_altman(run: Run, method: str, evaluated: dict[str, Any]) -> Picture:
     figure.supxlabel("mean of predicted and true volume [ml]", fontsize=10)
     figure.supylabel("predicted - true [ml]", fontsize=10)
     return Picture(f"Bland-Altman plot of the {method}, validation cases", png(figure))
-
-
-def png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    return buffer.getvalue()

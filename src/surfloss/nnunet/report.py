@@ -9,11 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from surfloss._figures import Picture
 from surfloss._files import write_text, written_whole
-from surfloss._render import Table, csv_table, latex_table, render
+from surfloss._render import Table, cell, csv_table, latex_table, render
 from surfloss.nnunet.comparison import agreement_table, comparison_table
 from surfloss.nnunet.pictures import case_pictures, failure_pictures, failure_table, failures
-from surfloss.nnunet.plots import Picture, bland_altman, paired_cases, training_curves
+from surfloss.nnunet.plots import bland_altman, paired_cases, training_curves
 from surfloss.nnunet.results import (
     CROSS_VALIDATION,
     METRICS,
@@ -236,17 +237,11 @@ def _all_values(run: Run, names: Iterable[str]) -> list[Table]:
     for name in names:
         if cases := read_cases(run, name):
             headings = [key for key in cases[0] if key not in ("label", "problem")]
-            lines = [[_cell(case[key]) for key in headings] for case in cases]
+            lines = [[cell(case[key]) for key in headings] for case in cases]
             prefix = "Cross-validation: " if name.startswith(CROSS_VALIDATION) else ""
             readable = [heading.replace("_", " ") for heading in headings]
             shown.append(Table(f"{prefix}{title_of(run, name)}", readable, lines))
     return shown
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "null"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _joined_csv(found: Sequence[Table]) -> str:

@@ -1,0 +1,180 @@
+"""The page of `surfloss evaluate`: what stands on it and where, its plots, and its pictures of cases."""
+
+import io
+import re
+
+import matplotlib.image
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from surfloss._figures import OUTLINES, PREDICTION, TRUTH
+from surfloss.cli import app
+from surfloss.cli._pictures import _slice_picture, _upright, chosen_rows, distributions, worst_cases
+from surfloss.cli._report import report
+from surfloss.metrics import evaluate_folders
+from surfloss.metrics._images import Image
+from surfloss.metrics._labels import parse_labels
+
+AFFINE = np.diag([-0.5, -0.5, 5.0, 1.0])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """An organ with a tumor; the tumor of the second case was missed, the third has no prediction."""
+    for number, shift in enumerate((1, 4, None)):
+        target = np.zeros((30, 24, 6), np.uint8)
+        target[5:20, 6:18, 1:5] = 1
+        target[8:12, 8:12, 2:4] = 2
+        prediction = target if shift is None else np.roll(np.minimum(target, shift % 4 + 1), shift, axis=0)
+        for folder, mask in (("targets", target), ("predictions", prediction), ("images", 40 * target)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            if (folder, shift) != ("predictions", None):
+                ending = "_0000" if folder == "images" else ""
+                path = tmp_path / folder / f"case_{number}{ending}.nii.gz"
+                nibabel.save(nibabel.Nifti1Image(mask, AFFINE), path)
+    return tmp_path / "predictions", tmp_path / "targets"
+
+
+LABELS = "1=organ,2=$tumor"
+
+
+def evaluated(folders):
+    return evaluate_folders(*folders, tolerance=1.5, labels=LABELS)
+
+
+def page_of(folders, tmp_path, *options):
+    out = tmp_path / "report.html"
+    arguments = ["evaluate", *folders, "--tolerance", 1.5, "--labels", LABELS, "--html", out, *options]
+    assert CliRunner().invoke(app, [str(argument) for argument in arguments]).exit_code == 2
+    return out.read_text()
+
+
+def test_problems_and_settings_come_first(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/usr/bin/surfloss", "evaluate", "a folder"])
+    page = page_of(folders, tmp_path)
+    places = [
+        page.index(f"<h2>{title}</h2>")
+        for title in ("Settings", "Summary", "Distributions", "Worst cases", "Cases")
+    ]
+    assert [page.index("Problems: 1 missing."), *places] == sorted(
+        [page.index("Problems: 1 missing."), *places]
+    )
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert facts["Command"] == "surfloss evaluate &#39;a folder&#39;"
+    assert facts["Tolerance of the surface Dice"] == "1.5 mm"
+    assert facts["Labels"] == "organ = 1, $tumor = 2"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d \w+", facts["Date"])
+    assert {"surfloss", "One mask empty", "Both masks empty"} < set(facts)
+    for name in ("Hausdorff distance 95 % [mm]", "Surface Dice at 1.5 mm", "True ABC/2 volume [ml]"):
+        assert name in page
+    assert "hausdorff_distance" not in page
+
+
+def test_a_page_without_problems_says_so(folders):
+    result = evaluated(folders)
+    result["cases"] = [{**row, "problem": None} for row in result["cases"]]
+    page = report(result, "evaluation.html.j2", {}, distributions=[], worst=[], outlines=OUTLINES)
+    assert "<strong>No problems.</strong>" in page
+    assert "Worst cases" not in page
+
+
+def test_a_page_of_a_thousand_cases_is_small(folders):
+    result = evaluated(folders)
+    rows = [{**row, "case": f"case_{number:04}"} for number in range(500) for row in result["cases"][:2]]
+    result["cases"] = rows
+    plots = distributions(result)
+    assert [plot.caption for plot in plots][:3] == [
+        "Dice",
+        "Relative volume difference",
+        "Hausdorff distance [mm]",
+    ]
+    page = report(result, "evaluation.html.j2", {}, distributions=plots, worst=[], outlines=OUTLINES)
+    assert len(page) < 2e6
+
+
+def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
+    dice = [1, 0.9, 0.5, None, 0.2, 0.8, 0.7, 0.6, 0.95]
+    distances = [0, 9, 2, None, None, 3, 4, 5, 0.1]
+    rows = [{"dice": a, "hausdorff_distance_95": b} for a, b in zip(dice, distances, strict=True)]
+    chosen = chosen_rows({"cases": rows})
+    assert list(chosen) == [4, 2, 7, 6, 1, 5]
+    assert (chosen[4], chosen[7], chosen[1]) == (
+        "lowest Dice",
+        "lowest Dice, largest distance",
+        "largest distance",
+    )
+
+
+def test_pictures_say_what_they_show(folders):
+    shown = list(worst_cases(evaluated(folders), *folders, parse_labels(LABELS), None))
+    assert shown[0].caption == (
+        "case_1, $tumor (lowest Dice). Dice 0, Hausdorff distance 95 % undefined. Axial slice 3 of 6."
+    )
+    assert len(shown) == 4
+    assert all(picture.png.startswith(b"\x89PNG") for picture in shown)
+
+
+def test_an_image_lies_below_the_outlines_if_it_fits(folders, tmp_path):
+    (tmp_path / "images" / "case_1_0000.nii.gz").write_bytes(b"")  # this one goes without
+    plain, over = (
+        list(worst_cases(evaluated(folders), *folders, parse_labels(LABELS), images))
+        for images in (None, tmp_path / "images")
+    )
+    different = [a.png != b.png for a, b in zip(plain, over, strict=True)]
+    assert different == [not picture.caption.startswith("case_1,") for picture in plain]
+    assert "Worst cases" in page_of(folders, tmp_path, "--images", tmp_path / "images")
+
+
+ORIENTATIONS = {
+    "LPS": np.diag([-1.0, -2, 5, 1]),
+    "RAS": np.diag([1.0, 2, 5, 1]),
+    "oblique": np.array([[-0.99, 0.2, 0, 3], [0.1, 1.98, 0, 4], [0, 0, -5, 7], [0, 0, 0, 1]]),
+    "PIR": np.array([[0, 0, 1.0, 0], [-2, 0, 0, 0], [0, -5, 0, 0], [0, 0, 0, 1]]),
+}
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_slices_lie_as_radiologists_have_them(name):
+    """A voxel at the patient's right, front and top is in the last slice, at the left and the top."""
+    affine = ORIENTATIONS[name]
+    volume = np.zeros((4, 5, 6) if name != "PIR" else (5, 6, 4), np.uint8)
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.shape], indexing="ij")).reshape(3, -1).T
+    volume[tuple(corners[(corners @ affine[:3, :3].T).sum(1).argmax()])] = 1
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    upright, spacing, plane = _upright(Image(volume.T, affine, tuple(steps[::-1])))
+    assert np.argwhere(upright(volume.T)).tolist() == [[5, 4, 0]]  # rows go up
+    assert (plane, spacing) == ("Axial", pytest.approx((2, 1), rel=0.02))
+
+
+def test_thick_slices_are_shown_whatever_their_plane():
+    grid = Image(np.zeros((5, 6, 7)), np.diag([6.0, 1, 2, 1]), (2.0, 1.0, 6.0))
+    upright, spacing, plane = _upright(grid)
+    assert (upright(grid.voxels).shape, spacing, plane) == ((7, 5, 6), (2, 1), "Sagittal")
+
+
+def test_outlines_are_in_true_proportions():
+    """Four rows of 3 mm against twelve columns of 1 mm are a square."""
+    target = np.zeros((1, 20, 40), bool)
+    target[0, 5:9, 10:22] = True
+    grid = Image(target, np.diag([-1.0, -3, 5, 1]), (5.0, 3.0, 1.0))
+    png, where = _slice_picture(np.zeros_like(target), target, grid, None)
+    assert where == "Axial slice 1 of 1"
+    pixels = matplotlib.image.imread(io.BytesIO(png))[..., :3]
+
+    def reach(color):
+        near = np.abs(pixels - matplotlib.colors.to_rgb(color)).max(-1) < 0.1
+        return [np.ptp(places) if places.size else 0 for places in np.nonzero(near)]
+
+    height, width = reach(TRUTH)
+    assert height == pytest.approx(width, abs=4)
+    assert height > 80
+    assert reach(PREDICTION) == [0, 0]
+
+
+def test_a_picture_in_2d_has_its_first_row_on_top():
+    grid = Image(np.eye(3), np.eye(4), (1.0, 2.0))
+    upright, spacing, plane = _upright(grid)
+    assert upright(grid.voxels)[0, -1].tolist() == [1, 0, 0]
+    assert (spacing, plane) == ((1.0, 2.0), "")
