@@ -1,30 +1,26 @@
 """All metrics of two folders of cases: what can be measured is, and what cannot is reported with its case."""
 
-import hashlib
 import json
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from surfloss import _check
 from surfloss._check import fail
-from surfloss._files import write_text
-from surfloss.metrics import _masks
-from surfloss.metrics._images import ENDINGS, Image, ending, needs_itk, read_image
-from surfloss.metrics._masks import BoolArray
+from surfloss._volumes import ENDINGS, Unavailable, volumes
+from surfloss.metrics import _cache, _masks
+from surfloss.metrics._images import Image, read_image
+from surfloss.metrics._workers import each
 from surfloss.metrics.evaluate import Settings, measure, value_names
 from surfloss.metrics.lesions import LesionReport
 from surfloss.metrics.summary import summarize
+
+_UNAVAILABLE = "unavailable"  # the kind of a problem that is no fact about the files, and that no cache keeps
 
 
 @dataclass(frozen=True)
@@ -39,14 +35,8 @@ class _Case:
 
     def key(self) -> str | None:
         """A hash of all that its result depends on; None where a file cannot be read now."""
-        text = repr((version("surfloss"), self.labels, self.settings, self.prediction is None))
-        digest = hashlib.sha256(text.encode())
-        try:
-            for path in filter(None, (self.target, self.prediction)):
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        except OSError:
-            return None
-        return digest.hexdigest()
+        question = (self.labels, self.settings, self.prediction is None)
+        return _cache.key_of(question, filter(None, (self.target, self.prediction)))
 
 
 def evaluate_folders(
@@ -67,7 +57,8 @@ def evaluate_folders(
 
     Args:
         prediction_dir, target_dir: folders of label images on the same grids, NIfTI (`.nii.gz`, `.nii`), NRRD
-            or MetaImage (`.nrrd`, `.mha`, with SimpleITK). The spacing is that of the target's header.
+            (`.nrrd`, `.nhdr`) or MetaImage (`.mha`, `.mhd`). Hidden files are passed over. The spacing is
+            that of the target's header.
         tolerance: of the surface Dice, in mm; further ones add `surface_dice_<tolerance>`.
         percentiles: of the Hausdorff distance, beside 100 and 95; adds `hausdorff_distance_<percentile>`.
         labels: evaluated one by one, any other is background; None for masks of 0 and 1.
@@ -88,7 +79,7 @@ def evaluate_folders(
     Raises:
         FileNotFoundError: if a folder is missing.
         ValueError: if there is no target, one case has two files, or an argument is of another form.
-        MemoryError: as it occurs. What lies in a single case's files is its problem, and no error.
+            What lies in a single case's files, or in the memory that it takes, is its problem, and no error.
     """
     predictions = _images("prediction_dir", Path(prediction_dir))
     targets = _images("target_dir", Path(target_dir))
@@ -155,18 +146,10 @@ def _images(argument: str, folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         fail(argument, folder, "an existing folder", FileNotFoundError)
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if known := ending(path):
-            case = path.name[: -len(known)]
-            if case in found:
-                fail(argument, f"{found[case].name} and {path.name}", "one file a case")
-            if needs_itk(path) and find_spec("SimpleITK") is None:
-                fail(
-                    argument,
-                    f"{path.name} and no SimpleITK",
-                    "it installed: pip install 'surfloss[evaluate]'",
-                )
-            found[case] = path
+    for case, path in volumes(folder):
+        if case in found:
+            fail(argument, f"{found[case].name} and {path.name}", "one file a case")
+        found[case] = path
     return found
 
 
@@ -175,47 +158,26 @@ def _results(cases: list[_Case], workers: int, cache: Path | None) -> Iterator[t
     new = {}
     for place, case in enumerate(cases):
         key = None if cache is None else case.key()
-        kept = None if cache is None or key is None else _kept(cache / f"{case.name}.json", key)
+        kept = None if cache is None or key is None else _cache.kept(cache, case.name, key)
         if kept is None:
             new[place] = key
         else:
             yield place, kept
-    for place, result in _measured_all({place: cases[place] for place in new}, workers):
-        if cache is not None and new[place] is not None:
-            text = json.dumps({"key": new[place], **result}, allow_nan=False)
-            write_text(cache / f"{cases[place].name}.json", text)
+    for place, result in each(_measured, {place: cases[place] for place in new}, workers, _lost):
+        key = new[place]
+        lasting = all(not row["problem"] or row["problem"]["kind"] != _UNAVAILABLE for row in result["rows"])
+        if cache is not None and key is not None and lasting:
+            _cache.keep(cache, cases[place].name, key, result)
         yield place, result
 
 
-def _kept(path: Path, key: str) -> dict[str, Any] | None:
-    """The result in a cache's file, if it is there, of ours, and of the same files and settings."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content if content["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _lost(case: _Case) -> dict[str, Any]:
+    message = f"{case.target}: got a process that was ended while it measured, wanted enough memory for it"
+    return _measured(case, {"kind": _UNAVAILABLE, "message": message})
 
 
-def _measured_all(cases: dict[int, _Case], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    if min(workers, len(cases)) <= 1:
-        yield from ((place, _measured(case)) for place, case in cases.items())
-        return
-    with ProcessPoolExecutor(
-        min(workers, len(cases)),
-        mp_context=multiprocessing.get_context("spawn"),  # PyTorch's threads do not survive a fork
-        initializer=torch.set_num_threads,
-        initargs=(max(1, torch.get_num_threads() // workers),),
-    ) as pool:
-        futures = {pool.submit(_measured, case): place for place, case in cases.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _measured(case: _Case) -> dict[str, Any]:
-    wrong, pairs, spacing = _read(case)
+def _measured(case: _Case, wrong: dict[str, str] | None = None) -> dict[str, Any]:
+    wrong, images = (wrong, ()) if wrong else _read(case)
     result: dict[str, list[dict[str, Any]]] = {"rows": [], "lesions": [], "false_positives": []}
     for label in case.labels or (1,):
         name: dict[str, Any] = {"case": case.name, "label": label}
@@ -223,10 +185,13 @@ def _measured(case: _Case) -> dict[str, Any]:
         problem = wrong
         if problem is None:
             try:
-                masks = _masks.pair(*pairs[label])
-                values, report = measure(*masks, _masks.steps(spacing, masks[0].ndim), case.settings)
+                masks = _masks.pair(*(image.voxels == label for image in images))
+                steps = _masks.steps(images[1].spacing, masks[0].ndim)
+                values, report = measure(*masks, steps, case.settings)
             except ValueError as error:  # as of a spacing whose squares leave float32's range
                 problem = {"kind": "unmeasurable", "message": f"{case.target}: {error}"}
+            except MemoryError as error:
+                problem = {"kind": _UNAVAILABLE, "message": f"{case.target}: got too little memory ({error})"}
             else:
                 if case.settings.per_lesion:
                     _add_lesions(result, name, report)
@@ -241,10 +206,8 @@ def _add_lesions(result: dict[str, list[dict[str, Any]]], name: dict[str, Any], 
             result[part].append({**name, "component": values.pop("label"), **values})
 
 
-def _read(
-    case: _Case,
-) -> tuple[dict[str, str] | None, dict[int, tuple[BoolArray, BoolArray]], tuple[float, ...]]:
-    """What is wrong with the case's files, or else both masks of each label and the spacing."""
+def _read(case: _Case) -> tuple[dict[str, str] | None, tuple[Image, ...]]:
+    """What is wrong with the case's files, or else prediction and target."""
     kind = "missing"
     try:
         if case.prediction is None:
@@ -254,21 +217,22 @@ def _read(
         kind = "misaligned"
         _same_grid(case.prediction, prediction, target)
         kind = "labels"
-        theirs = _label_masks(case.target, target, case.labels)
-        ours = _label_masks(case.prediction, prediction, case.labels)
-    except (ValueError, OSError) as error:
-        return {"kind": kind, "message": str(error)}, {}, ()
-    return None, {label: (ours[label], theirs[label]) for label in theirs}, target.spacing
+        _check_labels(case.target, target, case.labels)
+        _check_labels(case.prediction, prediction, case.labels)
+    except (Unavailable, MemoryError) as error:
+        return {"kind": _UNAVAILABLE, "message": str(error)}, ()
+    except ValueError as error:
+        return {"kind": kind, "message": str(error)}, ()
+    return None, (prediction, target)
 
 
-def _label_masks(path: Path, image: Image, labels: tuple[int, ...] | None) -> dict[int, BoolArray]:
+def _check_labels(path: Path, image: Image, labels: tuple[int, ...] | None) -> None:
     voxels = image.voxels
     if labels is None:
-        return {1: _masks.binary(str(path), voxels)}
-    if voxels.dtype.kind == "f" and not (np.floor(voxels) == voxels).all():
+        _masks.binary(str(path), voxels)
+    elif voxels.dtype.kind == "f" and not (np.floor(voxels) == voxels).all():
         others = voxels[np.floor(voxels) != voxels][:1000].tolist()
         fail(str(path), f"values {list(dict.fromkeys(others))[:5]}", "whole numbers as labels")
-    return {label: voxels == label for label in labels}
 
 
 def _same_grid(path: Path, image: Image, target: Image) -> None:
