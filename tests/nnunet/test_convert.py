@@ -207,6 +207,13 @@ class TestBadInput:
         label.write_bytes(b"")
         self.refused(dataset, r"002: .*label/002\.nii\.gz is an empty file")
 
+    def test_a_link_to_nothing(self, dataset: Path, label: Path) -> None:
+        label.unlink()
+        label.symlink_to("none")
+        self.refused(
+            dataset, r"002: .*label/002\.nii\.gz: got a file that cannot be read \(FileNotFoundError"
+        )
+
     def test_other_shape(self, dataset: Path, label: Path) -> None:
         save(label, np.zeros((12, 10, 5), np.uint8))
         self.refused(dataset, r"002: the image has shape \(12, 10, 4\), the label \(12, 10, 5\)")

@@ -118,13 +118,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("fault", "message"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_named_with_the_file(
-    path: Path, fault: Callable[[Path], object], message: str, capfd: pytest.CaptureFixture[str]
+    path: Path, fault: Callable[[Path], object], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     fault(path)
     with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: got {message}") as caught:
         read_volume(path)
     assert "\n" not in str(caught.value)
-    assert capfd.readouterr().err == ""
+    assert caplog.records == []
 
 
 def test_what_is_no_fault_of_the_content_is_told_apart(tmp_path: Path, path: Path) -> None:

@@ -1,7 +1,10 @@
 """NIfTI files, by nibabel."""
 
 import gzip
+import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,16 +27,30 @@ def read(path: Path) -> Volume:
     return volume
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without nibabel's log of what it mends in a header, which is looked at here as it is."""
+    from nibabel.imageglobals import logger
+
+    def never(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(never)
+    try:
+        yield
+    finally:
+        logger.removeFilter(never)
+
+
 def _read(path: Path, file: IO[bytes] | gzip.GzipFile) -> Volume:
     import nibabel
-    from nibabel.imageglobals import LoggingOutputSuppressor
 
     format_ = nibabel.Nifti2Image if file.read(4) in _NIFTI_2 else nibabel.Nifti1Image
     file.seek(0)
     header = format_.header_class.from_fileobj(file, check=False)  # as it is, without mending
     if not header["magic"].item().startswith(b"n+"):
         fail(str(path), "no header of a NIfTI file with voxels", "a whole NIfTI volume", Fault)
-    with LoggingOutputSuppressor():  # it logs what it mends
+    with _silent():
         # Not mapped: a file that is cut off meanwhile would end the process.
         image: Any = format_.from_file_map(format_.make_file_map({"image": file}), mmap=False)
     dtype, slope, intercept = image.get_data_dtype(), image.dataobj.slope, image.dataobj.inter

@@ -116,7 +116,7 @@ def _pair(part: Path, leave_out: Collection[str], prefix: str = "") -> tuple[lis
             other = known.setdefault(name.casefold(), path)
             if other is not path:
                 faults.append(f"{prefix}{name}: twice in {kind}/, as {other.name} and {path.name}")
-            elif not path.stat().st_size:
+            elif path.exists() and not path.stat().st_size:
                 faults.append(f"{prefix}{name}: {path} is an empty file")
             files[kind][name] = path
     images, labels = files["data"], files["label"]
