@@ -2,7 +2,6 @@
 
 import bz2
 import gzip
-import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -287,6 +286,10 @@ META_FAULTS = {
     "sheared": (["TransformMatrix = 1 1 0 0 1 0 0 0 1"], "an affine "),
     "unit": (["DistanceUnits = inch"], r"the units \['inch'\]"),
     "a long line": (["Comment = " + "x" * 5_000_000], "a header of more than 1 MiB"),
+    "what a terminal would obey": (
+        ["ElementType = \x1b[2J" + "x" * 9999],
+        r"ElementType = \\x1b\[2Jx+\.\.\., wanted",
+    ),
     "no zlib": (["CompressedData = True"], r"cannot be read \(error: Error -3"),
 }
 
@@ -317,8 +320,8 @@ def test_compressed_metaimages_are_whole(tmp_path: Path) -> None:
 def test_headers_without_an_end(tmp_path: Path) -> None:
     path = tmp_path / "case.mha"
     path.write_bytes(b"NDims = 3\n")
-    refused(path, "a header without the field 'elementdatafile'")
-    path.write_bytes(b"NDims = 3\n" + os.urandom(2**21))
+    refused(path, "a header without the field")
+    path.write_bytes(b"NDims = 3\n" + np.random.default_rng(0).bytes(2**21))
     refused(path, "")
 
 
@@ -327,7 +330,8 @@ def refused(path: Path, message: str) -> None:
         (ValueError, OSError), match=rf"(?s)^{re.escape(str(path.parent))}.*: got .*{message}"
     ) as caught:
         read_volume(path)
-    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < len(str(path)) + 400
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from surfloss._check import fail
 from surfloss._volumes import _metaimage, _nifti, _nrrd
-from surfloss._volumes._volume import Fault, Unavailable, Volume, require_regular, whole_numbers
+from surfloss._volumes._volume import Fault, Unavailable, Volume, require_regular, shown, whole_numbers
 
 __all__ = ["ENDINGS", "NIFTI", "Unavailable", "Volume", "read_volume", "sources", "volumes", "whole_numbers"]
 
@@ -19,13 +19,13 @@ NIFTI = (".nii.gz", ".nii")
 class _Format(NamedTuple):
     name: str
     read: Callable[[Path], Volume]
-    sources: Callable[[Path], list[Path]] = lambda path: [path]
+    source: Callable[[Path], Path] = lambda path: path  # the file with the voxels
 
 
 _READERS = {
     **dict.fromkeys(NIFTI, _Format("NIfTI", _nifti.read)),
-    **dict.fromkeys((".nrrd", ".nhdr"), _Format("NRRD", _nrrd.read, _nrrd.sources)),
-    **dict.fromkeys((".mha", ".mhd"), _Format("MetaImage", _metaimage.read, _metaimage.sources)),
+    **dict.fromkeys((".nrrd", ".nhdr"), _Format("NRRD", _nrrd.read, _nrrd.source)),
+    **dict.fromkeys((".mha", ".mhd"), _Format("MetaImage", _metaimage.read, _metaimage.source)),
 }
 ENDINGS = tuple(_READERS)
 
@@ -58,7 +58,7 @@ def read_volume(path: Path) -> Volume:
     except (Fault, Unavailable):
         raise
     except Exception as error:  # the libraries and the file system each have their own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = shown(" ".join(f"{type(error).__name__}: {error}".split()))
         # The system's errors have a number; libraries raise OSError without one for what they read.
         system = isinstance(error, OSError) and error.errno is not None
         kind = Unavailable if system or isinstance(error, MemoryError) else Fault
@@ -72,7 +72,7 @@ def sources(path: Path) -> list[Path]:
         ValueError, OSError: if the header cannot be read, or a file is no regular file.
     """
     require_regular(path)
-    return _format(path).sources(path)
+    return list(dict.fromkeys([path, _format(path).source(path)]))
 
 
 def _format(path: Path) -> _Format:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -42,23 +41,9 @@ _ALLOWED = {
 }
 
 
-def sources(path: Path) -> list[Path]:
-    header, _ = _header(path)
-    return list(dict.fromkeys([path, _source(header)]))
-
-
-def _header(path: Path) -> tuple[Header, int]:
-    """The fields by their names in small letters, and where the header ends."""
-    with path.open("rb") as file:
-        return Header(path, _fields(path, file)), file.tell()
-
-
-def _fields(path: Path, file: IO[bytes]) -> Iterator[tuple[str, str]]:
-    for line in _text.lines(path, file):
-        name, _, value = (part.strip() for part in line.partition("="))
-        yield _NAMES.get(name.lower(), name.lower()), value
-        if name.lower() == _LAST:
-            return
+def source(path: Path) -> Path:
+    """The file with the voxels."""
+    return _source(Header(path, _fields))
 
 
 def _source(header: Header) -> Path:
@@ -66,9 +51,17 @@ def _source(header: Header) -> Path:
     return header.path if name.lower() == "local" else _text.data_file(header, name)
 
 
+def _fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """By their names in small letters."""
+    for line in lines:
+        name, _, value = (part.strip() for part in line.partition("="))
+        yield _NAMES.get(name.lower(), name.lower()), value
+        if name.lower() == _LAST:
+            return
+
+
 def read(path: Path) -> Volume:
-    header, end = _header(path)
-    source = _source(header)
+    header = Header(path, _fields)
     header.require(_ALLOWED)
     dims = int(header["ndims"])
     if not 1 <= dims <= 3:
@@ -80,7 +73,7 @@ def read(path: Path) -> Volume:
     dtype = _TYPES.get(kind) or header.refuse(f"ElementType = {header['elementtype']}", "real numbers")
     order = ">" if _true(header, "binarydatabyteordermsb") else "<"
     encoding = "zlib" if _true(header, "compresseddata") else "raw"
-    voxels = _text.voxels(header, source, end, encoding, order + dtype, shape)
+    voxels = _text.voxels(header, _source(header), encoding, order + dtype, shape)
     steps = header.numbers("elementspacing", dims)
     if not (steps > 0).all():
         header.refuse(f"ElementSpacing = {header['elementspacing']}", "positive numbers")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -36,19 +35,17 @@ _LPS = (-1, -1)  # also of spaces without a relation to the body, as ITK takes t
 _ALLOWED = {"lineskip": ("0",), "byteskip": ("0", "-1"), "axismins": (), "axismaxs": ()}
 
 
-def sources(path: Path) -> list[Path]:
-    header, _ = _header(path)
-    return list(dict.fromkeys([path, _source(header)]))
+def source(path: Path) -> Path:
+    """The file with the voxels."""
+    return _source(Header(path, _fields))
 
 
-def _header(path: Path) -> tuple[Header, int]:
-    """The fields by their names without spaces, and where the header ends."""
-    with path.open("rb") as file:
-        return Header(path, _fields(path, file)), file.tell()
+def _source(header: Header) -> Path:
+    return _text.data_file(header, header["datafile"]) if "datafile" in header else header.path
 
 
-def _fields(path: Path, file: IO[bytes]) -> Iterator[tuple[str, str]]:
-    lines = _text.lines(path, file)
+def _fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """By their names without spaces, in small letters."""
     if not re.fullmatch(r"NRRD000\d", next(lines, "")):
         fail(str(path), "no NRRD header", "a file that begins with NRRD000", Fault)
     for line in lines:
@@ -59,13 +56,8 @@ def _fields(path: Path, file: IO[bytes]) -> Iterator[tuple[str, str]]:
             yield name.lower().replace(" ", ""), value.strip()
 
 
-def _source(header: Header) -> Path:
-    return _text.data_file(header, header["datafile"]) if "datafile" in header else header.path
-
-
 def read(path: Path) -> Volume:
-    header, end = _header(path)
-    source = _source(header)
+    header = Header(path, _fields)
     header.require(_ALLOWED)
     shape = header.wholes("sizes", int(header["dimension"]))
     dtype = _TYPES.get(header["type"].lower()) or header.refuse(f"type: {header['type']}", "real numbers")
@@ -73,7 +65,7 @@ def read(path: Path) -> Volume:
         dtype = _ORDERS[header["endian"].lower()] + dtype
     encoding = header["encoding"].lower()
     encoding = _ENCODINGS.get(encoding, encoding)
-    voxels = _text.voxels(header, source, end, encoding, dtype, shape)
+    voxels = _text.voxels(header, _source(header), encoding, dtype, shape)
     axes = _axes(header, len(shape))
     for place, axis in enumerate(axes):
         if axis is None and shape[place] > 1:

@@ -4,7 +4,7 @@ import bz2
 import gzip
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PureWindowsPath
 from typing import IO, Any, NoReturn
 
@@ -12,27 +12,36 @@ import numpy as np
 import numpy.typing as npt
 
 from surfloss._check import fail
-from surfloss._volumes._volume import Fault, require_regular, require_size
+from surfloss._volumes._volume import Fault, require_regular, require_size, shown
 
 _LONGEST = 2**20  # bytes of a header
 
 
 class Header(dict[str, str]):
-    """The fields of a header, by name."""
+    """The fields of a file's header by name, and where it ends.
 
-    def __init__(self, path: Path, fields: Iterable[tuple[str, str]]) -> None:
+    Args:
+        path: the file.
+        fields: name and value of each field, from the file and the lines that are taken from it.
+    """
+
+    def __init__(
+        self, path: Path, fields: Callable[[Path, Iterator[str]], Iterator[tuple[str, str]]]
+    ) -> None:
         super().__init__()
         self.path = path
-        for name, value in fields:
-            if self.get(name, value) != value:
-                self.refuse(f"two values of {name}, {self[name]!r} and {value!r}", "one")
-            self[name] = value
+        with path.open("rb") as file:
+            for name, value in fields(path, _lines(path, file)):
+                if self.get(name, value) != value:
+                    self.refuse(f"two values of {name}, {self[name]!r} and {value!r}", "one")
+                self[name] = value
+            self.end = file.tell()
 
     def __missing__(self, name: str) -> NoReturn:
         self.refuse(f"a header without the field {name!r}", "one with it")
 
     def refuse(self, got: str, wanted: str) -> NoReturn:
-        fail(str(self.path), got, wanted, Fault)
+        fail(str(self.path), shown(got), wanted, Fault)
 
     def require(self, allowed: dict[str, tuple[str, ...]]) -> None:
         """Refuse fields with a meaning that is not supported, unless they have one of these values."""
@@ -53,7 +62,7 @@ class Header(dict[str, str]):
         return parts
 
 
-def lines(path: Path, file: IO[bytes]) -> Iterator[str]:
+def _lines(path: Path, file: IO[bytes]) -> Iterator[str]:
     """The lines of a header of at most 1 MiB; the file stays behind the last one that was asked for."""
     while line := file.readline(_LONGEST + 1):
         if file.tell() > _LONGEST:
@@ -90,14 +99,13 @@ def _inflated(stream: bytes, size: int) -> bytes:
 
 
 def voxels(
-    header: Header, source: Path, end: int, encoding: str, dtype: str, shape: tuple[int, ...]
+    header: Header, source: Path, encoding: str, dtype: str, shape: tuple[int, ...]
 ) -> npt.NDArray[Any]:
     """The voxels in the order of the header's axes, of which the first varies fastest.
 
     Args:
         header: of the volume.
-        source: the file with the voxels: from its start, or from the `end` of the header that it holds.
-        end: see above.
+        source: the file with the voxels, from its start, or from the end of the header that it holds.
         encoding: a key of `_DECODED`.
         dtype: NumPy's name, with the order of bytes.
         shape: along the header's axes.
@@ -108,7 +116,7 @@ def voxels(
         header.refuse(f"the encoding {encoding!r}", "raw, gzip or bzip2")
     size = math.prod(shape) * kind.itemsize
     with source.open("rb") as file:
-        file.seek(end if source == header.path else 0)
+        file.seek(header.end if source == header.path else 0)
         data = _DECODED[encoding](file, size + 1)
     if len(data) != size:
         got = "more" if len(data) > size else len(data)

@@ -16,6 +16,7 @@ from surfloss._env import volume_limit
 _TOLERANCE = 1e-3  # relative: headers hold float32, and some writers round
 _EPS = float(np.finfo(np.float32).eps)
 _COARSEST = 0.01  # further from an integer a scaled value is no label
+_LONGEST_SHOWN = 200
 _UNITS = {
     1.0: "mm|millimeter|millimeters|millimetre|millimetres|none|?|???|",
     1e-3: "um|\N{MICRO SIGN}m|\N{GREEK SMALL LETTER MU}m|micron|microns|"
@@ -43,6 +44,12 @@ class Volume(NamedTuple):
     step: float = 0.0  # between neighbouring values, where the file holds scaled integers
 
 
+def shown(text: str) -> str:
+    """Text from a file for one line of a message: of printable characters, and not too many."""
+    plain = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return plain if len(plain) <= _LONGEST_SHOWN else f"{plain[:_LONGEST_SHOWN]}..."
+
+
 def require_regular(path: Path) -> None:
     """Refuse what would block or never end when it is read, such as a pipe."""
     if not stat.S_ISREG(path.stat().st_mode):
@@ -65,7 +72,7 @@ def millimetres(path: Path, units: list[str]) -> float:
     found = {_MM.get(unit.lower(), math.nan) for unit in units or ["mm"]}
     mm = found.pop()
     if found or math.isnan(mm):
-        fail(str(path), f"the units {units}", "one of um, mm, cm or m for all axes", Fault)
+        fail(str(path), shown(f"the units {units}"), "one of um, mm, cm or m for all axes", Fault)
     return mm
 
 
@@ -93,7 +100,7 @@ def make_volume(
         single = steps.astype(np.float32)
     exact = np.where(single == steps, decimals(torch.from_numpy(single)).numpy(), steps).tolist()
     zooms = tuple(exact if mm == 1 else (float(f"{value * mm:.15g}") for value in exact))
-    affine = np.diag([mm, mm, mm, 1.0]) @ affine
+    affine = affine * np.array([[mm], [mm], [mm], [1.0]])
     _require_grid(path, affine, zooms)
     return Volume(voxels, affine, zooms, step)
 
