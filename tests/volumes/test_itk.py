@@ -344,7 +344,7 @@ def test_the_file_with_the_voxels_is_a_source(tmp_path: Path, ending: str) -> No
 
 def test_data_below_the_folder(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "my case.raw").write_bytes(VOXELS)
-    path = meta(tmp_path / "case.mhd", data="raw/my case.raw", voxels=b"")
+    (tmp_path / "raw" / "listed case.raw").write_bytes(VOXELS)
+    path = meta(tmp_path / "case.mhd", data="raw/listed case.raw", voxels=b"")
     assert read_volume(path).voxels.tobytes(order="F") == VOXELS
-    assert sources(path) == [path, tmp_path / "raw" / "my case.raw"]
+    assert sources(path) == [path, tmp_path / "raw" / "listed case.raw"]

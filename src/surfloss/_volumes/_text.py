@@ -72,7 +72,7 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[str]:
 
 def data_file(header: Header, name: str) -> Path:
     """The file with the voxels, which lies in the header's folder or below it."""
-    if name.upper().startswith("LIST") or "%" in name:
+    if name.upper().split()[:1] == ["LIST"] or "%" in name:
         header.refuse(f"voxels in several files ({name})", "all of them in one file")
     place = PureWindowsPath(name)  # the name is the same on all systems, and so are those that are refused
     if not name or place.anchor or ".." in place.parts:

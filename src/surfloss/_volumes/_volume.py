@@ -68,7 +68,7 @@ def require_size(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
 
 
 def millimetres(path: Path, units: list[str]) -> float:
-    """Millimetres in the unit that a header names once for each axis; none, or an unknown one, means mm."""
+    """Millimetres in the unit that a header names once for each axis; no unit, or "???", means mm."""
     found = {_MM.get(unit.lower(), math.nan) for unit in units or ["mm"]}
     mm = found.pop()
     if found or math.isnan(mm):
