@@ -1,6 +1,9 @@
 """The only reader of environment variables; `docs/environment.md` lists them."""
 
+import math
 import os
+
+from surfloss._check import fail
 
 
 def requested_backend() -> str | None:
@@ -21,3 +24,19 @@ def triton_interprets() -> bool:
 def requested_tolerance() -> str | None:
     """The tolerance that `SURFLOSS_NNUNET_TOLERANCE` asks for, or None where it is unset or empty."""
     return os.environ.get("SURFLOSS_NNUNET_TOLERANCE") or None
+
+
+def volume_limit() -> int:
+    """Bytes that the voxels of one file may take in memory: `SURFLOSS_MAX_VOLUME_GIB`, or 4 GiB.
+
+    Raises:
+        ValueError: if the variable is no positive number.
+    """
+    text = os.environ.get("SURFLOSS_MAX_VOLUME_GIB") or "4"
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not 0 < limit < math.inf:
+        fail("SURFLOSS_MAX_VOLUME_GIB", repr(text), "a positive number of GiB")
+    return int(limit * 2**30)

@@ -93,6 +93,41 @@ def test_scaled_integers_are_read_in_hounsfield_units(dataset: Path) -> None:
     assert set(np.unique(written.get_fdata())) == {56}
 
 
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1000), ("micron", 0.001), ("mm", 1), ("unknown", 1)])
+def test_other_units_of_length_are_written_in_mm(dataset: Path, unit: str, mm: float) -> None:
+    """The label keeps its own: the same grid in another unit is no disagreement."""
+    path = dataset / "data" / "001.nii.gz"
+    source: Any = nibabel.load(path)
+    image = nibabel.Nifti1Image(source.get_fdata(), np.diag([1 / mm, 1 / mm, 1 / mm, 1]) @ source.affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, path)
+    out = converted(dataset)
+    for file in (out / "imagesTr" / "001_0000.nii.gz", out / "labelsTr" / "001.nii.gz"):
+        written: Any = nibabel.load(file)
+        np.testing.assert_allclose(written.affine, AFFINE)
+        np.testing.assert_allclose(written.get_qform(), AFFINE)
+        assert written.header.get_zooms() == (0.5, 0.5, 5.0)
+        assert written.header.get_xyzt_units() == ("mm", "unknown")
+
+
+def test_labels_under_the_header_of_the_image_are_whole(dataset: Path) -> None:
+    """Saved as floats under a header of integers, which scales them: 1 returns as 0.9999999997671694."""
+    path = dataset / "label" / "001.nii.gz"
+    label: Any = nibabel.load(path)
+    header = nibabel.Nifti1Image(np.zeros((12, 10, 4), np.int16), AFFINE).header
+    nibabel.save(nibabel.Nifti1Image(np.where(label.get_fdata() > 0, 1.0, 0.0), AFFINE, header), path)
+    assert not set(np.unique(nibabel.load(path).get_fdata())) <= {0, 1}  # type: ignore[attr-defined]
+    written: Any = nibabel.load(converted(dataset) / "labelsTr" / "001.nii.gz")
+    assert written.get_data_dtype() == np.uint8
+    assert written.get_fdata().sum() == 32
+
+
+def test_capitals_are_an_ending_too(dataset: Path) -> None:
+    for part in ("data", "label"):
+        (dataset / part / "001.nii.gz").rename(dataset / part / "001.NII.GZ")
+    assert (converted(dataset) / "imagesTr" / "001_0000.nii.gz").exists()
+
+
 def test_conversion_goes_on_where_it_stopped(dataset: Path) -> None:
     out = converted(dataset)
     kept = out / "imagesTr" / "001_0000.nii.gz"
@@ -171,6 +206,13 @@ class TestBadInput:
     def test_empty_file(self, dataset: Path, label: Path) -> None:
         label.write_bytes(b"")
         self.refused(dataset, r"002: .*label/002\.nii\.gz is an empty file")
+
+    def test_a_link_to_nothing(self, dataset: Path, label: Path) -> None:
+        label.unlink()
+        label.symlink_to("none")
+        self.refused(
+            dataset, r"002: .*label/002\.nii\.gz: got a file that cannot be read \(FileNotFoundError"
+        )
 
     def test_other_shape(self, dataset: Path, label: Path) -> None:
         save(label, np.zeros((12, 10, 5), np.uint8))

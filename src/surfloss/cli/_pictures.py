@@ -15,9 +15,10 @@ from nibabel.orientations import apply_orientation, io_orientation
 
 from surfloss._figures import BLUE, PREDICTION, RED, TRUTH, Picture, outline, png
 from surfloss._render import number, printable
+from surfloss._volumes import Unavailable, volumes
 from surfloss.cli._evaluation import Result
 from surfloss.cli._report import heading
-from surfloss.metrics._images import Image, ending, read_image
+from surfloss.metrics._images import Image, read_image
 from surfloss.metrics._labels import BINARY, LabelSet
 from surfloss.metrics._masks import BoolArray
 from surfloss.metrics.folders import read_case, same_grid
@@ -176,12 +177,12 @@ def _scale_bar(axes: Any, width: float) -> None:
 
 def _image_of(case: str, folder: Path, target: Image) -> Volume | None:
     """The case's image or its first channel (`_0000`), if it can be read and lies on the target's grid."""
-    for path in sorted(folder.iterdir()):
-        if path.name.removesuffix(ending(path) or path.name) in (case, f"{case}_0000"):
+    for name, path in volumes(folder):
+        if name in (case, f"{case}_0000"):
             try:
                 image = read_image(path)
                 same_grid(path, image, target)
-            except (ValueError, OSError):
+            except (ValueError, Unavailable):
                 return None
             return image.voxels
     return None

@@ -1,34 +1,28 @@
 """All metrics of two folders of cases: what can be measured is, and what cannot is reported with its case."""
 
-import hashlib
 import json
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 
 from surfloss import _check
 from surfloss._check import fail
-from surfloss._files import write_text
-from surfloss.metrics import _masks
+from surfloss._volumes import ENDINGS, Unavailable, volumes
+from surfloss.metrics import _cache, _masks
 from surfloss.metrics._empty import BothEmptyRule, EmptyRule
-from surfloss.metrics._images import ENDINGS, Image, ending, needs_itk, read_image
+from surfloss.metrics._images import Image, read_image
 from surfloss.metrics._labels import BINARY, LabelSet, LabelsLike, labels_in, parse_labels
+from surfloss.metrics._workers import each
 from surfloss.metrics.evaluate import Settings, measure, value_names
 from surfloss.metrics.lesions import LesionReport
 from surfloss.metrics.summary import summarize
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_UNAVAILABLE = "unavailable"  # the kind of a problem that is no fact about the files, and that no cache keeps
 
 
 @dataclass(frozen=True)
@@ -43,14 +37,8 @@ class _Case:
 
     def key(self) -> str | None:
         """A hash of all that its result depends on; None where a file cannot be read now."""
-        text = repr((version("surfloss"), self.labels, self.settings, self.prediction is None))
-        digest = hashlib.sha256(text.encode())
-        try:
-            for path in filter(None, (self.target, self.prediction)):
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        except OSError:
-            return None
-        return digest.hexdigest()
+        question = (self.labels, self.settings, self.prediction is None)
+        return _cache.key_of(question, filter(None, (self.target, self.prediction)))
 
 
 def evaluate_folders(
@@ -73,7 +61,8 @@ def evaluate_folders(
 
     Args:
         prediction_dir, target_dir: folders of label images on the same grids, NIfTI (`.nii.gz`, `.nii`), NRRD
-            or MetaImage (`.nrrd`, `.mha`, with SimpleITK). The spacing is that of the target's header.
+            (`.nrrd`, `.nhdr`) or MetaImage (`.mha`, `.mhd`). Hidden files are passed over. The spacing is
+            that of the target's header.
         tolerance: of the surface Dice, in mm; further ones add `surface_dice_<tolerance>`.
         percentiles: of the Hausdorff distance, beside 100 and 95; adds `hausdorff_distance_<percentile>`.
         labels: evaluated one by one, any other is background: numbers, "all" that occur in the targets, a
@@ -102,7 +91,7 @@ def evaluate_folders(
     Raises:
         FileNotFoundError: if a folder is missing, or the file of the labels.
         ValueError: if there is no target, one case has two files, or an argument is of another form.
-        MemoryError: as it occurs. What lies in a single case's files is its problem, and no error.
+            What lies in a single case's files, or in the memory that it takes, is its problem, and no error.
     """
     predictions = _images("prediction_dir", Path(prediction_dir))
     targets = _targets(Path(target_dir))
@@ -136,7 +125,8 @@ def choose_labels(labels: LabelsLike | None, target_dir: str | Path, workers: in
         return None
     if labels != "all":
         return parse_labels(labels)
-    found = _each(_labels_of, dict(enumerate(_targets(Path(target_dir)).values())), workers)
+    targets = dict(enumerate(_targets(Path(target_dir)).values()))
+    found = each(_labels_of, targets, workers, lambda _: [])
     numbers = sorted({number for _, part in found for number in part})
     if not numbers:
         fail("labels", "'all' and no label in any target that could be read", "targets with labels")
@@ -147,7 +137,7 @@ def _labels_of(path: Path) -> list[int]:
     """None for an image that cannot be read: it is a problem of its case, later."""
     try:
         return labels_in(path, read_image(path).voxels)
-    except (ValueError, OSError):
+    except (ValueError, Unavailable, MemoryError):
         return []
 
 
@@ -240,18 +230,10 @@ def _images(argument: str, folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         fail(argument, folder, "an existing folder", FileNotFoundError)
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if known := ending(path):
-            case = path.name[: -len(known)]
-            if case in found:
-                fail(argument, f"{found[case].name} and {path.name}", "one file a case")
-            if needs_itk(path) and find_spec("SimpleITK") is None:
-                fail(
-                    argument,
-                    f"{path.name} and no SimpleITK",
-                    "it installed: pip install 'surfloss[evaluate]'",
-                )
-            found[case] = path
+    for case, path in volumes(folder):
+        if case in found:
+            fail(argument, f"{found[case].name} and {path.name}", "one file a case")
+        found[case] = path
     return found
 
 
@@ -260,53 +242,29 @@ def _results(cases: list[_Case], workers: int, cache: Path | None) -> Iterator[t
     new = {}
     for place, case in enumerate(cases):
         key = None if cache is None else case.key()
-        kept = None if cache is None or key is None else _kept(cache / f"{case.name}.json", key)
+        kept = None if cache is None or key is None else _cache.kept(cache, case.name, key)
         if kept is None:
             new[place] = key
         else:
             yield place, kept
-    for place, result in _each(_measured, {place: cases[place] for place in new}, workers):
-        if cache is not None and new[place] is not None:
-            text = json.dumps({"key": new[place], **result}, allow_nan=False)
-            write_text(cache / f"{cases[place].name}.json", text)
+    for place, result in each(_measured, {place: cases[place] for place in new}, workers, _lost):
+        key = new[place]
+        lasting = all(not row["problem"] or row["problem"]["kind"] != _UNAVAILABLE for row in result["rows"])
+        if cache is not None and key is not None and lasting:
+            _cache.keep(cache, cases[place].name, key, result)
         yield place, result
 
 
-def _kept(path: Path, key: str) -> dict[str, Any] | None:
-    """The result in a cache's file, if it is there, of ours, and of the same files and settings."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content if content["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _lost(case: _Case) -> dict[str, Any]:
+    message = f"{case.target}: got a process that was ended while it measured, wanted enough memory for it"
+    return _measured(case, {"kind": _UNAVAILABLE, "message": message})
 
 
-def _each(
-    function: Callable[[Item], Result], items: dict[int, Item], workers: int
-) -> Iterator[tuple[int, Result]]:
-    """The function's result for each item, in the order in which they are finished."""
-    if min(workers, len(items)) <= 1:
-        yield from ((place, function(item)) for place, item in items.items())
-        return
-    with ProcessPoolExecutor(
-        min(workers, len(items)),
-        mp_context=multiprocessing.get_context("spawn"),  # PyTorch's threads do not survive a fork
-        initializer=torch.set_num_threads,
-        initargs=(max(1, torch.get_num_threads() // workers),),
-    ) as pool:
-        futures = {pool.submit(function, item): place for place, item in items.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _measured(case: _Case) -> dict[str, Any]:
+def _measured(case: _Case, wrong: dict[str, str] | None = None) -> dict[str, Any]:
     result: dict[str, Any] = {"rows": [], "lesions": [], "false_positives": [],
                               "found": {"targets": [], "predictions": []}}  # fmt: skip
     labels, settings = case.labels or BINARY, case.settings
-    wrong, images = _read(case, result["found"])
+    wrong, images = (wrong, None) if wrong else _read(case, result["found"])
     if case.prediction is None:  # an empty mask is right by chance where the target is empty
         settings = replace(settings, both_empty="null")
     for label, numbers in labels.regions:
@@ -321,6 +279,8 @@ def _measured(case: _Case) -> dict[str, Any]:
                 values, report = measure(*masks, steps, settings, target.voxels.shape)
             except ValueError as error:  # as of a spacing whose squares leave float32's range
                 problem = {"kind": "unmeasurable", "message": f"{case.target}: {error}"}
+            except MemoryError as error:
+                problem = {"kind": _UNAVAILABLE, "message": f"{case.target}: got too little memory ({error})"}
             else:
                 if settings.per_lesion:
                     _add_lesions(result, name, report)
@@ -360,7 +320,9 @@ def _read(
         same_grid(case.prediction, prediction, target)
         kind = "labels"
         found["predictions"] = labels_in(case.prediction, prediction.voxels, binary=binary)
-    except (ValueError, OSError) as error:
+    except (Unavailable, MemoryError) as error:
+        return {"kind": _UNAVAILABLE, "message": str(error)}, None
+    except ValueError as error:
         return {"kind": kind, "message": str(error)}, None
     return None, (prediction, target)
 

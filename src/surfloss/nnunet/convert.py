@@ -12,7 +12,7 @@ import numpy as np
 
 from surfloss._check import fail
 from surfloss._files import write_text, written_whole
-from surfloss._nifti import Volume, read_volume
+from surfloss._volumes import NIFTI, Unavailable, Volume, read_volume, volumes, whole_numbers
 
 HU_WINDOW = (0.0, 100.0)  # the paper clips to it instead of nnU-Net's z-scoring
 _ENDING = ".nii.gz"
@@ -63,9 +63,9 @@ def split_cases(
         )
     training, faults = _pair(training_part, leave_out)
     validation_part = _only(folder, parts, ("val", "eval"))
-    there = {_name(path) for path in training_part.glob("*/*")}
+    there = _names(training_part)
     if validation_part:
-        there |= {VALIDATION + _name(path) for path in validation_part.glob("*/*")}
+        there |= {VALIDATION + name for name in _names(validation_part)}
     if unknown := sorted(set(leave_out) - there):
         fail("leave_out", ", ".join(unknown), f"names of cases of {folder}, as 001 or {VALIDATION}001")
     if validation_part:
@@ -86,8 +86,8 @@ def split_cases(
     return training, validation
 
 
-def _name(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+def _names(part: Path) -> set[str]:
+    return {name for folder in part.iterdir() if folder.is_dir() for name, _ in volumes(folder, NIFTI)}
 
 
 def _only(folder: Path, parts: set[Path], beginnings: tuple[str, ...]) -> Path | None:
@@ -110,16 +110,13 @@ def _pair(part: Path, leave_out: Collection[str], prefix: str = "") -> tuple[lis
             )
         files[kind] = {}
         known: dict[str, Path] = {}  # some file systems hold names apart only by more than their case
-        for path in sorted((part / kind).iterdir()):
-            if path.name.startswith(".") or not path.name.endswith((_ENDING, ".nii")):
-                continue
-            name = _name(path)
+        for name, path in volumes(part / kind, NIFTI):
             if prefix + name in leave_out:
                 continue
             other = known.setdefault(name.casefold(), path)
             if other is not path:
                 faults.append(f"{prefix}{name}: twice in {kind}/, as {other.name} and {path.name}")
-            elif not path.stat().st_size:
+            elif path.exists() and not path.stat().st_size:
                 faults.append(f"{prefix}{name}: {path} is an empty file")
             files[kind][name] = path
     images, labels = files["data"], files["label"]
@@ -141,8 +138,9 @@ def convert(
     """Write nnU-Net's raw data set: images clipped to [0, 100] HU, labels as uint8, and `dataset.json`.
 
     Every case is checked before the first is written. A label may be of any type of real numbers as long as
-    its values, scaled as the header says, are exactly 0 and 1. Files appear under their names only when
-    whole, and those already there are kept, so that an interrupted conversion goes on.
+    its values, scaled as the header says, are 0 and 1 up to rounding. The written headers are in mm. Files
+    appear under their names only when whole, and those already there are kept, so that an interrupted
+    conversion goes on.
 
     Args:
         training, validation: the cases for `imagesTr`/`labelsTr` and `imagesTs`/`labelsTs`.
@@ -154,8 +152,12 @@ def convert(
             whose image is another case's too; or if `dataset` has other cases in a part.
     """
     for part, cases in (("Tr", training), ("Ts", validation)):
-        there = {_name(path) for path in dataset.glob(f"labels{part}/*{_ENDING}")}
-        there |= {_name(path).removesuffix("_0000") for path in dataset.glob(f"images{part}/*{_ENDING}")}
+        files = {f"_0000{_ENDING}": f"images{part}", _ENDING: f"labels{part}"}
+        there = {
+            path.name.removesuffix(ending)
+            for ending, folder in files.items()
+            for path in dataset.glob(f"{folder}/*")
+        }
         if others := sorted(there - {case.name for case in cases}):
             got = f"{dataset} with {', '.join(others)} in images{part} or labels{part}"
             fail("dataset", got, "a new folder, or one in which the same cases were begun")
@@ -166,11 +168,11 @@ def convert(
             image = dataset / f"images{part}" / f"{case.name}_0000{_ENDING}"
             label = dataset / f"labels{part}" / f"{case.name}{_ENDING}"
             if not image.exists():
-                source: Any = nibabel.load(case.image)
-                _write(np.clip(source.get_fdata(dtype=np.float32), *HU_WINDOW), source, image)
+                source = read_volume(case.image)
+                _write(np.clip(source.voxels.astype(np.float32), *HU_WINDOW), source, image)
             if not label.exists():
-                source = nibabel.load(case.label)
-                _write(np.asarray(source.dataobj).astype(np.uint8), source, label)
+                source = read_volume(case.label)
+                _write(whole_numbers(source).astype(np.uint8), source, label)
             advance()
     description = {
         # nnU-Net picks the normalization by the channel's name.
@@ -193,7 +195,7 @@ def _faults(cases: list[Case]) -> list[str]:
     for case in cases:
         try:
             image, label = read_volume(case.image), read_volume(case.label)
-        except ValueError as error:
+        except (ValueError, Unavailable) as error:
             faults.append(f"{case.name}: {error}")
             continue
         if fault := _fault(image, label):
@@ -206,7 +208,7 @@ def _faults(cases: list[Case]) -> list[str]:
 
 
 def _fault(image: Volume, label: Volume) -> str | None:
-    values, labels = image.voxels, label.voxels
+    values, labels = image.voxels, whole_numbers(label)
     if values.ndim != 3:
         return f"the image has {values.ndim} axes, not 3"
     if values.shape != labels.shape:
@@ -216,7 +218,7 @@ def _fault(image: Volume, label: Volume) -> str | None:
     if not np.isfinite(values).all():
         return "the image has NaN or infinite values"
     binary = bool(np.isin(labels, (0, 1)).all())
-    if np.isin(values, (0, 1)).all():
+    if np.isin(whole_numbers(image), (0, 1)).all():
         return "the image has the values of a label only" + (
             "" if binary else ": it is swapped with the label"
         )
@@ -239,9 +241,10 @@ def _unknown(labels: np.ndarray[Any, Any]) -> list[Any]:
     return values
 
 
-def _write(array: np.ndarray[Any, Any], like: Any, path: Path) -> None:
-    header = like.header.copy()
-    header.set_data_dtype(array.dtype)
-    header.set_slope_inter(1, 0)
+def _write(array: np.ndarray[Any, Any], volume: Volume, path: Path) -> None:
+    image = nibabel.Nifti1Image(array, volume.affine)
+    image.header.set_qform(volume.affine, code=1)  # both forms alike: readers differ in which they take
+    image.header.set_zooms(volume.zooms)  # what the rounded affine may miss by a digit
+    image.header.set_xyzt_units("mm")
     with written_whole(path) as unfinished:
-        nibabel.save(nibabel.Nifti1Image(array, like.affine, header), unfinished)
+        nibabel.save(image, unfinished)

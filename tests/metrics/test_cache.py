@@ -1,0 +1,79 @@
+"""A cached result is that of the same bytes, of all files that are read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from surfloss import metrics
+from surfloss.metrics import _cache
+
+ENDINGS = (".nhdr", ".mhd", ".nrrd", ".mha")
+
+
+@pytest.fixture(params=ENDINGS)
+def folders(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    mask = np.zeros((6, 14, 12), np.uint8)
+    mask[1:4, 3:9, 2:8] = 1
+    for folder in ("predictions", "targets"):
+        (tmp_path / folder).mkdir()
+        SimpleITK.WriteImage(
+            SimpleITK.GetImageFromArray(mask), str(tmp_path / folder / f"case{request.param}")
+        )
+    return tmp_path / "predictions", tmp_path / "targets"
+
+
+def voxels(folder: Path) -> Path:
+    """The file with the voxels: the header itself, or the other one."""
+    return max(folder.iterdir(), key=lambda path: path.stat().st_size)
+
+
+def test_changed_voxels_are_evaluated_again(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    def dice() -> float:
+        (case,) = metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")["cases"]
+        return case["dice"]
+
+    assert dice() == 1
+    path = voxels(folders[0])
+    content = path.read_bytes()
+    path.write_bytes(content[:-1008] + bytes(1008))
+    assert dice() < 1e-6
+    path.write_bytes(content)
+    assert dice() == 1
+
+
+def test_a_missing_file_of_voxels_is_not_kept(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    path = voxels(folders[0])
+    content = path.read_bytes()
+
+    def problems() -> dict[str, int]:
+        return metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")["problems"]
+
+    if path.suffix in ENDINGS:
+        pytest.skip("one file")
+    path.unlink()
+    assert problems() == {"unavailable": 1}
+    path.write_bytes(content)
+    assert problems() == {}
+
+
+def test_the_limit_of_sizes_is_a_setting(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def problems() -> dict[str, int]:
+        return metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")["problems"]
+
+    monkeypatch.setenv("SURFLOSS_MAX_VOLUME_GIB", "1e-9")
+    assert problems() == {"unreadable": 1}
+    monkeypatch.delenv("SURFLOSS_MAX_VOLUME_GIB")
+    assert problems() == {}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"key": "another"}', "\udcff"])
+def test_other_files_in_the_cache_are_passed_over(tmp_path: Path, content: str) -> None:
+    (tmp_path / "case.json").write_bytes(content.encode(errors="surrogateescape"))
+    assert _cache.kept(tmp_path, "case", "key") is None
+    _cache.keep(tmp_path, "case", "key", {"rows": []})
+    assert _cache.kept(tmp_path, "case", "key") == {"key": "key", "rows": []}
+    assert _cache.kept(tmp_path, "case", "other") is None
