@@ -1,5 +1,8 @@
 """The argument checks: what passes, in which form, and that an error names argument, value and wish."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +104,25 @@ def test_fail_has_one_form() -> None:
         _check.fail("speed", 3, "4", TypeError)
 
 
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (np.float32(0.5), 0.5),
+        (torch.tensor(2), 2),
+        (np.array([[1, 2]]), ((1, 2),)),
+        ([torch.tensor(0.5), np.int64(3)], (0.5, 3)),
+        (range(3), (0, 1, 2)),
+        (torch.tensor(True), True),
+        ("12", "12"),
+        (None, None),
+    ],
+)
+def test_plain_numbers(value: Any, wanted: Any) -> None:
+    got = _check.plain(value)
+    assert got == wanted
+    assert type(got) is type(wanted)
+
+
 def test_can_read() -> None:
     here, elsewhere = torch.ones(1), torch.ones(1, device="meta")
     assert _check.can_read(here)
@@ -108,7 +130,10 @@ def test_can_read() -> None:
     assert not _check.can_read(here, validate=False)
     with FakeTensorMode():
         assert not _check.can_read(torch.ones(1))
-    assert _check.can_read(elsewhere, validate=True)
+    assert not _check.can_read(elsewhere, validate=True)  # there is nothing to read
+    on_a_gpu: Any = SimpleNamespace(device=torch.device("cuda"), is_meta=False)
+    assert _check.can_read(on_a_gpu, validate=True)
+    assert not _check.can_read(on_a_gpu)
 
     def compiled(x: torch.Tensor) -> torch.Tensor:
         return x + _check.can_read(x)

@@ -444,6 +444,17 @@ class TestMonitor:
         assert all(parameter.grad is None for parameter in network.parameters())
         value.backward()
 
+    def test_inference_mode_is_refused_by_name(self) -> None:
+        monitor = GradientRatioMonitor(compound())
+        with torch.no_grad():
+            assert monitor(INPUT, TARGET) is not None
+        with torch.inference_mode():
+            made_there = INPUT.clone()
+            with pytest.raises(RuntimeError, match=r"^logits: got inference mode, wanted"):
+                monitor(INPUT, TARGET)
+        with pytest.raises(RuntimeError, match=r"^logits: got inference mode, wanted"):
+            monitor(made_there, TARGET)
+
     def test_every_so_many_calls(self) -> None:
         monitor = GradientRatioMonitor(compound(), every=3)
         assert monitor.last is None

@@ -158,6 +158,13 @@ def test_labels_of_no_class(make: Callable[..., nn.Module], dtype: torch.dtype, 
         make(ignore_index=bad)(INPUT, target)
 
 
+def test_an_unknown_label_is_named_where_the_dtype_wraps(make: Callable[..., nn.Module]) -> None:
+    target = labels(2, 3).to(torch.int8)
+    target[0, 0, 1, 2] = -1
+    with refuses("target", r"the values \[-1\]"):
+        make()(logits(2, 300), target)
+
+
 @pytest.mark.parametrize("bad", [-1.0, 2.0, 0.5, math.nan])
 def test_channels_of_neither_0_nor_1(name: str, bad: float) -> None:
     loss = MAKERS[name](sigmoid=True)

@@ -206,7 +206,8 @@ def check_values(
     whole = not target.is_floating_point() or _extremes(target.frac()) == (0, 0)
     if not (0 <= low <= high <= last and whole):
         unknown: Tensor = torch.unique(target.detach())
-        unknown = unknown[~torch.isin(unknown, torch.arange(last + 1).to(unknown))][:5]
+        known = torch.arange(last + 1, device=unknown.device).double()  # in int8, 255 would be -1
+        unknown = unknown[~torch.isin(unknown.double(), known)][:5]
         wanted = "0 and 1 in every channel" if classes is None else f"whole labels from 0 to {last}"
         fail("target", f"the values {unknown.tolist()}", wanted)
 

@@ -268,7 +268,12 @@ class GradientRatioMonitor:
         Returns:
             The ratio, with `cap` the one that there would be without a factor; inf where the others have no
             gradient, NaN where one is not finite, or None in a call that computes nothing.
+
+        Raises:
+            RuntimeError: in `torch.inference_mode`, which has no gradients.
         """
+        if torch.is_inference_mode_enabled() or logits.is_inference():
+            fail("logits", "inference mode", "torch.no_grad() or training: gradients are taken", RuntimeError)
         due = self._calls % self.every == 0
         self._calls += 1
         if not due:
