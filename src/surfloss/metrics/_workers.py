@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from surfloss._check import fail
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -26,6 +28,9 @@ def each(
         workers: processes.
         lost: the result of an item that ends its process, as the system does where memory runs short. What a
             process was busy with when another one ended is repeated, from then on one item at a time.
+
+    Raises:
+        RuntimeError: if processes end before they have any item.
     """
     if min(workers, len(items)) <= 1:
         yield from ((place, function(item)) for place, item in items.items())
@@ -43,6 +48,10 @@ def each(
             workers = 1
 
 
+def _nothing(function: object) -> None:
+    """What a process can do that has started and can import the function."""
+
+
 def _finished(
     function: Callable[[Item], Result], items: dict[int, Item], workers: int
 ) -> Iterator[tuple[int, Result]]:
@@ -52,6 +61,11 @@ def _finished(
         initializer=torch.set_num_threads,
         initargs=(max(1, torch.get_num_threads() // workers),),
     ) as pool:
+        try:
+            pool.submit(_nothing, function).result()
+        except BrokenProcessPool:
+            wanted = """some that start: a script needs its `if __name__ == "__main__":`"""
+            fail("workers", "processes that end at once", wanted, RuntimeError)
         futures = {pool.submit(function, item): place for place, item in items.items()}
         try:
             for future in futures if workers == 1 else as_completed(futures):

@@ -92,6 +92,7 @@ def evaluate_folders(
         FileNotFoundError: if a folder is missing, or the file of the labels.
         ValueError: if there is no target, one case has two files, or an argument is of another form.
             What lies in a single case's files, or in the memory that it takes, is its problem, and no error.
+        RuntimeError: if the processes of several workers cannot start.
     """
     predictions = _images("prediction_dir", Path(prediction_dir))
     targets = _targets(Path(target_dir))
