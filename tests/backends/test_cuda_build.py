@@ -119,7 +119,7 @@ def test_what_is_missing_is_named(
     name: str, replacement: object, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, name, replacement)
-    assert surfloss.available_backends()["cuda"].startswith(reason)
+    assert surfloss.backend_status()["cuda"].startswith(reason)
 
 
 @pytest.mark.usefixtures("fresh_answers")
@@ -151,7 +151,7 @@ def test_the_gpu_is_looked_at(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "An old GPU")
-    assert surfloss.available_backends()["cuda"] == reason
+    assert surfloss.backend_status()["cuda"] == reason
 
 
 def test_naming_it_for_another_device_or_without_a_gpu_raises() -> None:

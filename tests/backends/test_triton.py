@@ -360,8 +360,8 @@ def test_losses_compile_to_one_graph(autocast: bool) -> None:
 
 
 def test_strides_do_not_matter() -> None:
-    mask = cases.noise(6, 5, 4, 3)
-    for view in (mask.permute(3, 1, 0, 2), mask[::2, 1:, :, ::2], mask.flip(1)):
+    mask = cases.noise(5, 4, 3)
+    for view in (mask.permute(2, 0, 1), mask[::2, 1:, ::2], mask.flip(1)):
         got, right = (
             surfloss.two_sided_edt(view, spacing=SLICES, backend=name) for name in ("triton", "reference")
         )
@@ -385,7 +385,7 @@ def test_squares_that_are_no_floats_are_refused(spacing: float) -> None:
 def test_without_a_gpu_or_the_interpreter_there_is_a_reason() -> None:
     code = (
         "import torch, surfloss\n"
-        "try: surfloss.two_sided_edt(torch.ones(1, 2, 2, 2), backend='triton')\n"
+        "try: surfloss.two_sided_edt(torch.ones(2, 2, 2), backend='triton')\n"
         "except RuntimeError as error: print(error)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
