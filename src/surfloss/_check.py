@@ -71,11 +71,18 @@ def same_device(argument: str, value: Tensor, other: str, reference: Tensor) -> 
         fail(argument, f"a tensor on {value.device}", f"one on the device of {other}, {reference.device}")
 
 
-def spatial_dims(argument: str, dims: int, value: Tensor) -> None:
+def spatial_dims(argument: str, dims: int | None, value: Tensor) -> int:
+    """How many of the last axes are space: `dims`, or None for all, of which there may then be three."""
+    if dims is None:
+        if value.ndim > 3:
+            wanted = "2 for (B, C, H, W), 3 for (B, C, D, H, W): how many of the last axes are space"
+            fail("spatial_dims", f"None with {argument} of shape {tuple(value.shape)}", wanted)
+        dims = max(1, value.ndim)
     if not is_whole(dims) or dims not in (1, 2, 3):
         fail("spatial_dims", repr(dims), "1, 2 or 3")
     if value.ndim < dims:
         fail(argument, f"shape {tuple(value.shape)}", f"at least {dims} axes (spatial_dims={dims})")
+    return dims
 
 
 def finite(argument: str, value: Tensor) -> None:

@@ -44,7 +44,7 @@ LOSSES: dict[str, tuple[nn.Module, Tensor, dict[str, Any]]] = {
     "hausdorff, target distance": (
         HausdorffDTLoss(sigmoid=True, empty="reference", reduction="none"),
         in_channels(TARGET, 3),
-        {"target_distance": two_sided_edt(in_channels(TARGET, 3)[:, 1:])},
+        {"target_distance": two_sided_edt(in_channels(TARGET, 3)[:, 1:], spatial_dims=3)},
     ),
     "log hausdorff": (LogHausdorffDTLoss(**BOTH, batch=True), TARGET, {}),
     "hausdorff by erosion": (HausdorffERLoss(**BOTH), TARGET, {}),
@@ -59,7 +59,7 @@ LOSSES: dict[str, tuple[nn.Module, Tensor, dict[str, Any]]] = {
     "boundary, target map": (
         BoundaryLoss(sigmoid=True, reduction="none"),
         in_channels(TARGET, 3),
-        {"target_map": signed_distance(in_channels(TARGET, 3)[:, 1:])},
+        {"target_map": signed_distance(in_channels(TARGET, 3)[:, 1:], spatial_dims=3)},
     ),
     "generalized surface": (GeneralizedSurfaceLoss(**BOTH), TARGET, {"spacing": SPACINGS}),
     "generalized surface, weights": (
