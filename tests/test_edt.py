@@ -349,7 +349,9 @@ def test_compiles_to_one_graph(function) -> None:
 
     torch.compiler.reset()
     compiled = torch.compile(field, fullgraph=True, backend="aot_eager")
-    for spacing in (None, 0.5, 0.7, SPACING, (5.0, 0.45, 0.45), torch.tensor([[1.0, 1.0, 1.0], SPACING])):
+    by_item = [(1.0, 1.0, 1.0), SPACING]
+    rows = list(torch.tensor(by_item))
+    for spacing in (None, 0.5, 0.7, SPACING, (5.0, 0.45, 0.45), torch.tensor(by_item), by_item, rows):
         assert_equal(compiled(mask.float(), spacing), field(mask.float(), spacing))
 
 

@@ -2,10 +2,14 @@
 
 Every function takes a mask `(..., *spatial)`: the last `spatial_dims` axes are space, and each item before
 them is a volume of its own. With up to three axes all are space unless `spatial_dims` says otherwise; with
-more, `spatial_dims` must be given. Nonzero is foreground. `spacing` gives the voxel's size in
-mm along each spatial axis: None (1 voxel), a number, a sequence, or a tensor `(*lead, spatial_dims)` whose
-`lead` is a leading part of the batch shape (a spacing for each item). In a compiled graph numbers are
-constants, so that new ones compile anew; a tensor's are not. Distances are float32, run from voxel
+more, `spatial_dims` must be given. Nonzero is foreground.
+
+`spacing` gives the voxel's size in mm in array order, as your tensor's axes; for MONAI arrays `pixdim` as it
+is. It is None (1 voxel), a number, a number for each spatial axis, or such numbers for each item: nested
+sequences, an array or a tensor `(*lead, spatial_dims)` whose `lead` is a leading part of the batch shape. A
+flat sequence is always per axis, a nested one always per item. Values of float32 or less stand for the
+shortest decimal that rounds to them: 0.42 for the float32 0.41999998688697815. In a compiled graph numbers
+are constants, so that new ones compile anew; a tensor's are not. Distances are float32, run from voxel
 centre to voxel centre, and are constants: no gradient flows into the mask.
 
 Squared distances are exact integers up to 2^24 at spacing 1; otherwise a distance is within 2 units in the
