@@ -55,7 +55,7 @@ def _machine(device: str) -> dict[str, Any]:
         for row in TABLE
         if row.name != "reference" and (row.named_on is None or device in row.named_on)
     }
-    result = {"backends": surfloss.available_backends(), "gpu_backends": on_device}
+    result = {"backends": surfloss.backend_status(), "gpu_backends": on_device}
     _keep(result)  # what follows fails where no backend runs on the device
     result |= compare([], _contestants(device, None), threads=torch.get_num_threads(), seconds=1)
     return result | {"slug": facts.slug(result["machine"])}

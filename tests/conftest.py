@@ -13,7 +13,7 @@ if not torch.cuda.is_available():
     # Read as Triton and the table of backends are imported: its kernels run in Python, on CPU tensors.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from surfloss import available_backends
+from surfloss import backend_status
 from surfloss.backends import reference
 from surfloss.ops._select import _by_name
 from tests.support import interpreted
@@ -31,7 +31,7 @@ def _seeds() -> None:
     np.random.seed(0)
 
 
-@pytest.fixture(params=list(available_backends()))
+@pytest.fixture(params=list(backend_status()))
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of every backend in turn; skipped, with its reason, where it takes no CPU tensors here."""
     if reason := _by_name("backend", request.param).unavailable("cpu"):

@@ -1,5 +1,7 @@
 """The distance functions on tensors: layout, types, spacing, items of one label, real volumes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -40,10 +42,23 @@ def test_every_axis_before_space_is_batch(function, dims: int, batch: tuple[int,
         assert_equal(got[index], function(mask[index], spatial_dims=dims, spacing=SPACING[-dims:]))
 
 
-def test_space_is_three_axes_unless_said() -> None:
-    mask = cases.few(3, 3, 3, at=((1, 1, 1),), value=False)
-    assert distance_transform_edt(mask)[0, 0, 0, 0] == pytest.approx(3**0.5)
-    assert distance_transform_edt(mask, spatial_dims=2)[0, 0, 0, 0] == INF
+def test_all_of_up_to_three_axes_are_space() -> None:
+    mask = cases.few(3, 3, 3, at=((1, 1, 1),), value=False)[0]
+    assert distance_transform_edt(mask)[0, 0, 0] == pytest.approx(3**0.5)
+    assert distance_transform_edt(mask[1])[0, 0] == pytest.approx(2**0.5)
+    assert distance_transform_edt(mask[1, 1])[0] == 1
+    assert distance_transform_edt(mask, spatial_dims=2)[0, 0, 0] == INF
+    _, indices = distance_transform_edt(mask[1], return_indices=True)
+    assert indices.shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 3, 4, 5)])
+def test_more_axes_need_the_number_of_those_in_space(function, shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=r"^spatial_dims: got None with mask of shape .*2 for \(B, C, H, W\)"
+    ):
+        function(torch.ones(shape))
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
@@ -51,7 +66,8 @@ def test_strides_do_not_matter(function, seen_masks: list[Tensor]) -> None:
     mask = cases.noise(2, 6, 7, 8, share=0.7)
     for view in (mask.permute(0, 3, 1, 2), mask[:, ::2, 1:, ::3], mask[:1].expand(3, 6, 7, 8), mask.flip(2)):
         copy = view.clone(memory_format=torch.contiguous_format)
-        assert_equal(function(view, backend="reference"), function(copy, backend="reference"))
+        options = {"spatial_dims": 3, "backend": "reference"}
+        assert_equal(function(view, **options), function(copy, **options))
     assert all(seen.is_contiguous() and seen.dtype == torch.bool for seen in seen_masks)
     assert len(seen_masks) == 8
 
@@ -59,20 +75,14 @@ def test_strides_do_not_matter(function, seen_masks: list[Tensor]) -> None:
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 @pytest.mark.parametrize("shape", [(0, 3, 4, 5), (2, 3, 0, 5), (0, 0, 4, 5), (3, 4, 0)])
 def test_nothing_in_nothing_out(function, shape: tuple[int, ...]) -> None:
-    got = function(torch.zeros(shape))
+    got = function(torch.zeros(shape), spatial_dims=3)
     assert got.shape == shape
     assert got.dtype == torch.float32
 
 
 def test_indices_of_nothing() -> None:
-    assert distance_transform_edt(torch.zeros(0, 2, 3, 4, 5), return_indices=True)[1].shape == (
-        0,
-        2,
-        3,
-        3,
-        4,
-        5,
-    )
+    _, indices = distance_transform_edt(torch.zeros(0, 2, 3, 4, 5), spatial_dims=3, return_indices=True)
+    assert indices.shape == (0, 2, 3, 3, 4, 5)
 
 
 # What counts as foreground
@@ -85,7 +95,7 @@ DTYPES += [torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float3
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_dtype_gives_the_same(function, dtype: torch.dtype) -> None:
-    mask = cases.noise(2, 4, 5, 6, share=0.7)
+    mask = cases.noise(4, 5, 6, share=0.7)
     assert_equal(function(mask.to(dtype)), function(mask))
 
 
@@ -97,7 +107,7 @@ def test_what_is_not_zero_is_foreground(value: float) -> None:
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 def test_mask_is_a_constant_and_is_left_alone(function) -> None:
-    mask = torch.rand(2, 4, 5, 6).round().requires_grad_()
+    mask = torch.rand(4, 5, 6).round().requires_grad_()
     before = mask.detach().clone()
     assert not function(mask).requires_grad
     assert torch.equal(mask, before)
@@ -113,7 +123,8 @@ def test_mask_is_a_constant_and_is_left_alone(function) -> None:
         (torch.ones(3, 4, 5, dtype=torch.complex64), {}, TypeError, "mask: got dtype torch.complex64"),
         (torch.ones(3, 4, 5).to(torch.float8_e4m3fn), {}, TypeError, "mask: got dtype torch.float8"),
         (torch.full((3, 4, 5), float("nan")), {}, ValueError, "mask: got 60 NaN of 60 values"),
-        (torch.ones(4, 5), {}, ValueError, r"mask: got shape \(4, 5\), wanted at least 3 axes"),
+        (torch.ones(4, 5), {"spatial_dims": 3}, ValueError, r"mask: got shape \(4, 5\), wanted at least 3"),
+        (torch.tensor(1.0), {}, ValueError, r"mask: got shape \(\), wanted at least 1 axes"),
         (torch.ones(3, 4, 5), {"spatial_dims": 4}, ValueError, "spatial_dims: got 4, wanted 1, 2 or 3"),
         (torch.ones(3, 4, 5), {"spatial_dims": 3.0}, ValueError, "spatial_dims: got 3.0"),
         (torch.ones(3, 4, 5), {"spatial_dims": True}, ValueError, "spatial_dims: got True"),
@@ -165,9 +176,10 @@ def test_items_of_one_label(function, of_empty: float, of_full: float, squared: 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 def test_forms_of_one_spacing_agree(function, backend: str) -> None:
     mask = cases.noise(2, 3, 4, 5, 6, share=0.7)
-    wanted = function(mask, spacing=[2.0, 2.0, 2.0], backend=backend)
+    options = {"spatial_dims": 3, "backend": backend}
+    wanted = function(mask, spacing=[2.0, 2.0, 2.0], **options)
     for spacing in (2, 2.0, np.float32(2), torch.tensor(2.0), torch.full((3,), 2), torch.full((2, 3), 2.0)):
-        assert_equal(function(mask, spacing=spacing, backend=backend), wanted)
+        assert_equal(function(mask, spacing=spacing, **options), wanted)
 
 
 @pytest.mark.large
@@ -176,8 +188,8 @@ def test_each_item_its_spacing(function, backend: str) -> None:
     mask = cases.noise(2, 3, 4, 5, 6, share=0.7)
     by_scan = torch.tensor([[1.0, 1.0, 1.0], SPACING], dtype=torch.float64)
     by_channel = by_scan[:, None] * torch.tensor([1.0, 2.0, 3.0])[:, None]
-    scans = function(mask, spacing=by_scan, backend=backend)
-    channels = function(mask, spacing=by_channel, backend=backend)
+    scans = function(mask, spatial_dims=3, spacing=by_scan, backend=backend)
+    channels = function(mask, spatial_dims=3, spacing=by_channel, backend=backend)
     for scan, channel in np.ndindex(2, 3):
         alone = function(mask[scan, channel], spacing=by_scan[scan].tolist(), backend=backend)
         assert_equal(scans[scan, channel], alone)
@@ -187,7 +199,7 @@ def test_each_item_its_spacing(function, backend: str) -> None:
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 def test_squared_is_the_square_with_the_sign(function, backend: str) -> None:
-    mask = cases.noise(2, 4, 5, 6, share=0.7)
+    mask = cases.noise(4, 5, 6, share=0.7)
     distance = function(mask, spacing=SPACING, backend=backend)
     squared = function(mask, spacing=SPACING, squared=True, backend=backend)
     assert_within_ulp(distance, squared.double().abs().sqrt() * squared.sign(), 1)
@@ -196,11 +208,12 @@ def test_squared_is_the_square_with_the_sign(function, backend: str) -> None:
 def test_indices_lead_to_the_nearest_zero_voxel_of_the_item(backend: str) -> None:
     mask = cases.noise(2, 3, 4, 5, 6, share=0.9)
     mask[1, 2] = True
-    distance, indices = distance_transform_edt(mask, spacing=SPACING, return_indices=True, backend=backend)
+    options = {"spatial_dims": 3, "spacing": SPACING, "backend": backend}
+    distance, indices = distance_transform_edt(mask, return_indices=True, **options)
     assert indices.dtype == torch.int32
     assert indices.shape == (2, 3, 3, 4, 5, 6)
     assert indices[1, 2].eq(-1).all()
-    assert_equal(distance, distance_transform_edt(mask, spacing=SPACING, backend=backend))
+    assert_equal(distance, distance_transform_edt(mask, **options))
     grid = torch.stack(torch.meshgrid(*map(torch.arange, (4, 5, 6)), indexing="ij"))
     for item in list(np.ndindex(2, 3))[:-1]:
         assert not mask[item][tuple(indices[item])].any()
@@ -332,11 +345,13 @@ def test_compiles_to_one_graph(function) -> None:
     mask = cases.noise(2, 4, 5, 6, share=0.7)
 
     def field(mask: Tensor, spacing: object) -> Tensor:
-        return function(mask > 0, spacing=spacing) * 2
+        return function(mask > 0, spatial_dims=3, spacing=spacing) * 2
 
     torch.compiler.reset()
     compiled = torch.compile(field, fullgraph=True, backend="aot_eager")
-    for spacing in (None, 0.5, 0.7, SPACING, (5.0, 0.45, 0.45), torch.tensor([[1.0, 1.0, 1.0], SPACING])):
+    by_item = [(1.0, 1.0, 1.0), SPACING]
+    rows = list(torch.tensor(by_item))
+    for spacing in (None, 0.5, 0.7, SPACING, (5.0, 0.45, 0.45), torch.tensor(by_item), by_item, rows):
         assert_equal(compiled(mask.float(), spacing), field(mask.float(), spacing))
 
 
@@ -345,9 +360,10 @@ def test_new_values_of_a_spacing_tensor_do_not_compile_anew() -> None:
     graphs = torch._dynamo.testing.CompileCounter()
     compiled = torch.compile(two_sided_edt, fullgraph=True, backend=graphs)
     mask = cases.noise(2, 4, 5, 6)
+    right = partial(two_sided_edt, mask, spatial_dims=3)
     for scale in (1.0, 2.0, 3.0):
         spacing = scale * torch.tensor([[1.0, 1.0, 1.0], SPACING])
-        assert_equal(compiled(mask, spacing=spacing), two_sided_edt(mask, spacing=spacing))
+        assert_equal(compiled(mask, spatial_dims=3, spacing=spacing), right(spacing=spacing))
     assert graphs.frame_count == 1
 
 
@@ -357,7 +373,7 @@ def test_exports(function) -> None:
         def forward(self, mask: Tensor) -> Tensor:
             return function(mask, spacing=SPACING)
 
-    mask = torch.rand(2, 4, 5, 6).round()
+    mask = torch.rand(4, 5, 6).round()
     assert_equal(torch.export.export(Field(), (mask,)).module()(mask), function(mask, spacing=SPACING))
 
 
@@ -365,7 +381,7 @@ def test_indices_compile_with_inductor() -> None:
     mask = cases.noise(2, 4, 5, 6, share=0.7)
 
     def both(mask: Tensor) -> tuple[Tensor, Tensor]:
-        distance, indices = distance_transform_edt(mask, return_indices=True)
+        distance, indices = distance_transform_edt(mask, spatial_dims=3, return_indices=True)
         return distance + 1, indices * 2
 
     for got, wanted in zip(torch.compile(both, fullgraph=True)(mask), both(mask), strict=True):
@@ -373,6 +389,6 @@ def test_indices_compile_with_inductor() -> None:
 
 
 def test_answers_do_not_depend_on_the_run() -> None:
-    mask = cases.noise(2, 9, 10, 11, share=0.9)
+    mask = cases.noise(9, 10, 11, share=0.9)
     with surfloss.use_backend("reference"):
         assert_equal(two_sided_edt(mask, spacing=SPACING), two_sided_edt(mask.clone(), spacing=SPACING))

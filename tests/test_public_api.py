@@ -63,6 +63,7 @@ def test_names_of_the_contract() -> None:
         "LogHausdorffDTLoss",
         "SurfaceDiceLoss",
         "available_backends",
+        "backend_status",
         "distance_transform_edt",
         "functional",
         "metrics",

@@ -11,7 +11,7 @@ import surfloss
 
 
 def main() -> None:
-    backends = surfloss.available_backends()
+    backends = surfloss.backend_status()
     print(surfloss.__file__, backends)
     if backends["cpu"] is not None:
         sys.exit(f"cpu: {backends['cpu']}")
@@ -19,8 +19,8 @@ def main() -> None:
         sys.exit(f"cuda: {backends['cuda']}")
     mask = torch.rand(2, 20, 33, 41, generator=torch.Generator().manual_seed(0)) < 0.9
     for transform in (surfloss.two_sided_edt, surfloss.distance_transform_edt):
-        got = transform(mask, squared=True, backend="cpu")
-        if not torch.equal(got, transform(mask, squared=True, backend="reference")):
+        got = transform(mask, spatial_dims=3, squared=True, backend="cpu")
+        if not torch.equal(got, transform(mask, spatial_dims=3, squared=True, backend="reference")):
             sys.exit(f"{transform.__name__}: differs from the reference")
 
 

@@ -15,7 +15,7 @@ from surfloss.losses import (
     LogHausdorffDTLoss,
     SurfaceDiceLoss,
 )
-from surfloss.ops._select import available_backends, use_backend
+from surfloss.ops._select import available_backends, backend_status, use_backend
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "LogHausdorffDTLoss",
     "SurfaceDiceLoss",
     "available_backends",
+    "backend_status",
     "distance_transform_edt",
     "functional",
     "metrics",

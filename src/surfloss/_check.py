@@ -5,9 +5,9 @@ Checks that read values (NaN, sign) would make a GPU wait for the host and would
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 NumbersLike: TypeAlias = Sequence[float] | npt.NDArray[Any] | Tensor
-SpacingLike: TypeAlias = float | Sequence[float] | npt.NDArray[Any] | Tensor | None
+_Steps: TypeAlias = float | Sequence[float] | npt.NDArray[Any] | Tensor
+SpacingLike: TypeAlias = _Steps | Sequence[_Steps] | None
 
 _MASK_DTYPES = frozenset(
     {torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
@@ -26,6 +27,12 @@ _MASK_DTYPES = frozenset(
 
 # How many digits the shortest decimal of a value may need, down to as many as any decimal keeps.
 _DIGITS = {torch.float32: (9, 8, 7, 6), torch.float16: (5, 4, 3), torch.bfloat16: (4, 3, 2)}
+
+# How far above a tolerance, relative to it, a distance still counts as within. Both may come from float32,
+# which errs by up to 6e-8, and the losses' squared distances are off by up to 2 units in its last place.
+_ROUNDING = 5e-7
+
+_POSITIVE = "positive finite numbers (mm)"
 
 
 def fail(argument: str, got: object, wanted: str, error: type[Exception] = ValueError) -> NoReturn:
@@ -56,7 +63,7 @@ def no_vmap(argument: str, value: Tensor) -> None:
         value = functorch.get_unwrapped(value)
 
 
-def is_real(value: object) -> bool:
+def is_real(value: object) -> TypeGuard[float]:
     """Whether it is a number of Python or NumPy, and no bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
@@ -95,6 +102,11 @@ def numbers(argument: str, values: NumbersLike) -> tuple[float, ...]:
     return tuple(map(float, found))
 
 
+def limit(argument: str, tolerance: Any) -> float:
+    """The largest computed distance that counts as within a tolerance: a surface exactly on it does."""
+    return not_negative(argument, tolerance) * (1 + _ROUNDING)
+
+
 def tensor(argument: str, value: object) -> None:
     if not isinstance(value, Tensor):
         fail(argument, type(value).__name__, "a torch.Tensor", TypeError)
@@ -105,11 +117,18 @@ def same_device(argument: str, value: Tensor, other: str, reference: Tensor) -> 
         fail(argument, f"a tensor on {value.device}", f"one on the device of {other}, {reference.device}")
 
 
-def spatial_dims(argument: str, dims: int, value: Tensor) -> None:
+def spatial_dims(argument: str, dims: int | None, value: Tensor) -> int:
+    """How many of the last axes are space: `dims`, or None for all, of which there may then be three."""
+    if dims is None:
+        if value.ndim > 3:
+            wanted = "2 for (B, C, H, W), 3 for (B, C, D, H, W): how many of the last axes are space"
+            fail("spatial_dims", f"None with {argument} of shape {tuple(value.shape)}", wanted)
+        dims = max(1, value.ndim)
     if not is_whole(dims) or dims not in (1, 2, 3):
         fail("spatial_dims", repr(dims), "1, 2 or 3")
     if value.ndim < dims:
         fail(argument, f"shape {tuple(value.shape)}", f"at least {dims} axes (spatial_dims={dims})")
+    return dims
 
 
 def finite(argument: str, value: Tensor) -> None:
@@ -138,9 +157,11 @@ def spacing(
     """Bring a spacing into the operators' form.
 
     Args:
-        value: None (1 voxel), a number, `dims` numbers in the order of the spatial axes, or a tensor or array
-            of shape `(*lead, dims)` with `lead` a leading part of `batch_shape` (one spacing an item). In mm.
-            The values of a tensor are not read on a GPU or in a compiled graph.
+        value: voxel size in mm: None (1 voxel), a number, `dims` numbers in the order of the spatial axes, or
+            such numbers for each item: nested sequences, an array or a tensor of shape `(*lead, dims)` with
+            `lead` a leading part of `batch_shape`; `(1, dims)` also for a volume without batch axes. So a
+            flat sequence is per axis and a nested one per item, whatever the batch's size. The values of a
+            tensor are not read on a GPU or in a compiled graph.
         dims: number of spatial axes.
         batch_shape: the shape before the spatial axes.
         device: where the operators will read a per-item spacing.
@@ -156,20 +177,28 @@ def spacing(
     value = plain_spacing(value, argument)
     if value is None:
         return [1.0] * dims, None
+    wanted = f"{dims} numbers, one for each spatial axis, or shape (*lead, {dims}) with lead the first axes"
+    wanted += f" of the batch shape {tuple(batch_shape)}"
     if isinstance(value, Tensor):
-        return [1.0] * dims, _item_spacing(argument, value, dims, batch_shape, device)
+        value = value.to(device) if value.ndim else value.to(device).expand(dims)
+        lead, batch = tuple(value.shape[:-1]), tuple(batch_shape)
+        if lead == (1,) and not batch:
+            batch = lead
+        if tuple(value.shape) != (*batch[: len(lead)], dims):
+            fail(argument, f"shape {tuple(value.shape)}", wanted)
+        value = value.reshape(*lead, *(1,) * (len(batch) - len(lead)), dims)
+        return [1.0] * dims, value.expand(*batch, dims).reshape(-1, dims)
     numbers = list(value) if isinstance(value, tuple) else [value] * dims
     if len(numbers) != dims:
-        fail(argument, f"{len(numbers)} values {numbers}", f"{dims}, one for each spatial axis")
+        fail(argument, f"{len(numbers)} values {numbers}", wanted)
     return numbers, None
 
 
 def spacing_of_one(value: SpacingLike, dims: int, argument: str = "spacing") -> list[float]:
     """The spacing of a single volume as floats on the host, whichever form it has."""
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
-    numbers = decimals(value).tolist() if isinstance(value, Tensor) else value
-    return spacing(numbers, dims, (), torch.device("cpu"), argument)[0]
+    shared, own = spacing(value, dims, (), torch.device("cpu"), argument)
+    numbers: list[float] = shared if own is None else own[0].tolist()
+    return numbers
 
 
 def decimals(value: Tensor) -> Tensor:
@@ -198,37 +227,52 @@ def decimals(value: Tensor) -> Tensor:
 
 
 def plain_spacing(value: SpacingLike, argument: str = "spacing") -> float | tuple[float, ...] | Tensor | None:
-    """The spacing in the types of Python and PyTorch, and its values checked where they may be read."""
-    if isinstance(value, np.ndarray):
-        per_item = value.ndim > 1
-        exact = decimals(torch.from_numpy(np.array(value, order="C")))
-        value = exact if per_item else exact.tolist()
+    """The spacing as Python's numbers, or as a float64 tensor where it is nested or came in a tensor.
+
+    Values of low precision become what they stand for (`decimals`); they are checked where they may be read.
+    """
     if value is None:
         return None
-    if isinstance(value, Tensor):
-        if can_read(value) and not bool((torch.isfinite(value) & (value > 0)).all()):
-            fail(argument, value.tolist(), "positive finite numbers (mm)")
-        return value
-    numbers = tuple(value) if isinstance(value, Iterable) else (value,)
-    if not all(is_real(v) for v in numbers):
-        fail(argument, repr(value), "a number, one for each spatial axis, or a tensor of shape (batch, axes)")
-    numbers = tuple(float(v) for v in numbers)
+    plain = _plain(value, argument)
+    if isinstance(plain, Tensor):
+        if can_read(plain) and not bool((torch.isfinite(plain) & (plain > 0)).all()):
+            fail(argument, plain.tolist(), _POSITIVE)
+        return plain
+    numbers = list(plain) if isinstance(plain, tuple) else [plain]
     # A comparison, and no math.isfinite, which a compiled graph cannot take of a number that may change.
-    if not all(0 < v < math.inf for v in numbers):
-        fail(argument, list(numbers), "positive finite numbers (mm)")
-    return numbers if isinstance(value, Iterable) else numbers[0]
+    if not all(0 < number < math.inf for number in numbers):
+        fail(argument, numbers, _POSITIVE)
+    return plain
 
 
-def _item_spacing(
-    argument: str, value: Tensor, dims: int, batch_shape: Sequence[int], device: torch.device
-) -> Tensor:
-    if value.ndim == 0:
-        value = value.expand(dims)
-    lead = tuple(value.shape[:-1])
-    if value.shape[-1] != dims or lead != tuple(batch_shape[: len(lead)]):
-        wanted = f"(*lead, {dims}) with lead the first axes of the batch shape {tuple(batch_shape)}"
-        fail(argument, f"shape {tuple(value.shape)}", wanted)
-    value = decimals(value.detach().to(device=device))
-    trailing = len(batch_shape) - len(lead)
-    value = value.reshape(*lead, *(1,) * trailing, dims).expand(*batch_shape, dims)
-    return value.reshape(-1, dims)
+def _plain(value: object, argument: str) -> float | tuple[float, ...] | Tensor:
+    """`plain_spacing` before its values are checked."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = _without_numpy(value)
+    if isinstance(value, Tensor):
+        if value.dtype not in _MASK_DTYPES or value.dtype == torch.bool:
+            fail(argument, f"dtype {value.dtype}", _POSITIVE)
+        return decimals(value.detach())
+    if is_real(value):
+        return float(value)
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        fail(argument, repr(value), "a number, one for each spatial axis, or such numbers for each item")
+    parts = [_plain(part, argument) for part in value]
+    numbers = [part for part in parts if isinstance(part, float)]
+    if len(numbers) == len(parts):
+        return tuple(numbers)
+    device = next((part.device for part in parts if isinstance(part, Tensor)), None)
+    rows = [torch.as_tensor(part, dtype=torch.float64, device=device) for part in parts]
+    if len({row.shape for row in rows}) > 1:
+        fail(argument, repr(value), "as many numbers for every item")
+    return torch.stack(rows)
+
+
+def _without_numpy(value: npt.NDArray[Any] | np.generic) -> Any:
+    """Python's numbers where there is one for each axis at most, else a tensor; no numbers as they are."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        return array.tolist()
+    size = min(8, array.dtype.itemsize) if array.dtype.kind == "f" else 8  # PyTorch has no longer floats
+    exact = decimals(torch.from_numpy(array.astype(f"f{size}", order="C")))
+    return exact if array.ndim > 1 else exact.tolist()

@@ -1,10 +1,15 @@
 """Exact Euclidean distance transforms of masks.
 
-Every function takes a mask `(..., *spatial)`: the last `spatial_dims` axes are space, in the order (z, y, x),
-and each item before them is a volume of its own. Nonzero is foreground. `spacing` gives the voxel's size in
-mm along each spatial axis: None (1 voxel), a number, a sequence, or a tensor `(*lead, spatial_dims)` whose
-`lead` is a leading part of the batch shape (a spacing for each item). In a compiled graph numbers are
-constants, so that new ones compile anew; a tensor's are not. Distances are float32, run from voxel
+Every function takes a mask `(..., *spatial)`: the last `spatial_dims` axes are space, and each item before
+them is a volume of its own. With up to three axes all are space unless `spatial_dims` says otherwise; with
+more, `spatial_dims` must be given. Nonzero is foreground.
+
+`spacing` gives the voxel's size in mm in array order, as your tensor's axes; for MONAI arrays `pixdim` as it
+is. It is None (1 voxel), a number, a number for each spatial axis, or such numbers for each item: nested
+sequences, an array or a tensor `(*lead, spatial_dims)` whose `lead` is a leading part of the batch shape. A
+flat sequence is always per axis, a nested one always per item. Values of float32 or less stand for the
+shortest decimal that rounds to them: 0.42 for the float32 0.41999998688697815. In a compiled graph numbers
+are constants, so that new ones compile anew; a tensor's are not. Distances are float32, run from voxel
 centre to voxel centre, and are constants: no gradient flows into the mask.
 
 Squared distances are exact integers up to 2^24 at spacing 1; otherwise a distance is within 2 units in the
@@ -26,7 +31,7 @@ from surfloss.ops.edt import edt, nearest_background
 def distance_transform_edt(
     mask: Tensor,
     *,
-    spatial_dims: int = 3,
+    spatial_dims: int | None = None,
     spacing: SpacingLike = None,
     squared: bool = False,
     return_indices: Literal[False] = False,
@@ -38,7 +43,7 @@ def distance_transform_edt(
 def distance_transform_edt(
     mask: Tensor,
     *,
-    spatial_dims: int = 3,
+    spatial_dims: int | None = None,
     spacing: SpacingLike = None,
     squared: bool = False,
     return_indices: Literal[True],
@@ -49,7 +54,7 @@ def distance_transform_edt(
 def distance_transform_edt(
     mask: Tensor,
     *,
-    spatial_dims: int = 3,
+    spatial_dims: int | None = None,
     spacing: SpacingLike = None,
     squared: bool = False,
     return_indices: bool = False,
@@ -62,7 +67,8 @@ def distance_transform_edt(
 
     Args:
         mask: bool, integer or float, `(..., *spatial)`, any strides and any number of batch axes, also none.
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: how many of the last axes are space: 1, 2 or 3. None for all axes, up to three; a mask
+            with more needs the number, 2 for `(batch, channel, y, x)`.
         spacing: voxel size in mm, see the module; None for distances in voxels.
         squared: return mm^2, without the root.
         return_indices: return also where the nearest zero voxel is.
@@ -84,15 +90,16 @@ def distance_transform_edt(
     distance: Tensor = edt(voxels, steps, item_steps, "one_sided", squared, backend).reshape(mask.shape)
     if not return_indices:
         return distance
-    batch, spatial = mask.shape[:-spatial_dims], mask.shape[-spatial_dims:]
+    _, *spatial = voxels.shape
+    batch = mask.shape[: mask.ndim - len(spatial)]
     indices = nearest_background(voxels, steps, item_steps, backend)
-    return distance, indices.reshape(*batch, spatial_dims, *spatial)
+    return distance, indices.reshape(*batch, len(spatial), *spatial)
 
 
 def two_sided_edt(
     mask: Tensor,
     *,
-    spatial_dims: int = 3,
+    spatial_dims: int | None = None,
     spacing: SpacingLike = None,
     squared: bool = False,
     backend: str | None = None,
@@ -119,7 +126,7 @@ def two_sided_edt(
 def signed_distance(
     mask: Tensor,
     *,
-    spatial_dims: int = 3,
+    spatial_dims: int | None = None,
     spacing: SpacingLike = None,
     squared: bool = False,
     convention: Literal["voxel", "boundary"] = "voxel",
@@ -159,13 +166,13 @@ def signed_distance(
 
 
 def _prepare(
-    mask: Tensor, spatial_dims: int, spacing: SpacingLike
+    mask: Tensor, spatial_dims: int | None, spacing: SpacingLike
 ) -> tuple[Tensor, list[float], Tensor | None]:
     """The arguments in the operators' form: one batch axis, contiguous, detached; checked spacing."""
     _check.mask("mask", mask)
-    _check.spatial_dims("mask", spatial_dims, mask)
-    batch, spatial = mask.shape[:-spatial_dims], mask.shape[-spatial_dims:]
-    steps, item_steps = _check.spacing(spacing, spatial_dims, batch, mask.device)
+    dims = _check.spatial_dims("mask", spatial_dims, mask)
+    batch, spatial = mask.shape[:-dims], mask.shape[-dims:]
+    steps, item_steps = _check.spacing(spacing, dims, batch, mask.device)
     # Bytes and floats go as they are; integers become bool.
     voxels = mask.detach() if mask.dtype == torch.uint8 or mask.is_floating_point() else mask.bool()
     # The items are counted, since -1 is ambiguous beside an axis of size 0.

@@ -27,7 +27,7 @@ from tests.support import cases, volumes
 from tests.support.compare import assert_equal, assert_within_ulp
 from tests.support.operators import squared_edt
 
-REASON = surfloss.available_backends()["cpu"]
+REASON = surfloss.backend_status()["cpu"]
 pytestmark = [
     pytest.mark.skipif(REASON is not None, reason=f"cpu: {REASON}"),
     pytest.mark.usefixtures("poisoned_scratch"),

@@ -1,5 +1,6 @@
 """NVIDIA's compilers on the CUDA kernels, without a GPU; what is kept; and what is said on failure."""
 
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -72,6 +73,59 @@ def test_what_is_compiled_is_kept(cache_folder: Path, monkeypatch: pytest.Monkey
 
 
 @needs_nvrtc
+def test_the_cache_is_made_for_its_user_alone(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_compile", lambda _: b"code")
+    before = os.umask(0)
+    try:
+        device.compiled("sm_90")
+    finally:
+        os.umask(before)
+    (kept,) = cache_folder.iterdir()
+    assert [path.stat().st_mode & 0o777 for path in (cache_folder, kept)] == [0o700, 0o600]
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("which", ["folder", "file"])
+@pytest.mark.parametrize("fault", ["of another user", "writable by the group", "writable by all"])
+def test_code_that_others_may_have_written_is_refused(
+    which: str, fault: str, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_compile", lambda _: b"code")
+    device.compiled("sm_90")
+    (kept,) = cache_folder.iterdir()
+    path = cache_folder if which == "folder" else kept
+    if fault == "of another user":
+        mine = os.geteuid()
+        plain = device._refuse_foreign
+
+        def as_another(where: Path, status: os.stat_result) -> None:
+            monkeypatch.setattr(os, "geteuid", lambda: mine + (where == path))
+            plain(where, status)
+
+        monkeypatch.setattr(device, "_refuse_foreign", as_another)
+    else:
+        path.chmod(path.stat().st_mode | (0o020 if "group" in fault else 0o002))
+    with pytest.raises(
+        RuntimeError, match=rf"^cache of compiled kernels: got {path} of user .*, wanted .*own"
+    ):
+        device.compiled("sm_90")
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("to", ["a folder", "nowhere"])
+def test_a_link_in_place_of_the_cache_is_refused(
+    to: str, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_compile", lambda _: b"code")
+    elsewhere = tmp_path / "elsewhere"
+    if to == "a folder":
+        elsewhere.mkdir(0o700)
+    cache_folder.symlink_to(elsewhere)
+    with pytest.raises(RuntimeError, match=r"^cache of compiled kernels: got .*no link"):
+        device.compiled("sm_90")
+
+
+@needs_nvrtc
 def test_another_source_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = device._fingerprint()
     for path in ptxas.SOURCES.glob("*.cu*"):
@@ -119,7 +173,7 @@ def test_what_is_missing_is_named(
     name: str, replacement: object, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, name, replacement)
-    assert surfloss.available_backends()["cuda"].startswith(reason)
+    assert surfloss.backend_status()["cuda"].startswith(reason)
 
 
 @pytest.mark.usefixtures("fresh_answers")
@@ -151,7 +205,7 @@ def test_the_gpu_is_looked_at(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "An old GPU")
-    assert surfloss.available_backends()["cuda"] == reason
+    assert surfloss.backend_status()["cuda"] == reason
 
 
 def test_naming_it_for_another_device_or_without_a_gpu_raises() -> None:

@@ -24,7 +24,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("installation")
 def test_without_a_library_the_reference_answers() -> None:
-    assert surfloss.available_backends()["cpu"] == "this installation has no compiled library"
+    assert surfloss.backend_status()["cpu"] == "this installation has no compiled library"
     mask = torch.tensor([[[True, False, False]]])
     assert surfloss.two_sided_edt(mask).tolist() == [[[1.0, 1.0, 2.0]]]
 
@@ -39,11 +39,11 @@ def test_naming_the_missing_backend_says_why() -> None:
 
 def test_a_file_that_does_not_load(installation: Path) -> None:
     installation.write_bytes(b"not a library")
-    reason = surfloss.available_backends()["cpu"]
+    reason = surfloss.backend_status()["cpu"]
     assert str(installation) in reason
     assert "does not load" in reason
     installation.unlink()
-    assert surfloss.available_backends()["cpu"] == reason, "a failure is remembered"
+    assert surfloss.backend_status()["cpu"] == reason, "a failure is remembered"
     with pytest.raises(RuntimeError, match="does not load"), surfloss.use_backend("cpu"):
         surfloss.two_sided_edt(torch.ones(2, 2, 2))
 
@@ -52,7 +52,7 @@ def test_a_file_that_does_not_load(installation: Path) -> None:
 def test_another_library_is_refused(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installation.touch()
     monkeypatch.setattr(ctypes, "CDLL", lambda path: ctypes.PyDLL(None))
-    assert "has interface None, this package wants" in surfloss.available_backends()["cpu"]
+    assert "has interface None, this package wants" in surfloss.backend_status()["cpu"]
 
 
 def test_import_loads_nothing() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from surfloss import available_backends
+from surfloss import backend_status
 from surfloss.bench import cases, peers, run
 from surfloss.bench.cases import Case
 from surfloss.bench.peers import Call, Contestant
@@ -15,7 +15,7 @@ from tests.support import oracles
 from tests.support.compare import assert_close
 
 # Nobody times Triton's interpreter.
-ALL = [*peers.PEERS, *(peers.ours(name) for name in available_backends() if name != "triton")]
+ALL = [*peers.PEERS, *(peers.ours(name) for name in backend_status() if name != "triton")]
 
 
 def able(task: str) -> pytest.MarkDecorator:
@@ -88,7 +88,7 @@ def test_unknown_names(chosen: dict[str, list[str]], message: str) -> None:
 
 
 def test_a_backend_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "available_backends", lambda: {"cpu": "no compiled library"})
+    monkeypatch.setattr(peers, "backend_status", lambda: {"cpu": "no compiled library"})
     with pytest.raises(ValueError, match="backends: got 'cpu', wanted backends that run here: no compiled"):
         peers.choose(backends=["cpu"])
 

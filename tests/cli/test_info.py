@@ -18,7 +18,7 @@ REASON = "it needs a GPU, and [none] was found"  # brackets, which rich would ta
 
 @pytest.fixture
 def two_backends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surfloss, "available_backends", lambda: {"fast": REASON, "reference": None})
+    monkeypatch.setattr(surfloss, "backend_status", lambda: {"fast": REASON, "reference": None})
 
 
 def info(*arguments: str) -> str:
@@ -44,7 +44,7 @@ def test_json_holds_the_versions_and_the_machine() -> None:
 
 
 def test_json_names_every_backend_of_the_library() -> None:
-    assert facts()["backends"] == surfloss.available_backends()
+    assert facts()["backends"] == surfloss.backend_status()
     assert facts()["backends"]["reference"] is None
 
 

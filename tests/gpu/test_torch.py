@@ -95,7 +95,7 @@ def test_captured_in_a_graph(backend: str, cuda: str) -> None:
         leaf.grad = None
         value = loss(leaf, labels)
         value.backward()
-        return two_sided_edt(mask, spacing=SPACING, backend=backend), value.detach()
+        return two_sided_edt(mask, spatial_dims=3, spacing=SPACING, backend=backend), value.detach()
 
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
@@ -113,7 +113,7 @@ def test_captured_in_a_graph(backend: str, cuda: str) -> None:
         with torch.no_grad():
             leaf.copy_(logits.roll(shift, -2))
         graph.replay()
-        assert torch.equal(distance, two_sided_edt(mask, spacing=SPACING, backend=backend))
+        assert torch.equal(distance, two_sided_edt(mask, spatial_dims=3, spacing=SPACING, backend=backend))
         wanted = passed(loss, leaf, labels)
         torch.testing.assert_close((value, gradient), wanted, rtol=1e-5, atol=1e-6)
 
@@ -124,8 +124,8 @@ def test_nothing_waits_for_the_device(backend: str, cuda: str) -> None:
     loss = HausdorffDTLoss(**BOTH, spacing=spacing, normalize="diagonal", backend=backend)
     calls = (
         lambda: passed(loss, logits, labels),
-        lambda: two_sided_edt(labels > 0, spacing=SPACING, backend=backend),
-        lambda: signed_distance(labels > 0, convention="boundary", backend=backend),
+        lambda: two_sided_edt(labels > 0, spatial_dims=3, spacing=SPACING, backend=backend),
+        lambda: signed_distance(labels > 0, spatial_dims=3, convention="boundary", backend=backend),
     )
     for call in calls:
         call()  # compiling may wait
@@ -141,7 +141,7 @@ def test_nothing_waits_for_the_device(backend: str, cuda: str) -> None:
 
 def test_runs_in_the_current_stream(backend: str, cuda: str) -> None:
     mask = cases.noise(4, 16, 64, 64, share=0.9).to(cuda)
-    right = two_sided_edt(mask, backend=backend)
+    right = two_sided_edt(mask, spatial_dims=3, backend=backend)
     streams = [torch.cuda.Stream() for _ in range(4)]
     torch.cuda.synchronize()
     results = []
@@ -151,7 +151,7 @@ def test_runs_in_the_current_stream(backend: str, cuda: str) -> None:
             late = torch.zeros_like(mask)
             torch.cuda._sleep(20_000_000)
             late.copy_(mask)
-            results.append(two_sided_edt(late, backend=backend))
+            results.append(two_sided_edt(late, spatial_dims=3, backend=backend))
     torch.cuda.synchronize()
     for result in results:
         assert torch.equal(result, right)
@@ -161,7 +161,7 @@ def test_second_device(backend: str, cuda: str) -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("there is one GPU")
     mask = cases.noise(2, 6, 30, 30, share=0.9)
-    first, second = (two_sided_edt(mask.to(f"cuda:{i}"), backend=backend) for i in (0, 1))
+    first, second = (two_sided_edt(mask.to(f"cuda:{i}"), spatial_dims=3, backend=backend) for i in (0, 1))
     assert second.device == torch.device("cuda", 1)
     assert torch.equal(first.cpu(), second.cpu())
     assert torch.cuda.current_device() == 0

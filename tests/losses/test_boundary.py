@@ -117,7 +117,7 @@ class TestBoundary:
     @pytest.mark.parametrize("normalize", [None, "diagonal"])
     def test_given_map(self, normalize: str | None, convention: Any) -> None:
         input, target = binary()
-        phi = signed_distance(target, spacing=SPACING, convention=convention)
+        phi = signed_distance(target, spatial_dims=3, spacing=SPACING, convention=convention)
         scale = diagonal(input.shape[2:], SPACING) if normalize else 1.0
         got = BoundaryLoss(normalize=normalize, spacing=SPACING)(input, target, target_map=phi)
         torch.testing.assert_close(got, (input * phi).mean() / scale)
@@ -127,7 +127,7 @@ class TestBoundary:
     def test_targets_of_one_label(self, full: bool, given: bool) -> None:
         input, target = binary()
         target[0] = full
-        phi = signed_distance(target, spacing=SPACING) if given else None
+        phi = signed_distance(target, spatial_dims=3, spacing=SPACING) if given else None
         if phi is not None:
             assert phi[0].isinf().all()
         zero, far = (
@@ -204,8 +204,8 @@ class TestGeneralizedSurface:
         # No digits are lost close to 0, where the difference from 1 would be rounding.
         close = (target - 1e-6).abs().float()
         error = (close.double() - target).abs()
-        right = (two_sided_edt(target, spacing=SPACING, squared=True) * error * (2 - error)).sum((1, 2, 3, 4))
-        right = right / two_sided_edt(target, spacing=SPACING, squared=True).sum((1, 2, 3, 4))
+        squared = two_sided_edt(target, spatial_dims=3, spacing=SPACING, squared=True)
+        right = (squared * error * (2 - error)).sum((1, 2, 3, 4)) / squared.sum((1, 2, 3, 4))
         torch.testing.assert_close(loss(close, target).double(), right.mean(), rtol=1e-4, atol=0)
 
     def test_a_row_by_hand(self) -> None:
@@ -223,7 +223,7 @@ class TestGeneralizedSurface:
     def test_given_distance(self, empty: str) -> None:
         input, target = logits(3, 3), labels(3, 3)
         target[0] = 2
-        distance = two_sided_edt(in_channels(target, 3)[:, 1:], spacing=SPACING)
+        distance = two_sided_edt(in_channels(target, 3)[:, 1:], spatial_dims=3, spacing=SPACING)
         assert distance.isinf().any()
         loss = GeneralizedSurfaceLoss(**BOTH, empty=empty, spacing=SPACING, reduction="none")
         torch.testing.assert_close(loss(input, target, target_distance=distance), loss(input, target))

@@ -44,7 +44,7 @@ LOSSES: dict[str, tuple[nn.Module, Tensor, dict[str, Any]]] = {
     "hausdorff, target distance": (
         HausdorffDTLoss(sigmoid=True, empty="reference", reduction="none"),
         in_channels(TARGET, 3),
-        {"target_distance": two_sided_edt(in_channels(TARGET, 3)[:, 1:])},
+        {"target_distance": two_sided_edt(in_channels(TARGET, 3)[:, 1:], spatial_dims=3)},
     ),
     "log hausdorff": (LogHausdorffDTLoss(**BOTH, batch=True), TARGET, {}),
     "hausdorff by erosion": (HausdorffERLoss(**BOTH), TARGET, {}),
@@ -59,15 +59,15 @@ LOSSES: dict[str, tuple[nn.Module, Tensor, dict[str, Any]]] = {
     "boundary, target map": (
         BoundaryLoss(sigmoid=True, reduction="none"),
         in_channels(TARGET, 3),
-        {"target_map": signed_distance(in_channels(TARGET, 3)[:, 1:])},
+        {"target_map": signed_distance(in_channels(TARGET, 3)[:, 1:], spatial_dims=3)},
     ),
-    "generalized surface": (GeneralizedSurfaceLoss(**BOTH), TARGET, {"spacing": SPACINGS}),
+    "generalized surface": (GeneralizedSurfaceLoss(**BOTH), TARGET, {"spacing": list(SPACINGS)}),
     "generalized surface, weights": (
         GeneralizedSurfaceLoss(**BOTH, class_weights=(0.3, 0.7), empty="diagonal", ignore_index=255),
         IGNORING,
         {},
     ),
-    "surface dice": (SurfaceDiceLoss(1.0, **BOTH), TARGET, {"spacing": SPACINGS}),
+    "surface dice": (SurfaceDiceLoss(1.0, **BOTH), TARGET, {"spacing": SPACINGS.tolist()}),
     "surface dice, ignored voxels": (SurfaceDiceLoss(1.0, **BOTH, ignore_index=255), IGNORING, {}),
     "contour map": (ContourLoss(**BOTH), TARGET, {}),
     "contour length": (ContourLoss("length", (1, 3, 3), **BOTH, ignore_index=255), IGNORING, {}),
@@ -111,6 +111,7 @@ def test_generated_code_gives_the_same_answer(name: str) -> None:
     [
         (HausdorffDTLoss, {"spacing": (5.0, 0.5, 0.25)}, {"spacing": np.array([5, 0.5, 0.25])}),
         (HausdorffDTLoss, {"spacing": 0.5}, {"spacing": np.float32(0.5)}),
+        (HausdorffDTLoss, {"spacing": SPACINGS}, {"spacing": [(5.0, 0.4, 0.4), (1.0, 1, 1)]}),
         (HausdorffDTLoss, {"alpha": 1.0}, {"alpha": np.float32(1)}),
         (ContourLoss, {"kernel_size": 5}, {"kernel_size": np.int64(5)}),
     ],

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
@@ -199,7 +200,24 @@ def test_a_spacing_each_equals_a_call_each(make: Callable[..., nn.Module], optio
 
 
 @pytest.mark.parametrize("name", SPACED)
-@pytest.mark.parametrize("spacing", [0.0, -1.0, math.nan, (1.0, 1.0), torch.ones(3, 3), torch.zeros(2, 3)])
+def test_the_forms_in_which_spacings_of_a_batch_come(make: Callable[..., nn.Module]) -> None:
+    data = pytest.importorskip("monai.data")
+    steps = [(5.0, 0.42, 0.7), (2.5, 0.5, 0.5)]
+    input, target = sharp(3, 3), labels(3, 3)
+    affines = [torch.diag(torch.tensor([*step, 1.0], dtype=torch.float64)) for step in steps]
+    images = [data.MetaTensor(one, affine=affine) for one, affine in zip(input, affines, strict=True)]
+    pixdim = data.list_data_collate(images).pixdim
+    right = make(**BOTH)(input, target, spacing=torch.tensor(steps))
+    for spacing in (steps, np.array(steps), np.float32(steps), pixdim, [np.float32(step) for step in steps]):
+        assert make(**BOTH)(input, target, spacing=spacing) == right
+        assert make(**BOTH, spacing=spacing)(input, target) == right
+
+
+@pytest.mark.parametrize("name", SPACED)
+@pytest.mark.parametrize(
+    "spacing",
+    [0.0, -1.0, math.nan, (1.0, 1.0), torch.ones(3, 3), torch.zeros(2, 3), [(1, 1, 1), (1, 1)], [1.0] * 2],
+)
 def test_refuses_bad_spacing(make: Callable[..., nn.Module], spacing: Any) -> None:
     with pytest.raises(ValueError, match=r"^spacing: got .*, wanted "):
         make(**BOTH, spacing=spacing)(sharp(3, 3), labels(3, 3))

@@ -251,7 +251,7 @@ class TestTargetDistance:
     def test_given_is_computed(self, spacing: Any, empty: str, normalize: str | None) -> None:
         input, target = logits(3, 3), labels(3, 3)
         target[0] = 2  # empty and full channels, where the distance is inf
-        distance = two_sided_edt(in_channels(target, 3)[:, 1:], spacing=spacing)
+        distance = two_sided_edt(in_channels(target, 3)[:, 1:], spatial_dims=3, spacing=spacing)
         assert distance.isinf().any()
         loss = HausdorffDTLoss(
             softmax=True, to_onehot_y=True, spacing=spacing, empty=empty, normalize=normalize
@@ -263,7 +263,7 @@ class TestTargetDistance:
     def test_replaces_the_targets_distance_only(self) -> None:
         input, target = binary()
         zero = HausdorffDTLoss()(input, target, target_distance=torch.zeros_like(target))
-        weight = two_sided_edt(input > 0.5, squared=True)
+        weight = two_sided_edt(input > 0.5, spatial_dims=3, squared=True)
         torch.testing.assert_close(zero, ((input - target) ** 2 * weight).mean())
 
     def test_refuses_what_is_no_distance_of_the_target(self) -> None:

@@ -90,6 +90,21 @@ class TestOfMasks:
         assert float(SurfaceDiceLoss(2.0)(prediction, target)) == 0
         assert [float(SurfaceDiceLoss(1.0)(*shifted(n))) for n in (0, 1)] == [0, 0]
 
+    @pytest.mark.parametrize("form", ["numbers", "float32 tensor"])
+    def test_a_distance_equal_to_the_tolerance_is_within_it(self, form: str) -> None:
+        target = torch.zeros(4, 1, 3, 12)
+        target[..., 1, 1:7] = 1
+        moved = torch.stack([item.roll(n, -1) for n, item in enumerate(target, 1)])
+        wrong = []
+        for step in (round(0.05 + 0.01 * n, 2) for n in range(496)):
+            spacing = (5.0, step) if form == "numbers" else torch.tensor([[5.0, step]] * 4)
+            for voxels in (1, 2, 3):
+                for tolerance in {voxels * step, round(voxels * step, 2)}:
+                    loss = SurfaceDiceLoss(tolerance, reduction="none", spacing=spacing)
+                    if (loss(moved, target).flatten() == 0).tolist() != [n <= voxels for n in range(1, 5)]:
+                        wrong.append((step, tolerance))
+        assert not wrong
+
     def test_the_border_of_the_volume_is_no_surface(self) -> None:
         half = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
         half[..., :4] = 1

@@ -35,8 +35,9 @@ def test_no_numbers(mask):
 @pytest.mark.parametrize("make", [tuple, list, np.array, torch.tensor, lambda s: np.array(s, np.float32)])
 def test_a_spacing_of_any_type(make):
     assert metrics.volume_ml(MASK, spacing=make([5, 2, 1])) == pytest.approx(0.03)
-    with pytest.raises(ValueError, match=r"^spacing: got .*, wanted a number, one for each spatial axis"):
-        metrics.volume_ml(MASK, spacing=torch.ones(1, 3))
+    assert metrics.volume_ml(MASK, spacing=make([[5, 2, 1]])) == pytest.approx(0.03)  # of a batch of one
+    with pytest.raises(ValueError, match=r"^spacing: got shape \(2, 3\), wanted 3 numbers, one for each"):
+        metrics.volume_ml(MASK, spacing=torch.ones(2, 3))
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])

@@ -205,7 +205,7 @@ WRONG = [
     ({"target": [[1, 0]]}, TypeError, "target: got list, wanted a NumPy array or a torch.Tensor"),
     ({"spacing": (1, 1)}, ValueError, "spacing: got 2 values"),
     ({"spacing": (1, 0, 1)}, ValueError, "spacing: .* positive finite"),
-    ({"spacing": torch.ones(1, 3)}, ValueError, "spacing"),
+    ({"spacing": torch.ones(2, 3)}, ValueError, "spacing"),
     ({"percentile": 101}, ValueError, "percentile: got 101, wanted a number from 0 to 100"),
     ({"percentile": float("nan")}, ValueError, "percentile"),
 ]

@@ -73,7 +73,7 @@ def test_a_missing_backend_is_passed_over_unless_it_is_named(monkeypatch: pytest
 @pytest.mark.parametrize("name", ["triton", "cuda"])
 def test_a_gpus_backend_and_a_tensor_on_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     table(monkeypatch, None, None)
-    mask = torch.ones(1, 2, 2, 2)
+    mask = torch.ones(2, 2, 2)
     with pytest.raises(
         RuntimeError, match=rf"^backend: got '{name}' for a tensor on cpu, .*runs on cuda ten"
     ):

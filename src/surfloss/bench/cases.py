@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from surfloss import _check
 from surfloss._check import fail
 
 Size: TypeAlias = tuple[int, ...]
@@ -164,4 +165,4 @@ def read(path: Path) -> Case:
     voxels = np.ascontiguousarray((values != 0).T)
     if voxels.all() or not voxels.any():
         fail("file", f"{path} with one label only", "foreground and background")
-    return Case(path.name, tuple(float(mm) for mm in image.header.get_zooms()[::-1]), voxels)
+    return Case(path.name, tuple(_check.spacing_of_one(image.header.get_zooms()[::-1], 3)), voxels)

@@ -63,7 +63,7 @@ def gather() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "build": _build(),
         "packages": {name: _version(name) for name in _PACKAGES},
-        "backends": surfloss.available_backends(),
+        "backends": surfloss.backend_status(),
         # What nnU-Net's variable nnUNet_extTrainer must name for the trainers to be found.
         "nnunet_trainers": str(Path(surfloss.__file__).parent / "nnunet" / "trainers"),
     }

@@ -58,17 +58,20 @@ def summarize(out: Path, names: list[str]) -> dict[str, Any]:
     import numpy as np
     from scipy import ndimage
 
+    from surfloss._check import spacing_of_one
+
     rows = []
     for name in names:
         file = nib.load(out / "label" / f"{name}.nii.gz")
         labels, _ = ndimage.label(np.asanyarray(file.dataobj), np.ones((3, 3, 3)))
-        voxel_ml = math.prod(float(mm) for mm in file.header.get_zooms()) / 1000
+        steps = spacing_of_one(file.header.get_zooms()[::-1], 3)
+        voxel_ml = math.prod(steps) / 1000
         lesions = sorted((np.bincount(labels.ravel())[1:] * voxel_ml).tolist(), reverse=True)
         rows.append({"case": name, "volume_ml": sum(lesions), "lesions_ml": lesions})
     return {
         "folder": str(out),
         "size": list(file.shape[::-1]),
-        "spacing": [float(mm) for mm in file.header.get_zooms()[::-1]],
+        "spacing": steps,
         "voxel_ml": voxel_ml,
         "cases": rows,
     }

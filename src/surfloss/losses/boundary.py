@@ -62,8 +62,8 @@ def boundary_loss(
         target_map: None, or phi itself, in the unit of `spacing`, in the target's shape after one-hot and
             background removal: any map that is negative inside and positive outside, as `signed_distance`
             gives it in either convention; +inf or -inf throughout a mask that is empty or full.
-        spacing: mm along the spatial axes (z, y, x); a number, `dims` numbers, or a tensor `(batch, dims)`.
-            None for distances in voxels.
+        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
+            each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
         normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
         empty: phi where a target is all background or all foreground: "zero", as the published code has it
             for background; "diagonal", plus or minus the item's physical diagonal; "raise", an error, for
@@ -154,8 +154,8 @@ def generalized_surface_loss(
         target_distance: None, or the distance of every voxel to the opposite label of the target, in the
             target's shape after one-hot and background removal; inf where there is none, as `two_sided_edt`
             gives it. It is taken as it is.
-        spacing: mm along the spatial axes (z, y, x); a number, `dims` numbers, or a tensor `(batch, dims)`.
-            None for cubic voxels.
+        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
+            each item, nested or as an array or tensor `(batch, dims)`. None for cubic voxels.
         empty: D where a target is all foreground or all background: "zero", such a class does not count and
             has the value 0 by itself; "diagonal", the item's physical diagonal everywhere, as the published
             code has it for background; "raise", an error, for which values are read.

@@ -60,8 +60,8 @@ def hausdorff_dt_loss(
             unit of `spacing`, in the target's shape after one-hot and background removal; inf where there is
             none, as `two_sided_edt` gives it. It is taken as it is: with `ignore_index` the ignored voxels
             have no label, whereas `two_sided_edt` measures to one of them as to a voxel of the background.
-        spacing: mm along the spatial axes (z, y, x); a number, `dims` numbers, or a tensor `(batch, dims)`.
-            None for distances in voxels.
+        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
+            each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
         normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
         empty: the distance where a mask is all foreground or all background, so has no boundary: "zero";
             "diagonal", the item's physical diagonal; "reference", what SciPy gives there and the paper's code

@@ -62,8 +62,9 @@ def hausdorff_conv_loss(
         include_background: whether channel 0 counts; a single channel always does.
         reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
         batch: average over the batch before the reduction.
-        spacing: mm along the spatial axes (z, y, x); a number, `dims` numbers, or a tensor `(batch, dims)`.
-            None for radii in voxels. A tensor is read, for which a GPU waits: it decides the balls' sizes.
+        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
+            each item, nested or as an array or tensor `(batch, dims)`. None for radii in voxels.
+            A tensor is read, for which a GPU waits: it decides the balls' sizes.
         ignore_index: label of voxels that have no error, no gradient, and are left out of the balls.
         validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
 
@@ -72,8 +73,8 @@ def hausdorff_conv_loss(
 
     Raises:
         TypeError, ValueError: on an argument of another form.
-        RuntimeError: on a spacing in a tensor, in a graph that may not break or on meta; on a second
-            derivative.
+        RuntimeError: on a spacing in a tensor or for each item, in a graph that may not break or on meta; on
+            a second derivative.
     """
     check_options(sigmoid, softmax, other_act, reduction)
     alpha, radii = _conv_options(alpha, radii)

@@ -19,7 +19,6 @@ from surfloss.losses._prepare import Activation, LossModule, check_options, prep
 
 EMPTY = ("zero", "one", "raise")
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
-_ROUNDING = 4 * torch.finfo(torch.float32).eps
 
 
 def surface_dice_loss(
@@ -60,13 +59,13 @@ def surface_dice_loss(
         input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
             `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
         target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
-        tolerance: in the unit of `spacing`, at least 0; a distance equal to it, up to float32's rounding,
-            is within.
+        tolerance: in the unit of `spacing`, at least 0; a distance equal to it is within, and so is one that
+            exceeds it by rounding, up to 5e-7 of it.
         include_background: whether channel 0 counts; a single channel always does.
         reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
         batch: average over the batch before the reduction.
-        spacing: mm along the spatial axes (z, y, x); a number, `dims` numbers, or a tensor `(batch, dims)`.
-            None for distances in voxels.
+        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
+            each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
         empty: the value where the target is all background or all foreground, so has no surface: "zero", 0
             without a gradient; "one", what the formula gives, 1 where the prediction has surface and else 0;
             "raise", an error, for which values are read.
@@ -84,7 +83,7 @@ def surface_dice_loss(
     """
     check_options(sigmoid, softmax, other_act, reduction)
     check_distance_options(empty, EMPTY)
-    _check.not_negative("tolerance", tolerance)
+    limit = _check.limit("tolerance", tolerance)
     prediction, target, ignore = prepare(
         input,
         target,
@@ -111,7 +110,7 @@ def surface_dice_loss(
         squared=True,
         backend=backend,
     )
-    near_predicted, near_true = (squared <= tolerance**2 * (1 + _ROUNDING)).unbind(2)
+    near_predicted, near_true = (squared <= limit**2).unbind(2)
     close = (soft * near_true + true * near_predicted).flatten(2).sum(2)
     both = (soft + true).flatten(2).sum(2)
     values = 1 - close / both.masked_fill(both == 0, 1)

@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 
+from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
 from surfloss.metrics._masks import BoolArray, FloatArray, Mask
@@ -67,4 +68,4 @@ def boundary_iou(
 def _boundary_region(mask: BoolArray, steps: FloatArray, width: float) -> BoolArray:
     distances = cast(FloatArray, distance_transform_edt(np.pad(mask, 1), sampling=steps.tolist()))
     inner = (slice(1, -1),) * mask.ndim
-    return mask & (distances[inner] <= width)
+    return mask & (distances[inner] <= _check.limit("width", width))

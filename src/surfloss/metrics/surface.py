@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
 from surfloss.metrics._masks import BoolArray, FloatArray, Mask
@@ -55,10 +56,9 @@ class SurfaceDistances:
 
     def dice(self, tolerance: float) -> float:
         """Share of both surfaces within `tolerance` of the other; see `surface_dice`."""
-        if not 0 <= tolerance < math.inf:  # an empty mask is infinitely far
-            fail("tolerance", tolerance, "a finite distance of at least 0")
-        close = self.prediction_sizes[self.prediction_to_target <= tolerance].sum()
-        close += self.target_sizes[self.target_to_prediction <= tolerance].sum()
+        limit = _check.limit("tolerance", tolerance)  # finite: an empty mask is infinitely far
+        close = self.prediction_sizes[self.prediction_to_target <= limit].sum()
+        close += self.target_sizes[self.target_to_prediction <= limit].sum()
         return _ratio(close, self.prediction_sizes.sum() + self.target_sizes.sum())
 
 
@@ -193,7 +193,8 @@ def surface_dice(prediction: Mask, target: Mask, *, spacing: SpacingLike = None,
     Args:
         prediction, target: binary mask, 2-D or 3-D, array or tensor on any device, of one shape.
         spacing: mm along each axis in array order, or one number; None for distances in voxels.
-        tolerance: in the unit of `spacing`; a distance equal to it counts as within.
+        tolerance: in the unit of `spacing`; a distance equal to it is within, and so is one that exceeds it
+            by rounding, up to 5e-7 of it.
 
     Returns:
         From 0 to 1; 0 where one mask is empty, NaN where both are.

@@ -127,7 +127,12 @@ TABLE = (
 _override: ContextVar[str | None] = ContextVar("surfloss_backend", default=None)
 
 
-def available_backends() -> dict[str, str | None]:
+def available_backends() -> tuple[str, ...]:
+    """The names of the backends that run here, fastest first; `backend_status` says why the others do not."""
+    return tuple(name for name, reason in backend_status().items() if reason is None)
+
+
+def backend_status() -> dict[str, str | None]:
     """Every backend by name, with None where it can run here or else the reason why it cannot."""
     return {backend.name: backend.unavailable() for backend in TABLE}
 

@@ -2,13 +2,14 @@
 
 NVRTC compiles at first use, through `cuda-core`: no CUDA toolkit is needed. The machine code is kept in
 `$XDG_CACHE_HOME/surfloss` (`~/.cache/surfloss`), under a name that tells sources, options, compiler and
-architecture.
+architecture. It is run as it lies there, so the folder must be the user's own.
 """
 
 import ctypes
 import hashlib
 import importlib.util
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -104,15 +105,20 @@ def compiled(architecture: str) -> bytes:
     """The machine code of all kernels for an architecture such as "sm_90", from the cache or the compiler.
 
     Raises:
-        RuntimeError: with the compiler's log, where it does not know the architecture.
+        RuntimeError: with the compiler's log, where it does not know the architecture; or where someone else
+            may have put code into the cache.
     """
     path = _cache_folder() / f"kernels-{_fingerprint()}-{architecture}.cubin"
-    if path.is_file():
-        return path.read_bytes()
+    with suppress(OSError):
+        _refuse_foreign(path.parent, path.parent.lstat())
+        with path.open("rb") as kept:
+            _refuse_foreign(path, os.fstat(kept.fileno()))
+            return kept.read()
     code = _compile(architecture)
     # Another process may write the same at the same time; without a place to write, every process compiles.
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(0o700, parents=True, exist_ok=True)
+        _refuse_foreign(path.parent, path.parent.lstat())
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(code)
         os.replace(file.name, path)
@@ -182,6 +188,17 @@ def _source_folder() -> Path:
 
 def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surfloss"
+
+
+def _refuse_foreign(path: Path, status: os.stat_result) -> None:
+    """Raise where someone else may have made or changed what will run as machine code."""
+    if not hasattr(os, "geteuid"):
+        return  # on Windows the folder lies in the user's profile
+    is_own = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
+    if not is_own or status.st_mode & 0o022:
+        got = f"{path} of user {status.st_uid} with mode {stat.filemode(status.st_mode)}"
+        wanted = "one of your own, no link, that only you may write to (XDG_CACHE_HOME sets another place)"
+        fail("cache of compiled kernels", got, wanted, RuntimeError)
 
 
 def _is_installed(module: str) -> bool:

@@ -214,7 +214,8 @@ class _Volume:
         """How long a part of the rows the passes after the scan may take at once.
 
         So long that beside a result of `size` bytes a voxel, which holds the row distances, `items` items
-        with `masks` masks each need no more scratch memory than a float32 tensor of all items.
+        with `masks` masks each need no more scratch memory than a float32 tensor of all items; where y has
+        size 1, by a quarter more, since summaries then are as large as rows and fill it alone.
         """
         if not (self.is_deep and masks and self.x <= ROW_LIMIT and items * self.voxels > SMALL):
             return self.x
@@ -222,7 +223,8 @@ class _Volume:
             return self.x
         summaries = 2 * masks * _blocks(self.y, BLOCK) / self.y
         fields = 4 * masks * (1 + _blocks(self.z, BLOCK) / self.z)
-        return _blocks(self.x, math.ceil(fields / (4 * self.items / items - summaries)))
+        room = max(1.0, 4 * self.items / items - summaries)
+        return _blocks(self.x, math.ceil(fields / room))
 
     def scan(
         self, *masks: tuple[Tensor, float | None], spare: Tensor | None = None, width: int | None = None

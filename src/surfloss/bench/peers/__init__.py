@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from surfloss._check import fail
 from surfloss.bench.cases import Case
-from surfloss.ops._select import TABLE, available_backends
+from surfloss.ops._select import TABLE, backend_status
 
 Call: TypeAlias = Callable[[], Any]
 
@@ -97,7 +97,7 @@ def replayed(backend: str, device: str) -> Contestant:
 
 def unavailable(backend: str, device: str) -> str | None:
     """Why a backend cannot run here on tensors of that device type, or None where it can."""
-    if reason := available_backends()[backend]:
+    if reason := backend_status()[backend]:
         return reason
     return next(row for row in TABLE if row.name == backend).unavailable(device)
 
@@ -129,8 +129,8 @@ def choose(
         if name not in known:
             fail("peers", repr(name), f"some of {', '.join(known)}, or none")
     for name in backends or ():
-        if name not in available_backends():
-            fail("backends", repr(name), f"some of {', '.join(available_backends())}")
+        if name not in backend_status():
+            fail("backends", repr(name), f"some of {', '.join(backend_status())}")
         if reason := unavailable(name, device):
             fail("backends", repr(name), f"backends that run here: {reason}")
     chosen = [peer for name, peer in known.items() if peers is None or name in peers]
