@@ -193,7 +193,8 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
         command += ("--import-mode=importlib", "--confcutdir=tests/gpu", "-p", "no:cacheprovider")
         command += ("-k", "few") if tiny else ()
         # Most of the time goes into compiling kernels for so many shapes, which processes can share.
-        command += ("-n", "4") if stem == "exact" and importlib.util.find_spec("xdist") else ()
+        if stem in ("exact", "hausdorff", "losses") and importlib.util.find_spec("xdist"):
+            command += ("-n", str(min(12, os.cpu_count() or 1)))
         name = " ".join(
             filter(None, (Path(prefix[0]).name if prefix else "tests", *prefix[2:3], stem, backend))
         )
