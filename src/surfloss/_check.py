@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses import FakeTensor
 
 _Steps: TypeAlias = float | Sequence[float] | npt.NDArray[Any] | Tensor
@@ -44,6 +45,15 @@ def can_read(tensor: Tensor, validate: bool | None = None) -> bool:
     if torch.compiler.is_compiling() or isinstance(tensor, FakeTensor):
         return False
     return tensor.device.type == "cpu" if validate is None else validate
+
+
+def has_array(tensor: Tensor) -> bool:
+    """Whether NumPy may compute with its values, and knows their dtype well.
+
+    PyTorch's threads do not survive a fork: an operation that calls for them waits for ever. NumPy has none.
+    """
+    is_half = tensor.dtype in (torch.float16, torch.bfloat16)
+    return can_read(tensor) and not is_half and not is_functorch_wrapped_tensor(tensor)
 
 
 def is_real(value: object) -> TypeGuard[float]:
@@ -109,8 +119,10 @@ def mask(argument: str, value: object) -> None:
     assert isinstance(value, Tensor)
     if value.dtype not in _MASK_DTYPES:
         fail(argument, f"dtype {value.dtype}", "a bool, integer or float mask", TypeError)
-    if value.is_floating_point() and can_read(value) and bool(value.isnan().any()):
-        fail(argument, f"{int(value.isnan().sum())} NaN of {value.numel()} values", "no NaN")
+    if value.is_floating_point() and can_read(value):
+        count = int(np.isnan(value.detach().numpy()).sum() if has_array(value) else value.isnan().sum())
+        if count:
+            fail(argument, f"{count} NaN of {value.numel()} values", "no NaN")
 
 
 def spacing(
