@@ -63,6 +63,15 @@ def no_vmap(argument: str, value: Tensor) -> None:
         value = functorch.get_unwrapped(value)
 
 
+def has_array(tensor: Tensor) -> bool:
+    """Whether NumPy may compute with its values, and knows their dtype well.
+
+    PyTorch's threads do not survive a fork: an operation that calls for them waits for ever. NumPy has none.
+    """
+    is_half = tensor.dtype in (torch.float16, torch.bfloat16)
+    return can_read(tensor) and not is_half and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
 def is_real(value: object) -> TypeGuard[float]:
     """Whether it is a number of Python or NumPy, and no bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
@@ -143,8 +152,10 @@ def mask(argument: str, value: object) -> None:
     assert isinstance(value, Tensor)
     if value.dtype not in _MASK_DTYPES:
         fail(argument, f"dtype {value.dtype}", "a bool, integer or float mask", TypeError)
-    if value.is_floating_point() and can_read(value) and bool(value.isnan().any()):
-        fail(argument, f"{int(value.isnan().sum())} NaN of {value.numel()} values", "no NaN")
+    if value.is_floating_point() and can_read(value):
+        count = int(np.isnan(value.detach().numpy()).sum() if has_array(value) else value.isnan().sum())
+        if count:
+            fail(argument, f"{count} NaN of {value.numel()} values", "no NaN")
 
 
 def spacing(

@@ -19,6 +19,7 @@ last place of the true one. An item may have up to 2^31 - 1 voxels. Nothing here
 import math
 from typing import Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -174,7 +175,12 @@ def _prepare(
     batch, spatial = mask.shape[:-dims], mask.shape[-dims:]
     steps, item_steps = _check.spacing(spacing, dims, batch, mask.device)
     # Bytes and floats go as they are; integers become bool.
-    voxels = mask.detach() if mask.dtype == torch.uint8 or mask.is_floating_point() else mask.bool()
+    is_as_wanted = mask.dtype in (torch.bool, torch.uint8) or mask.is_floating_point()
+    if _check.has_array(mask) and not (is_as_wanted and mask.is_contiguous()):
+        array = mask.detach().numpy()
+        voxels = torch.from_numpy(np.ascontiguousarray(array if is_as_wanted else array != 0))
+    else:
+        voxels = mask.detach() if is_as_wanted else mask.bool()
     # The items are counted, since -1 is ambiguous beside an axis of size 0.
     voxels = voxels.reshape(math.prod(batch), *spatial).contiguous()
     return voxels, steps, item_steps

@@ -227,6 +227,33 @@ def test_usable_after_a_fork(threads) -> None:
     assert status == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_no_transform_waits_for_threads_that_a_fork_left_behind() -> None:
+    """PyTorch's own operations do, once they have used OpenMP's threads in the parent process."""
+    code = textwrap.dedent("""
+        import os, signal, sys, numpy, torch, surfloss
+        torch.set_num_threads(2)
+        mask = torch.rand(64, 64, 64) < 0.5
+        dtypes = (torch.bool, torch.uint8, torch.int16, torch.int64, torch.float32, torch.float64)
+        masks = [mask.to(dtype) for dtype in dtypes]
+        masks += [one.permute(2, 0, 1) for one in masks]
+        def all_of_them():
+            for one in masks:
+                yield surfloss.two_sided_edt(one)
+                yield surfloss.signed_distance(one)
+                yield from surfloss.distance_transform_edt(one, return_indices=True)
+        right = list(all_of_them())
+        child = os.fork()
+        if child == 0:
+            signal.alarm(120)  # ends a process that hangs
+            same = [numpy.array_equal(*pair) for pair in zip(all_of_them(), right, strict=True)]
+            os._exit(not all(same))
+        sys.exit(os.waitpid(child, 0)[1] != 0)
+    """)
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=300, check=True)
+
+
 def test_interrupt_leaves_the_process_usable() -> None:
     """Ctrl-C during a call arrives when it ends; afterwards everything works."""
     code = textwrap.dedent("""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from surfloss import _env
-from surfloss._check import fail
+from surfloss._check import fail, has_array
 from surfloss.backends import _load
 
 _FUNCTIONS = {"edt": 0, "nearest_background": 1, "hausdorff": 2}
@@ -61,7 +61,9 @@ def hausdorff_error(
 
 
 def _as_bytes(mask: Tensor) -> Tensor:
-    return mask if mask.dtype in (torch.bool, torch.uint8) else mask.bool()
+    if mask.dtype in (torch.bool, torch.uint8):
+        return mask
+    return torch.from_numpy(mask.numpy() != 0) if has_array(mask) else mask.bool()
 
 
 def _call(
