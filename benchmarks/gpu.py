@@ -16,10 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
@@ -75,28 +76,40 @@ class Part:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def conduct(
-    parts: Iterable[Part], result: Found, write: Callable[[Found], None], deadline: float, folder: Path
-) -> None:
-    """Run the parts in order until `deadline` (of `time.monotonic`), and `write` the result after each.
+Group: TypeAlias = tuple[Part, ...]
+"""Parts that run side by side; one that measures time is alone."""
 
-    The logs go to `folder`. A part is made when its turn comes, so it may depend on the result so far.
+
+def conduct(
+    groups: Iterable[Group], result: Found, write: Callable[[Found], None], deadline: float, folder: Path
+) -> None:
+    """Run the groups in order until `deadline` (of `time.monotonic`), and `write` the result after each part.
+
+    The logs go to `folder`. A group is made when its turn comes, so it may depend on the result so far.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for part in parts:
+    for group in groups:
         left_s = deadline - time.monotonic()
-        reason = part.skip or (None if left_s >= _LEAST_S else "no time was left")
-        if reason:
-            record: Found = {"state": "skipped", "reason": reason}
-        else:
-            record, found = _run(part, min(part.limit_s, left_s), folder)
+        skipped = {
+            part.name: part.skip or (None if left_s >= _LEAST_S else "no time was left") for part in group
+        }
+        with ThreadPoolExecutor(max(1, len(group))) as threads:
+            running = {
+                part.name: threads.submit(_run, part, min(part.limit_s, left_s), folder)
+                for part in group
+                if not skipped[part.name]
+            }
+        for part in group:
+            record, found = {"state": "skipped", "reason": skipped[part.name]}, {}
+            if part.name in running:
+                record, found = running[part.name].result()
             if part.at_top:
                 result |= found
             else:
                 record |= found
-        result["parts"][part.name] = record
-        write(result)
-        print(_line(part.name, record), flush=True)
+            result["parts"][part.name] = record
+            write(result)
+            print(_line(part.name, record), flush=True)
 
 
 def _run(part: Part, limit_s: float, folder: Path) -> tuple[Found, Found]:
@@ -177,14 +190,14 @@ def _is_sound(record: Found) -> bool:
     return record["state"] != "failed" or not fatal
 
 
-def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Iterator[Part]:
+def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Iterator[Group]:
     """The parts of a whole run; what a later one needs of an earlier one it reads off the result."""
     python = sys.executable
     options = ("--device", device, *(("--tiny",) if tiny else ()))
-    yield Part("machine", (python, str(HERE / "measure.py"), "machine", *options), 60, at_top=True)
+    yield (Part("machine", (python, str(HERE / "measure.py"), "machine", *options), 60, at_top=True),)
     no_device = result.get("no_device")
     library = result.get("backends", {}).get("cpu", "unknown")
-    yield _build(no_device or ("it is there already" if library is None else None))
+    yield (_build(no_device or ("it is there already" if library is None else None)),)
     backends = [name for name, reason in result.get("gpu_backends", {}).items() if reason is None] or [None]
 
     def tests(stem: str, limit_s: float, backend: str | None, prefix: tuple[str, ...] = ()) -> Part:
@@ -194,7 +207,7 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
         command += ("-k", "few") if tiny else ()
         # Most of the time goes into compiling kernels for so many shapes, which processes can share.
         if stem in ("exact", "hausdorff", "losses") and importlib.util.find_spec("xdist"):
-            command += ("-n", str(min(12, os.cpu_count() or 1)))
+            command += ("-n", str(min(6, os.cpu_count() or 1)))
         name = " ".join(
             filter(None, (Path(prefix[0]).name if prefix else "tests", *prefix[2:3], stem, backend))
         )
@@ -205,28 +218,26 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
             name, (*prefix, *command), limit_s, read_tests, False, no_device, tuple(environment.items())
         )
 
-    for backend in backends:
-        yield tests("exact", 120, backend)
+    yield tuple(tests("exact", 120, backend) for backend in backends)
     # One that brought its process down would do so to everybody's measurements; one that is slow would not.
     records = {b: result["parts"].get(f"tests exact {b}", {"state": "done"}) for b in backends if b}
     sound = [backend for backend, record in records.items() if _is_sound(record)]
     named = ("--backends", ",".join(sound)) if sound else ()
     measure = (python, str(HERE / "measure.py"), "compare", *options, *named)
-    yield Part("compare", measure, 180, at_top=True, skip=no_device)
+    yield (Part("compare", measure, 180, at_top=True, skip=no_device),)
     step = (python, str(HERE / "training_step.py"), *options)
-    yield Part("training step", step, 90, at_top=True, skip=no_device)
+    yield (Part("training step", step, 90, at_top=True, skip=no_device),)
     drawn = "matplotlib is not installed" if importlib.util.find_spec("matplotlib") is None else None
     picture = (python, str(HERE / "measure.py"), "plot", "--result", str(out()))
-    yield Part("plot", picture, 30, skip=no_device or drawn)
-    for stem, limit_s in (("hausdorff", 60), ("losses", 60), ("torch", 90)):
-        for backend in backends:
-            yield tests(stem, limit_s, backend)
-    yield tests("errors", 40, None)
+    yield (Part("plot", picture, 30, skip=no_device or drawn),)
+    limits = {"hausdorff": 60, "losses": 60, "torch": 90}
+    yield tuple(tests(stem, limit_s, backend) for stem, limit_s in limits.items() for backend in backends)
+    yield (tests("errors", 40, None),)
     sanitizer = shutil.which("compute-sanitizer", path=f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
     for tool in ("memcheck", "racecheck"):
         if sanitizer is None or device == "cpu":
             why = "no GPU is tested" if device == "cpu" else "compute-sanitizer is not installed"
-            yield Part(f"compute-sanitizer {tool}", (), 0, skip=no_device or why)
+            yield (Part(f"compute-sanitizer {tool}", (), 0, skip=no_device or why),)
             continue
         checked = (
             sanitizer,
@@ -237,8 +248,7 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
             "--target-processes",
             "application-only",
         )
-        for backend in backends:
-            yield tests("short", 60, backend, checked)
+        yield tuple(tests("short", 60, backend, checked) for backend in backends)
 
 
 def _build(skip: str | None) -> Part:
@@ -305,7 +315,8 @@ def main(arguments: list[str] | None = None) -> int:
             _write(out(), result)
 
     parts = plan(result, options.device, options.tiny, out)
-    chosen = (part for part in parts if part.name.startswith(("machine", *options.only)))
+    wanted = ("machine", *options.only)
+    chosen = (tuple(part for part in group if part.name.startswith(wanted)) for group in parts)
     conduct(chosen, result, write, deadline, BUILD / "logs")
     if "no_device" in result:
         return 2

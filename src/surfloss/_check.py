@@ -48,13 +48,24 @@ def can_read(tensor: Tensor, validate: bool | None = None) -> bool:
 
 
 def in_transform() -> bool:
-    """Whether a transform of `torch.func` is at work."""
-    return torch._C._are_functorch_transforms_active()
+    """Whether a transform of `torch.func` is at work; the compiler does not tell."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Whether PyTorch just computes: no compiler, tracer, transform or mode, no subclass, no meta tensor."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or in_transform()
+        or torch._C._len_torch_dispatch_stack()
+        or any(t is not None and (type(t) not in (Tensor, torch.nn.Parameter) or t.is_meta) for t in tensors)
+    )
 
 
 def no_vmap(argument: str, value: Tensor) -> None:
     """`torch.func.vmap` hides an axis of its tensors, for which no operator here has a rule."""
-    if torch.compiler.is_compiling() or not in_transform():
+    if not in_transform():
         return
     functorch = torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(value):

@@ -47,7 +47,13 @@ def test_parts_are_isolated_and_reported(tmp_path: Path, capsys: pytest.CaptureF
         gpu.Part("finds", python(NOTE), 20, at_top=True),
     ]
     start = time.monotonic()
-    gpu.conduct(parts, result, lambda now: written.append(json.loads(json.dumps(now))), start + 100, tmp_path)
+    gpu.conduct(
+        [(part,) for part in parts],
+        result,
+        lambda now: written.append(json.loads(json.dumps(now))),
+        start + 100,
+        tmp_path,
+    )
     assert time.monotonic() - start < 40
     records = result["parts"]
     assert [records[part.name]["state"] for part in parts] == [
@@ -73,9 +79,21 @@ def test_parts_are_isolated_and_reported(tmp_path: Path, capsys: pytest.CaptureF
     assert "  | the cause" in capsys.readouterr().out
 
 
+def test_parts_of_a_group_run_side_by_side(tmp_path: Path) -> None:
+    result = {"parts": {}}
+    met = "import pathlib, time; mine, other = map(pathlib.Path, {}); mine.touch()"
+    met += "\nwhile not other.exists(): time.sleep(0.01)"
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    group = tuple(
+        gpu.Part(name, python(met.format(pair)), 60) for name, pair in (("a", [one, two]), ("b", [two, one]))
+    )
+    gpu.conduct([group], result, lambda _: None, time.monotonic() + 100, tmp_path)
+    assert [record["state"] for record in result["parts"].values()] == ["done", "done"]
+
+
 def test_no_part_begins_after_the_deadline(tmp_path: Path) -> None:
     result = {"parts": {}}
-    gpu.conduct([gpu.Part("late", python(""), 9)], result, lambda _: None, time.monotonic() + 1, tmp_path)
+    gpu.conduct([(gpu.Part("late", python(""), 9),)], result, lambda _: None, time.monotonic() + 1, tmp_path)
     assert result["parts"]["late"] == {"state": "skipped", "reason": "no time was left"}
 
 
@@ -84,7 +102,7 @@ def test_a_hanging_part_is_stopped_at_the_deadline(tmp_path: Path, monkeypatch: 
     result = {"parts": {}}
     late = gpu.Part("late", python("import time; time.sleep(60)"), 50)
     start = time.monotonic()
-    gpu.conduct([late], result, lambda _: None, start + 0.5, tmp_path)
+    gpu.conduct([(late,)], result, lambda _: None, start + 0.5, tmp_path)
     assert result["parts"]["late"]["state"] == "stopped"
     assert time.monotonic() - start < 10
 
@@ -117,11 +135,13 @@ def test_a_backend_that_brings_its_tests_down_is_not_measured(monkeypatch: pytes
     }
     result = {"parts": {}, "gpu_backends": backends}
     names = []
-    for part in gpu.plan(result, "cuda", False, lambda: Path("out.json")):
-        names.append(part.name)
-        result["parts"][part.name] = records.get(part.name.split()[-1], {"state": "done"})
-        if part.name == "compare":
-            assert part.command[-2:] == ("--backends", "good,slow,wrong")
+    for group in gpu.plan(result, "cuda", False, lambda: Path("out.json")):
+        for part in group:
+            names.append(part.name)
+            result["parts"][part.name] = records.get(part.name.split()[-1], {"state": "done"})
+            if part.name == "compare":
+                assert part.command[-2:] == ("--backends", "good,slow,wrong")
+            assert len(group) == 1 or part.name.split()[0] in ("tests", "compute-sanitizer"), "timed alone"
     assert {f"tests {stem} {b}" for stem in ("exact", "hausdorff", "torch") for b in ("good", "slow")} <= {
         *names
     }

@@ -15,8 +15,7 @@ from torch import Tensor
 from surfloss import _check
 from surfloss._check import NumbersLike, fail, is_whole
 from surfloss.losses._prepare import Activation, LossModule, check_image, check_options, prepare, reduced
-from surfloss.ops.contour import contour_map as contour_map_operator
-from surfloss.ops.contour import has_contour_map
+from surfloss.ops.contour import differentiable_contour_map, has_contour_map
 
 KernelLike: TypeAlias = int | NumbersLike
 
@@ -182,7 +181,7 @@ def _fused(x: Tensor, ignore: Tensor | None, depth: int) -> Tensor:
         return value.reshape(len(x) * x.shape[1], *(1,) * (5 - x.ndim), *x.shape[2:]).contiguous()
 
     ignore = None if ignore is None else as_items(ignore.expand_as(x))
-    contour: Tensor = contour_map_operator(as_items(x), ignore, depth, None)[0]
+    contour: Tensor = differentiable_contour_map(as_items(x), ignore, depth, None)[0]
     return contour.view(x.shape)
 
 

@@ -16,7 +16,7 @@ from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.losses._distance import check_distance_options, checked_map, refuse_uniform
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
-from surfloss.ops.hausdorff import transformable_hausdorff_error
+from surfloss.ops.hausdorff import differentiable_hausdorff_error
 
 EMPTY = ("zero", "diagonal", "reference", "raise")
 
@@ -113,7 +113,7 @@ def hausdorff_dt_loss(
         empty = "zero"
     if ignore is not None:
         ignore = _as_items(ignore.expand_as(prediction))
-    error, _, _ = transformable_hausdorff_error(
+    error, _, _ = differentiable_hausdorff_error(
         _as_items(prediction),
         _as_items(target),
         target_distance,

@@ -97,6 +97,13 @@ def _triton_problem() -> str | None:
 
 # Fastest first: the automatic choice takes the first row that can run.
 TABLE = (
+    Backend(
+        "cuda",
+        "surfloss.backends.cuda",
+        automatic_on=("cuda",),
+        named_on=("cuda",),
+        problem=cuda_device.problem,
+    ),
     # Interpreted it would copy a GPU's tensors to the host and back: then it takes the CPU's only.
     Backend(
         "triton",
@@ -112,13 +119,6 @@ TABLE = (
         automatic_on=("cpu",),
         named_on=("cpu",),
         problem=_load.cpu_library_problem,
-    ),
-    Backend(
-        "cuda",
-        "surfloss.backends.cuda",
-        automatic_on=(),
-        named_on=("cuda",),
-        problem=cuda_device.problem,
     ),
     # Named on a GPU tensor, the reference goes through the CPU: slow, correct and asked for.
     Backend("reference", "surfloss.backends.reference", automatic_on=("cpu",), named_on=None),

@@ -5,8 +5,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from surfloss._check import fail
+from surfloss._check import fail, is_plain
 from surfloss.ops._select import ContourImplementation, select_contour
+from surfloss.ops.derivative import eager
 
 
 def has_contour_map(device_type: str) -> bool:
@@ -18,8 +19,7 @@ def has_contour_map(device_type: str) -> bool:
 has_contour_map._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-@torch.library.custom_op("surfloss::contour_map", mutates_args=())
-def contour_map(
+def _contour_map(
     x: Tensor, ignore: Tensor | None, depth: int, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """relu(maxpool(minpool(x)) - minpool(x)), with windows of 3 along y and x and `depth` along z.
@@ -34,6 +34,9 @@ def contour_map(
         greatest erosion is (negative where there is no contour), and where the least input.
     """
     return _implementation(backend, x.device).contour_map(x, ignore, depth)
+
+
+contour_map = torch.library.custom_op("surfloss::contour_map", _contour_map, mutates_args=())
 
 
 @contour_map.register_fake
@@ -80,3 +83,13 @@ def _backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, N
 
 
 contour_map.register_autograd(_backward, setup_context=_setup_context)
+_eager = eager(_contour_map, _setup_context, _backward)
+
+
+def differentiable_contour_map(
+    x: Tensor, ignore: Tensor | None, depth: int, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`contour_map`, past the dispatcher where PyTorch just computes."""
+    answer: Any = _eager if is_plain(x, ignore) else contour_map
+    contour, highest, lowest = answer(x, ignore, depth, backend)
+    return contour, highest, lowest

@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surfloss._check import fail, in_transform
+from surfloss._check import fail, in_transform, is_plain
 from surfloss.ops._select import select
-from surfloss.ops.derivative import scaled
+from surfloss.ops.derivative import eager, scaled
 from surfloss.ops.edt import two_sided_without
 
 
-@torch.library.custom_op("surfloss::hausdorff_error", mutates_args=())
-def hausdorff_error(
+def _hausdorff_error(
     input: Tensor,
     target: Tensor,
     target_distance: Tensor | None,
@@ -70,6 +69,9 @@ def hausdorff_error(
     else:
         scale = error.new_ones(len(error) if kept_dtype == torch.float16 else 0)
     return error, gradient.to(kept_dtype or gradient.dtype), scale
+
+
+hausdorff_error = torch.library.custom_op("surfloss::hausdorff_error", _hausdorff_error, mutates_args=())
 
 
 def _scale(gradient: Tensor) -> Tensor:
@@ -138,8 +140,22 @@ class _Transformable(torch.autograd.Function):
     backward = staticmethod(_backward)
 
 
-def transformable_hausdorff_error(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """`hausdorff_error`, in the transforms of `torch.func` too."""
-    answer = _Transformable.apply if in_transform() else hausdorff_error
-    error, gradient, scale = answer(*arguments)  # type: ignore[no-untyped-call]
+_eager = eager(_hausdorff_error, _setup_context, _backward)
+
+
+def differentiable_hausdorff_error(
+    input: Tensor,
+    target: Tensor,
+    target_distance: Tensor | None,
+    ignore: Tensor | None,
+    *options: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`hausdorff_error`, past the dispatcher where PyTorch just computes, and in a transform of `torch.func`."""
+    tensors = (input, target, target_distance, ignore)
+    answer: Any = hausdorff_error
+    if in_transform():
+        answer = _Transformable.apply
+    elif is_plain(*tensors):
+        answer = _eager
+    error, gradient, scale = answer(*tensors, *options)
     return error, gradient, scale

@@ -83,7 +83,7 @@ def hausdorff_error(
     input, target, item_spacing = input.contiguous(), target.contiguous(), _dense(item_spacing)
     ignore, input_squared, target_squared = _dense(ignore), _dense(input_squared), _dense(target_squared)
     gradient = torch.empty_like(input)
-    error = torch.zeros(batch, dtype=input.dtype, device=input.device)
+    error = torch.empty(batch, dtype=input.dtype, device=input.device)
     labels, fields = [], []
     if input_squared is None:
         # The gradient's own memory where that will do: the kernel reads a voxel before it writes it.
@@ -97,7 +97,7 @@ def hausdorff_error(
         fields.append(target_squared)
     _Transform(labels, fields, spacing, item_spacing, "two_sided", True).run("input")
     if not input.numel():
-        return error, gradient
+        return error.zero_(), gradient
     blocks = min(1024, _parts(voxels, 4 * _THREADS))
     partial = torch.empty(batch * blocks, dtype=torch.float64, device=input.device)
     real = "float" if input.dtype == torch.float32 else "double"

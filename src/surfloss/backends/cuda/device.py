@@ -12,8 +12,8 @@ import os
 import stat
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import cache
+from contextlib import nullcontext, suppress
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -90,15 +90,16 @@ def launch(
         threads: of a block, along x and y.
         arguments: in the order and the types of the kernel's parameters.
     """
-    from cuda.core import Device, LaunchConfig
+    from cuda.core import Device
     from cuda.core import launch as launch_kernel
 
-    with torch.cuda.device(device):
-        index = torch.cuda.current_device()
+    index = torch.cuda.current_device() if device.index is None else device.index
+    # What PyTorch's context manager costs is spared where it has nothing to change.
+    elsewhere = torch.cuda.device(index) if index != torch.cuda.current_device() else nullcontext()
+    with elsewhere:
         Device(index).set_current()  # a thread that has not used the GPU yet has no context
-        config = LaunchConfig(grid=blocks, block=(*threads, 1), shmem_size=shared_bytes)
         stream = _Stream(torch.cuda.current_stream().cuda_stream)
-        launch_kernel(stream, config, _kernel(kernel, index), *arguments)
+        launch_kernel(stream, _config(blocks, threads, shared_bytes), _kernel(kernel, index), *arguments)
 
 
 def compiled(architecture: str) -> bytes:
@@ -133,6 +134,13 @@ class _Stream:
 
     def __cuda_stream__(self) -> tuple[int, int]:
         return 0, self._handle
+
+
+@lru_cache
+def _config(blocks: int, threads: tuple[int, int], shared_bytes: int) -> Any:
+    from cuda.core import LaunchConfig
+
+    return LaunchConfig(grid=blocks, block=(*threads, 1), shmem_size=shared_bytes)
 
 
 @cache
