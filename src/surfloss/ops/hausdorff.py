@@ -150,7 +150,7 @@ def differentiable_hausdorff_error(
     ignore: Tensor | None,
     *options: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`hausdorff_error`, past the dispatcher where PyTorch just computes, and in a transform of `torch.func`."""
+    """`hausdorff_error`, past the dispatcher if PyTorch just computes, and in transforms of `torch.func`."""
     tensors = (input, target, target_distance, ignore)
     answer: Any = hausdorff_error
     if in_transform():
