@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -279,9 +280,10 @@ def _install(wheels: Path) -> str:
 
 
 def _write(path: Path, result: Found) -> None:
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as unfinished:
+        unfinished.write(json.dumps(result, indent=1) + "\n")
+    os.chmod(unfinished.name, 0o644)
+    os.replace(unfinished.name, path)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from surfloss import _check
 from surfloss._check import fail
+from surfloss._volumes import Unavailable, read_volume
 
 Size: TypeAlias = tuple[int, ...]
 Spacing: TypeAlias = tuple[float, ...]
@@ -147,22 +147,18 @@ def make(size: Size, mask: str, spacing: Spacing = VOXELS, items: int = 1) -> Ca
 
 
 def read(path: Path) -> Case:
-    """The nonzero voxels of a NIfTI file, with its spacing.
+    """The nonzero voxels of a volume's file, with its spacing in mm.
 
     Raises:
-        ValueError: if it is no readable 3-D NIfTI image with foreground and background.
+        ValueError: if it is no readable 3-D volume with foreground and background.
     """
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-
     try:
-        image = nibabel.load(path)
-        values = np.asanyarray(image.dataobj)
-    except (OSError, ImageFileError, EOFError, ValueError) as error:
-        fail("file", f"{path} ({str(error) or type(error).__name__})".replace("\n", " "), "a NIfTI image")
-    if values.ndim != 3:
-        fail("file", f"{path} of shape {values.shape}", "a volume with three axes")
-    voxels = np.ascontiguousarray((values != 0).T)
+        volume = read_volume(path)
+    except Unavailable as error:
+        raise ValueError(str(error)) from error
+    if volume.voxels.ndim != 3:
+        fail("file", f"{path} of shape {volume.voxels.shape}", "a volume with three axes")
+    voxels = np.ascontiguousarray((volume.voxels != 0).T)
     if voxels.all() or not voxels.any():
         fail("file", f"{path} with one label only", "foreground and background")
-    return Case(path.name, tuple(_check.spacing_of_one(image.header.get_zooms()[::-1], 3)), voxels)
+    return Case(path.name, volume.zooms[::-1], voxels)

@@ -59,7 +59,10 @@ def bench(
     ] = "1,1,1",
     files: Annotated[
         list[Path] | None,
-        typer.Option("--file", help="NIfTI mask, nonzero is foreground, at its own spacing; repeatable."),
+        typer.Option(
+            "--file",
+            help="Mask (NIfTI, NRRD, MetaImage), nonzero is foreground, at its own spacing; repeatable.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     peers: Annotated[

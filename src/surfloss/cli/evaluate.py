@@ -93,7 +93,7 @@ def evaluate(
         typer.Option(metavar="DIR", help="Folder of images to show below the outlines of the worst cases."),
     ] = None,
 ) -> None:
-    """Evaluate masks (.nii.gz, .nii, .nrrd, .mha) with the metrics of INSTANCE2022 and more.
+    """Evaluate masks (NIfTI, NRRD, MetaImage) with the metrics of INSTANCE2022 and more.
 
     Undefined values, such as a distance to an empty mask, are counted and left out of the means; in the JSON
     file they are null. A case that cannot be evaluated is null throughout and named with its reason.
