@@ -44,6 +44,8 @@ def can_read(tensor: Tensor, validate: bool | None = None) -> bool:
     """Whether values may be looked at: `validate` where given, else on eager CPU tensors only."""
     if torch.compiler.is_compiling() or isinstance(tensor, FakeTensor) or tensor.is_meta:
         return False
+    if in_transform() and torch._C._functorch.is_batchedtensor(tensor):
+        return False
     return tensor.device.type == "cpu" if validate is None else validate
 
 
@@ -53,14 +55,24 @@ def in_transform() -> bool:
 
 
 def is_plain(*tensors: Tensor | None) -> bool:
-    """Whether PyTorch just computes: no compiler, tracer, transform or mode, no subclass, no meta tensor."""
+    """Whether PyTorch just computes: no compiler, tracer, transform or mode; tensors are their memory.
+
+    A default device is a mode too. A subclass, a meta tensor and a negative view are not their memory alone.
+    """
     return not (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
         or in_transform()
+        or torch._C._len_torch_function_stack()
         or torch._C._len_torch_dispatch_stack()
-        or any(t is not None and (type(t) not in (Tensor, torch.nn.Parameter) or t.is_meta) for t in tensors)
+        or torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch)
+        or not all(map(_is_memory, tensors))
     )
+
+
+def _is_memory(tensor: Tensor | None) -> bool:
+    plain_type = type(tensor) in (Tensor, torch.nn.Parameter)
+    return tensor is None or (plain_type and not tensor.is_meta and not tensor.is_neg())
 
 
 def no_vmap(argument: str, value: Tensor) -> None:
@@ -272,6 +284,7 @@ def _plain(value: object, argument: str) -> float | tuple[float, ...] | Tensor:
     if isinstance(value, (np.ndarray, np.generic)):
         value = _without_numpy(value)
     if isinstance(value, Tensor):
+        no_vmap(argument, value)
         if value.dtype not in _MASK_DTYPES or value.dtype == torch.bool:
             fail(argument, f"dtype {value.dtype}", _POSITIVE)
         return decimals(value.detach())

@@ -250,6 +250,13 @@ class TestGeneralizedSurface:
         first = GeneralizedSurfaceLoss(**BOTH, reduction="none")(input, target)[:, 0].mean()
         torch.testing.assert_close(weighted, first)
 
+    @pytest.mark.parametrize("scale", [1e-300, 1e300])
+    def test_only_the_ratios_of_weights_count(self, scale: float) -> None:
+        input, target = logits(3, 3), labels(3, 3)
+        usual = GeneralizedSurfaceLoss(**BOTH, class_weights=(0.25, 1.0))(input, target)
+        scaled = GeneralizedSurfaceLoss(**BOTH, class_weights=(0.25 * scale, scale))(input, target)
+        torch.testing.assert_close(scaled, usual)
+
     @pytest.mark.parametrize("weights", [(), (0.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), 2.0, "12"])
     def test_refuses_weights(self, weights: Any) -> None:
         forms = (lambda x: x,) if isinstance(weights, str) else (lambda x: x, np.array, torch.tensor)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from surfloss import (
     BoundaryLoss,
@@ -63,6 +64,46 @@ def test_grad_with_a_sigmoid_and_of_the_target() -> None:
     loss, leaf = HausdorffDTLoss(), target.clone().requires_grad_()
     loss(INPUT.softmax(1), leaf).backward()
     assert torch.equal(torch.func.grad(loss, argnums=1)(INPUT.softmax(1), target), leaf.grad)
+
+
+HAUSDORFF = HausdorffDTLoss(include_background=True, validate=False)
+P, G = INPUT.softmax(1), in_channels(TARGET, 3)
+
+
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        lambda loss: torch.func.linearize(loss, P)[1](P),
+        lambda loss: torch.func.jvp(loss, (P,), (P,)),
+    ],
+)
+def test_forward_mode_is_refused_by_name(derivative: Callable[..., Any]) -> None:
+    with pytest.raises(RuntimeError, match=r"^input: got a dual tensor, wanted reverse mode"):
+        derivative(lambda p: HAUSDORFF(p, G))
+
+
+def test_a_default_device_changes_nothing() -> None:
+    usual, found = (P.clone().requires_grad_() for _ in range(2))
+    HAUSDORFF(usual, G).backward()
+    with torch.device("meta"):  # as a default device "cuda" does, it would be that of new memory
+        value = HAUSDORFF(found, G)
+        value.backward()
+    assert torch.equal(value, HAUSDORFF(P, G))
+    assert torch.equal(found.grad, usual.grad)
+
+
+def test_a_trace_before_dispatch_holds_the_operator() -> None:
+    graph = make_fx(lambda p: HAUSDORFF(p, G), pre_dispatch=True)(P)
+    assert torch.equal(graph(P / 2), HAUSDORFF(P / 2, G))
+
+
+def test_a_negative_view_is_not_its_memory() -> None:
+    assert torch.equal(HAUSDORFF(torch._neg_view(-P), G), HAUSDORFF(P, G))
+
+
+def test_vmap_over_spacings_is_refused_by_name() -> None:
+    with pytest.raises(RuntimeError, match=r"^spacing: got a tensor in torch\.func\.vmap"):
+        torch.func.vmap(lambda spacing: HAUSDORFF(P, G, spacing=spacing))(torch.ones(2, P.ndim - 2))
 
 
 @pytest.mark.parametrize("name", WITHOUT_SECOND)

@@ -50,6 +50,14 @@ def export(run: Run, progress: Progress, results: Path) -> None:
     export_model(results, run.folder / "exported")
 
 
+@pytest.mark.parametrize("size", [0, 1, 3000])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, size: int) -> None:
+    torch.save({"network_weights": {"w": torch.zeros(5000)}}, tmp_path / "whole.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"^checkpoint: got .*cut\.pth"):
+        read_checkpoint(tmp_path / "cut.pth")
+
+
 @pytest.mark.parametrize("use", [resume, predict, export])
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_a_checkpoint_runs_no_code(

@@ -68,6 +68,8 @@ def test_what_cannot_be_exported_is_refused(model: Path, tmp_path: Path) -> None
         export_model(model / "fold_0", tmp_path / "out")
     with pytest.raises(ValueError, match=r"where no fold has checkpoint_latest\.pth"):
         export_model(model, tmp_path / "out", "checkpoint_latest.pth")
+    with pytest.raises(ValueError, match=r"checkpoint: got '\.\./fold_0/a\.pth', wanted the name of a file"):
+        export_model(model, tmp_path / "out", "../fold_0/a.pth")
     with pytest.raises(ValueError, match=r"out: got .*, which exists, wanted a new folder"):
         export_model(model, tmp_path)
     plans = read_json(model / "plans.json")

@@ -328,4 +328,4 @@ def _class_weights(class_weights: NumbersLike | None) -> Sequence[float] | Tenso
     weights = _check.numbers("class_weights", class_weights)
     if not any(weights):
         fail("class_weights", repr(class_weights), "finite numbers of at least 0, not all of them 0")
-    return weights
+    return tuple(weight / max(weights) for weight in weights)  # only their ratios count; float32 holds these

@@ -28,8 +28,8 @@ def read_checkpoint(file: str | Path, device: str | torch.device = "cpu") -> dic
         device: where its tensors are put.
 
     Raises:
-        ValueError: if the file holds anything but tensors, numbers, texts and containers of these, such as
-            code to be run on loading; or no dictionary.
+        ValueError: if the file is damaged, holds no dictionary, or anything but tensors, numbers, texts and
+            containers of these, such as code to be run on loading.
     """
     try:
         with torch.serialization.safe_globals(_NUMPY):
@@ -38,6 +38,9 @@ def read_checkpoint(file: str | Path, device: str | torch.device = "cpu") -> dic
         # PyTorch's message goes on with advice to load the file without this check.
         found = next((line for line in str(error).splitlines() if "GLOBAL" in line), "objects of other types")
         fail("checkpoint", f"{file}: {found.strip()}", "tensors, numbers and texts only")
+    except (EOFError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        fail("checkpoint", f"{file}, which cannot be read ({reason})", "a whole checkpoint")
     if not isinstance(checkpoint, dict):
         fail("checkpoint", f"{file}: {type(checkpoint).__name__}", "a dictionary")
     return checkpoint

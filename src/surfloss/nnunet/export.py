@@ -4,7 +4,7 @@ The networks are plain nnU-Net's; only the name of the trainer, by which nnU-Net
 their way. In the copy that name is nnU-Net's own:
 
     python -m surfloss.nnunet.export nnUNetTrainerHausdorff__nnUNetPlans__3d_fullres exported
-    nnUNetv2_predict_from_modelfolder -i IMAGES -o PREDICTIONS -m exported
+    nnUNetv2_predict_from_modelfolder -i IMAGES -o PREDICTIONS -m exported -f 0
 """
 
 import argparse
@@ -43,6 +43,8 @@ def export_model(model: Path, out: Path, checkpoint: str = "checkpoint_final.pth
         fail("out", f"{out}, which exists", "a new folder")
     if missing := [name for name in _DESCRIPTIONS if not (model / name).is_file()]:
         fail("model", f"{model} without {' and '.join(missing)}", "nnU-Net's folder of a trained model")
+    if Path(checkpoint).name != checkpoint:
+        fail("checkpoint", repr(checkpoint), "the name of a file in the folder of a fold")
     files = sorted(model.glob(f"fold_*/{checkpoint}"))
     if not files:
         fail("model", f"{model}, where no fold has {checkpoint}", "a folder with finished folds")
@@ -99,7 +101,9 @@ def main(arguments: list[str] | None = None) -> None:
         folds = export_model(options.model, options.out, options.checkpoint)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(f"{options.out}: {', '.join(folds)}")
+    numbers = " ".join(fold.removeprefix("fold_") for fold in folds)
+    name = "" if options.checkpoint == "checkpoint_final.pth" else f" -chk {options.checkpoint}"
+    print(f"nnUNetv2_predict_from_modelfolder -i IMAGES -o PREDICTIONS -m {options.out} -f {numbers}{name}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from surfloss._check import fail, in_transform, is_plain
 from surfloss.ops._select import select
@@ -151,6 +152,8 @@ def differentiable_hausdorff_error(
     *options: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`hausdorff_error`, past the dispatcher if PyTorch just computes, and in transforms of `torch.func`."""
+    if not torch.compiler.is_compiling() and _is_dual(input):
+        fail("input", "a dual tensor", "reverse mode: there are no forward-mode derivatives", RuntimeError)
     tensors = (input, target, target_distance, ignore)
     answer: Any = hausdorff_error
     if in_transform():
@@ -159,3 +162,7 @@ def differentiable_hausdorff_error(
         answer = _eager
     error, gradient, scale = answer(*tensors, *options)
     return error, gradient, scale
+
+
+def _is_dual(tensor: Tensor) -> bool:
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
