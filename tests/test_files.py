@@ -94,6 +94,18 @@ def test_the_file_has_the_users_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o400, 0o644])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "a").chmod(mode)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for name in ("a", "link"):
+        write_text(tmp_path / name, name)
+        assert (tmp_path / "a").read_text() == name
+        assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
 def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "link.json"
@@ -136,6 +148,15 @@ def test_a_full_disk_names_the_file(tmp_path: Path, number: int) -> None:
     with pytest.raises(OSError, match=message), written_whole(path) as unfinished:
         raise OSError(number, os.strerror(number), str(unfinished))
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_a_full_device_is_named_as_it_was_given(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/full")
+    for path in (Path("/dev/full"), link):
+        with pytest.raises(OSError, match=rf"{os.strerror(errno.ENOSPC)}: '{path}'$"):
+            write_text(path, "text")
 
 
 def unwritable(folder: Path) -> list[tuple[Path, str]]:

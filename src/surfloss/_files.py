@@ -26,21 +26,24 @@ def written_whole(path: Path) -> Iterator[Path]:
     hidden folder beside `path` that only this user may enter, so no link that someone else made is followed.
     Any number of processes may write one path; the last to finish wins. An error removes the folder with all
     that was written there. A link at `path` itself is the user's and stays one: the file that it leads to is
-    replaced. A device or a pipe cannot be replaced and is written to directly.
+    replaced, and its permissions are kept. A device or a pipe cannot be replaced and is written to directly.
 
     Raises:
         ValueError: if `path` is a folder.
         OSError: if the file cannot be written.
     """
     target = _target(path)
-    if _is_special(target):
-        yield target
-        return
     with naming(path):
+        if _is_special(target):
+            yield target
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         with _hidden_folder(target.parent) as folder:
-            yield folder / target.name
-            os.replace(folder / target.name, target)
+            unfinished = folder / target.name
+            yield unfinished
+            with suppress(OSError):  # there is none, or its file system has no permissions
+                shutil.copymode(target, unfinished)
+            os.replace(unfinished, target)
 
 
 def write_text(path: Path, text: str) -> None:

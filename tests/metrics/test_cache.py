@@ -1,6 +1,8 @@
 """A cached result is that of the same bytes, of all files that are read."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,10 +72,42 @@ def test_the_limit_of_sizes_is_a_setting(
     assert problems() == {}
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"key": "another"}', "\udcff"])
+RESULT = {"rows": [{"dice": 0.1 + 0.2, "problem": None}], "found": (1, 2), "name": "\udcff"}
+
+
+OTHERS = ["", "{", "[]", "null", "\udcff", "[" * 100_000, '{"key": "another"}', '{"key": "key"}',
+          '{"result": {"rows": []}}', '{"seal": "key", "result": {"rows": []}}']  # fmt: skip
+
+
+@pytest.mark.parametrize("content", OTHERS)
 def test_other_files_in_the_cache_are_passed_over(tmp_path: Path, content: str) -> None:
     (tmp_path / "case.json").write_bytes(content.encode(errors="surrogateescape"))
     assert _cache.kept(tmp_path, "case", "key") is None
-    _cache.keep(tmp_path, "case", "key", {"rows": []})
-    assert _cache.kept(tmp_path, "case", "key") == {"key": "key", "rows": []}
+    _cache.keep(tmp_path, "case", "key", RESULT)
+    assert _cache.kept(tmp_path, "case", "key") == RESULT | {"found": [1, 2]}
     assert _cache.kept(tmp_path, "case", "other") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"rows"', '"lines"'), ("0.3", "0.4"), ("null", "1"), ("[1, ", "[")]
+)
+def test_a_result_that_was_changed_in_the_cache_is_passed_over(tmp_path: Path, old: str, new: str) -> None:
+    _cache.keep(tmp_path, "case", "key", RESULT)
+    path = tmp_path / "case.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert _cache.kept(tmp_path, "case", "key") is None
+
+
+def test_a_file_of_the_cache_without_rows_is_written_anew(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    def evaluated() -> dict[str, Any]:
+        return metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")
+
+    first = evaluated()
+    path = tmp_path / "cache" / "case.json"
+    whole = path.read_text()
+    content = json.loads(whole)
+    for key in list(content):
+        path.write_text(json.dumps({key: content[key]}))
+        assert evaluated() == first
+        assert path.read_text() == whole

@@ -210,3 +210,22 @@ def test_many_labels_take_no_more_memory_than_few(folders: tuple[Path, Path]) ->
 
     peak(2)  # what is imported and compiled by the way
     assert peak(60) < peak(2) + 4 * voxels.size  # all masks would take 120
+
+
+@pytest.mark.parametrize("rewritten", [0, 1], ids=["prediction", "target"])
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd"])
+def test_a_header_without_a_place_lies_where_simpleitk_rewrites_it(
+    folders: tuple[Path, Path], rewritten: int, ending: str
+) -> None:
+    for folder in folders:
+        image = nibabel.Nifti1Image(MASK, AFFINE)
+        image.set_qform(None, 0)
+        image.set_sform(None, 0)
+        nibabel.save(image, folder / "bad.nii.gz")
+    path = folders[rewritten] / "bad.nii.gz"
+    image = SimpleITK.ReadImage(str(path))
+    path.unlink()
+    SimpleITK.WriteImage(image, str(path.with_name(f"bad{ending}")))
+    result = evaluated(folders)
+    assert result["problems"] == {}
+    assert [case["dice"] for case in result["cases"]] == [1, 1]

@@ -164,6 +164,63 @@ def test_the_values_are_those_of_the_folders(running, tmp_path):
         assert running.compute()[name].item() == pytest.approx(result["summary"][name]["mean"])
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("both_empty", ["official", "perfect"])
+def test_a_class_that_no_target_has_is_undefined_as_in_folders(surface_metrics, tmp_path, dims, both_empty):
+    """Whether or not some prediction has it; class 4 is in the target of the last case alone."""
+    prediction, target = labels()
+    prediction[0, 0, 0], target[-1, -1, -1] = 3, 4
+    if dims == 2:
+        prediction, target = prediction[:, 0], target[:, -1]
+    for folder, volumes in zip(("predictions", "targets"), (prediction, target), strict=True):
+        (tmp_path / folder).mkdir()
+        for case, volume in enumerate(volumes):
+            image = nibabel.Nifti1Image(volume.numpy().T.astype(np.uint8), np.diag([0.5, 0.5, 5.0, 1.0]))
+            nibabel.save(image, tmp_path / folder / f"{case}.nii.gz")
+    folders, options = (tmp_path / "predictions", tmp_path / "targets"), {"labels": [1, 2, 3, 4, 5]}
+    result = metrics.evaluate_folders(*folders, tolerance=0.5, bootstrap=0, both_empty=both_empty, **options)
+    assert result["absent_labels"] == [3, 5]
+    running = surface_metrics(classes=6, tolerance=0.5, both_empty=both_empty)
+    spacing = (5.0, 0.5, 0.5)[-dims:]
+    for cases in (slice(0, 2), slice(2, 5)):
+        running.update(prediction[cases], target[cases], spacing=spacing)
+    with pytest.warns(UserWarning, match="^no target has the class 3, 5: all of its values") as warned:
+        got = running.summary()
+    assert len(warned) == 1
+    assert got == {part: result[part] for part in ("summary", "summary_by_label")}
+    with pytest.warns(UserWarning, match="3, 5") as warned:
+        means = running.compute()
+    assert len(warned) == 1
+    assert means["dice/3"].isnan()
+    assert means["null/dice/3"] == means["null/lesions/5"] == 5
+    assert means["null/dice/4"] == 0
+    assert means["null/dice"] == 10
+
+
+def test_without_any_foreground_in_the_targets_nothing_is_defined(surface_metrics):
+    running = surface_metrics(classes=2, tolerance=1.0)
+    running.update(PREDICTION * 0, TARGET * 0, spacing=SPACING)
+    with pytest.warns(UserWarning, match="no target has the class 1"):
+        assert running.summary()["summary"]["dice"] == summarize([[{"dice": None}]] * 5, ["dice"])["dice"]
+
+
+def test_an_empty_batch_counts_nothing(running):
+    running.update(PREDICTION[:0], TARGET[:0], spacing=(2.0, 0.5, 0.5))
+    running.update([], [], spacing=[])
+    running.update(*labels(), spacing=SPACING)
+    running.update(PREDICTION[:0], TARGET[:0], spacing=SPACING[:0])
+    assert running.summary() == wanted(case_by_case())
+
+
+@pytest.mark.parametrize("array", [tuple, np.array, torch.tensor])
+def test_tolerances_come_in_arrays_too(surface_metrics, array):
+    running = surface_metrics(classes=CLASSES, tolerance=array([0.5, 1.0]))
+    running.update(*labels(), spacing=SPACING)
+    assert running.summary() == wanted(case_by_case())
+    one = surface_metrics(classes=CLASSES, tolerance=np.float32(0.42))
+    assert one.settings[0].tolerances == (pytest.approx(0.42),)
+
+
 def test_reset_forgets_all(running):
     running.update(*labels(), spacing=SPACING)
     running.reset()
@@ -317,7 +374,14 @@ WRONG_OPTIONS = {
     "infinite": {"tolerance": float("inf")},
     "too few": {"tolerance": [1.0]},
     "another name": {"tolerance": {"liver": 1.0, "lesion": 1.0}},
+    "too many in an array": {"tolerance": np.ones(3)},
+    "rows of an array": {"tolerance": torch.ones(2, 1)},
     "one spatial axis": {"spatial_dims": 1},
+    "axes of a fraction": {"spatial_dims": 2.0},
+    "a word to ignore": {"ignore_index": "a"},
+    "a fraction to ignore": {"ignore_index": 1.5},
+    "a bool to ignore": {"ignore_index": True},
+    "what wraps around to ignore": {"ignore_index": 2**32 + 1},
     "slices": {"slice_axis": 3},
     "rule": {"empty": "zero"},
     "rule for both": {"both_empty": "worst"},
@@ -344,8 +408,9 @@ def work(rank: int, folder: str, with_torchmetrics: bool, split: int) -> None:
         meeting = f"file://{folder}/meeting{split}"
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=PROCESSES)
         running = surface_metrics(classes=CLASSES, tolerance=TOLERANCES)
-        mine = [slice(0, split), slice(split, 5)][rank]
-        if mine.start < mine.stop:
+        cases = [2, 0, 1, 3, 4]  # the first has no tumor
+        mine = [cases[:split], cases[split:]][rank]
+        if mine:
             running.update(PREDICTION[mine], TARGET[mine], spacing=SPACING[mine])
         result = (running.compute(), running.summary(), sum(len(rows) for rows in running.rows))
         torch.save(result, f"{folder}/{rank}.pt")
@@ -355,7 +420,7 @@ def work(rank: int, folder: str, with_torchmetrics: bool, split: int) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-@pytest.mark.parametrize("split", [2, 5], ids=["both have cases", "one has none"])
+@pytest.mark.parametrize("split", [1, 2, 5], ids=["one lacks a class", "both have cases", "one has none"])
 def test_two_processes_compute_what_one_does(surface_metrics, tmp_path: Path, split: int):
     with_torchmetrics = hasattr(surface_metrics, "merge_state")
     mp.spawn(work, args=(str(tmp_path), with_torchmetrics, split), nprocs=PROCESSES)

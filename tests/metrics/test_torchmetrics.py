@@ -51,6 +51,15 @@ def test_a_call_gives_the_values_of_the_batch_and_keeps_its_cases(running):
     )
 
 
+def test_a_class_that_a_batch_lacks_is_undefined_there_without_a_warning(running, recwarn):
+    for case in (2, 0):  # only the second one has a tumor
+        batch = running(PREDICTION[[case]], TARGET[[case]], spacing=SPACING[[case]])
+        assert batch["dice/tumor"].isnan() == (case == 2)
+        assert not batch["dice"].isnan()
+    assert not recwarn.list
+    assert running.summary()["summary_by_label"]["tumor"]["dice"]["count"] == 2
+
+
 def test_metrics_with_other_settings_stay_apart_in_a_collection(surface_metrics):
     """A collection shares one state among metrics whose states are equal after the first batch."""
     from torchmetrics import MetricCollection

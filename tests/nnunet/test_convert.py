@@ -8,6 +8,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 
 from surfloss.nnunet import convert
 from tests.nnunet.conftest import AFFINE, save
@@ -108,6 +109,28 @@ def test_other_units_of_length_are_written_in_mm(dataset: Path, unit: str, mm: f
         np.testing.assert_allclose(written.get_qform(), AFFINE)
         assert written.header.get_zooms() == (0.5, 0.5, 5.0)
         assert written.header.get_xyzt_units() == ("mm", "unknown")
+
+
+def test_headers_without_a_place_lie_where_simpleitk_takes_them(dataset: Path) -> None:
+    """Such a label beside an image with a place elsewhere is refused: nothing shows that they match."""
+    image, label = (dataset / part / "001.nii.gz" for part in ("data", "label"))
+    for path in (image, label):
+        placeless: Any = nibabel.load(path)
+        placeless = nibabel.Nifti1Image(placeless.get_fdata(), AFFINE)
+        placeless.set_qform(None, 0)
+        placeless.set_sform(None, 0)
+        nibabel.save(placeless, path)
+    without = label.read_bytes()
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(label)), str(label))
+    out = converted(dataset)
+    for file in (out / "imagesTr" / "001_0000.nii.gz", out / "labelsTr" / "001.nii.gz"):
+        written: Any = nibabel.load(file)
+        np.testing.assert_allclose(written.affine, np.diag([-0.5, -0.5, 5, 1]))
+        assert SimpleITK.ReadImage(str(file)).GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    save(image, nibabel.load(image).get_fdata())  # type: ignore[attr-defined]
+    label.write_bytes(without)
+    with pytest.raises(ValueError, match="001: the headers of image and label disagree on the direction"):
+        converted(dataset)
 
 
 def test_labels_under_the_header_of_the_image_are_whole(dataset: Path) -> None:

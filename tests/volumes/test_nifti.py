@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 
 from surfloss._volumes import Unavailable, read_volume, whole_numbers
 
@@ -60,6 +61,64 @@ def test_scaled_values(path: Path) -> None:
     assert np.array_equal(read_volume(path).voxels, 2.0 * VOXELS - 1)
 
 
+NOWHERE = (252, np.int16([0, 0]))  # neither qform nor sform
+
+
+@pytest.mark.parametrize("voxels", [VOXELS, VOXELS[..., 0]], ids=["3-D", "2-D"])
+def test_a_header_without_a_place_is_read_as_itk_reads_and_rewrites_it(
+    tmp_path: Path, voxels: np.ndarray
+) -> None:
+    path, rewritten = tmp_path / "case.nii.gz", tmp_path / "rewritten.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([0.5, 0.4, 5, 1])), path)
+    # What stands in the fields of the quaternion and of the sform has no meaning then.
+    spoil(path, NOWHERE, (76, np.float32(-1)), (268, np.float32([3, 4, 5])), sform(AFFINE))
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(rewritten))
+    assert nibabel.load(rewritten).header["sform_code"] == 1
+    got, other = read_volume(path), read_volume(rewritten)
+    assert np.array_equal(got.voxels, other.voxels)
+    assert got.zooms == other.zooms == (0.5, 0.4, 5.0)[: voxels.ndim]
+    np.testing.assert_allclose(got.affine, other.affine, rtol=1e-6)
+    third = 5 if voxels.ndim == 3 else 1
+    np.testing.assert_allclose(got.affine, np.diag([-0.5, -0.4, third, 1]), rtol=1e-6)
+
+
+def test_one_of_both_forms_is_enough(path: Path) -> None:
+    for codes in ([0, 1], [1, 0]):
+        image = nibabel.Nifti1Image(VOXELS, AFFINE)
+        image.header.set_sform(AFFINE, codes[1])
+        image.header.set_qform(AFFINE, codes[0])
+        nibabel.save(image, path)
+        np.testing.assert_allclose(read_volume(path).affine, AFFINE, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [20, 8, 0, -1, 2**30])
+def test_a_corrupt_extension_of_the_header_is_passed_over_without_a_word(
+    tmp_path: Path, size: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "case.nii"
+    image = nibabel.Nifti1Image(VOXELS, AFFINE)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a comment of 24 bytes..."))
+    nibabel.save(image, path)
+    content = bytearray(path.read_bytes())
+    content[352:356] = np.int32(size).tobytes()
+    path.write_bytes(content)
+    assert np.array_equal(read_volume(path).voxels, VOXELS)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_scaled_values_that_overflow_bring_no_warning(tmp_path: Path) -> None:
+    header = nibabel.Nifti2Header()
+    header.set_data_dtype(np.float64)
+    header.set_data_shape((2, 2))
+    header["vox_offset"], header["scl_slope"], header["scl_inter"] = 544, 1e300, 0
+    header["pixdim"][1:3] = 1
+    path = tmp_path / "case.nii"
+    path.write_bytes(header.binaryblock + bytes(4) + np.float64([1e300, -1e300, 0, 1e-300]).tobytes())
+    assert read_volume(path).voxels.T.ravel().tolist() == [np.inf, -np.inf, 0, 1]
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "a file that cannot be read"),
     "no gzip": (
@@ -96,7 +155,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "complex": (lambda path: spoil(path, (70, np.int16([32, 64]))), "values of dtype complex64"),
     "zero size": (lambda path: spoil(path, (84, np.float32(0))), "an affine .* size of 0.5 x 0 x 5 mm"),
     "only a zero size": (
-        lambda path: spoil(path, (84, np.float32(0)), (252, np.int16([0, 0]))),  # neither qform nor sform
+        lambda path: spoil(path, (84, np.float32(0)), NOWHERE),
         "an affine .* size of 0.5 x 0 x 5 mm",
     ),
     "NaN size": (lambda path: spoil(path, (84, np.float32(np.nan))), "an affine .* 0.5 x nan x 5 mm"),
@@ -118,13 +177,18 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("fault", "message"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_named_with_the_file(
-    path: Path, fault: Callable[[Path], object], message: str, caplog: pytest.LogCaptureFixture
+    path: Path,
+    fault: Callable[[Path], object],
+    message: str,
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     fault(path)
     with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: got {message}") as caught:
         read_volume(path)
     assert "\n" not in str(caught.value)
     assert caplog.records == []
+    assert not recwarn.list
 
 
 def test_what_is_no_fault_of_the_content_is_told_apart(tmp_path: Path, path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from surfloss._check import fail
 from surfloss._volumes._volume import Fault, Volume, make_volume, millimetres, require_size
@@ -45,24 +46,37 @@ def _silent() -> Iterator[None]:
 def _read(path: Path, file: IO[bytes] | gzip.GzipFile) -> Volume:
     import nibabel
 
-    format_ = nibabel.Nifti2Image if file.read(4) in _NIFTI_2 else nibabel.Nifti1Image
+    class_ = nibabel.Nifti2Header if file.read(4) in _NIFTI_2 else nibabel.Nifti1Header
     file.seek(0)
-    header = format_.header_class.from_fileobj(file, check=False)  # as it is, without mending
-    if not header["magic"].item().startswith(b"n+"):
+    # Without the extensions behind it, of whose form nibabel warns.
+    block = file.read(class_.template_dtype.itemsize)
+    raw = class_(block, check=False)  # as it is, without mending
+    if not raw["magic"].item().startswith(b"n+"):
         fail(str(path), "no header of a NIfTI file with voxels", "a whole NIfTI volume", Fault)
     with _silent():
-        # Not mapped: a file that is cut off meanwhile would end the process.
-        image: Any = format_.from_file_map(format_.make_file_map({"image": file}), mmap=False)
-    dtype, slope, intercept = image.get_data_dtype(), image.dataobj.slope, image.dataobj.inter
+        header = class_(block)
+    # Not mapped: a file that is cut off meanwhile would end the process.
+    data = nibabel.arrayproxy.ArrayProxy(file, header, mmap=False)
+    dtype, slope, intercept = data.dtype, data.slope, data.inter
     if dtype.kind not in "biuf":
         fail(str(path), f"values of dtype {dtype}", "a volume of real numbers", Fault)
     # A corrupt header may promise more voxels than the file can hold.
-    if math.prod(image.shape) * dtype.itemsize > _MOST_DEFLATED * path.stat().st_size:
-        raise EOFError(f"too short for the shape {image.shape} of its header")
+    if math.prod(data.shape) * dtype.itemsize > _MOST_DEFLATED * path.stat().st_size:
+        raise EOFError(f"too short for the shape {data.shape} of its header")
     scaled = (slope, intercept) != (1, 0)
-    require_size(path, image.shape, 8 if scaled else dtype.itemsize)
-    voxels = np.asanyarray(image.dataobj)
-    steps = np.abs(header["pixdim"][1 : min(voxels.ndim, 3) + 1])
-    mm = millimetres(path, [_UNITS.get(int(header["xyzt_units"]) & 7, "mm")])
+    require_size(path, data.shape, 8 if scaled else dtype.itemsize)
+    with np.errstate(all="ignore"):  # of values that overflow when they are scaled
+        voxels = np.asanyarray(data)
+    steps = np.abs(raw["pixdim"][1 : min(voxels.ndim, 3) + 1])
+    mm = millimetres(path, [_UNITS.get(int(raw["xyzt_units"]) & 7, "mm")])
     step = abs(slope) if scaled and dtype.kind != "f" else 0.0
-    return make_volume(path, voxels, image.affine, steps, mm, step)
+    return make_volume(path, voxels, _affine(header, steps), steps, mm, step)
+
+
+def _affine(header: Any, steps: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    if header["sform_code"] or header["qform_code"]:
+        affine: npt.NDArray[np.float64] = header.get_best_affine()
+        return affine
+    # The header does not say where the volume lies. ITK, and all that writes through it, assumes the first
+    # voxel at the origin and axes that lead to the left, to the back and up.
+    return np.diag([*(steps * [-1, -1, 1][: len(steps)]), *np.ones(4 - len(steps))])

@@ -31,16 +31,23 @@ def key_of(question: object, volumes: Iterable[Path]) -> str | None:
 
 
 def kept(folder: Path, name: str, key: str) -> dict[str, Any] | None:
-    """The result of that name, if it is there, of ours, and of the same files and settings."""
+    """The result of that name, if it is there, as `keep` wrote it, and of the same files and settings."""
     try:
-        content: dict[str, Any] = json.loads(_path(folder, name).read_text(encoding="utf-8"))
-        return content if content["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads(_path(folder, name).read_text(encoding="utf-8"))
+        result: dict[str, Any] = content["result"]
+        return result if content["seal"] == _seal(key, json.dumps(result)) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def keep(folder: Path, name: str, key: str, result: dict[str, Any]) -> None:
-    write_text(_path(folder, name), json.dumps({"key": key, **result}, allow_nan=False))
+    text = json.dumps(result, allow_nan=False)
+    write_text(_path(folder, name), f'{{"seal": "{_seal(key, text)}", "result": {text}}}')
+
+
+def _seal(key: str, text: str) -> str:
+    """A hash of a key and the result that was found for it."""
+    return hashlib.sha256(f"{key} {text}".encode()).hexdigest()
 
 
 def _path(folder: Path, name: str) -> Path:

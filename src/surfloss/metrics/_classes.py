@@ -1,12 +1,13 @@
 """The classes of a segmentation, and the mask of each from labels or from one-hot channels."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import fail
+from surfloss._check import NumbersLike, fail
 from surfloss.metrics import _masks
 
 
@@ -19,7 +20,8 @@ class Classes:
         ignore_index: value of the target's labels in voxels that belong to no mask; None for no such value.
 
     Raises:
-        ValueError: on fewer than two classes, or names that are not different strings.
+        ValueError: on fewer than two classes, names that are not different strings, or an ignored value that
+            is no whole number of 32 bits.
     """
 
     def __init__(
@@ -34,20 +36,21 @@ class Classes:
             fail("classes", repr(classes), "a number of at least 2, or that many names, background first")
         self.count = len(names)
         self.measured = {name: index for index, name in enumerate(names) if index or include_background}
-        self.ignore_index = ignore_index
+        ignored = self.ignore_index = _check.plain(ignore_index)
+        if ignored is not None and not (_check.is_whole(ignored) and abs(ignored) < 2**31):
+            # In a comparison with integers of 32 bits a larger one would wrap around.
+            fail("ignore_index", repr(ignore_index), "a whole number of 32 bits, or None")
 
-    def tolerances(self, tolerance: float | Sequence[float] | Mapping[str, float]) -> list[float]:
+    def tolerances(self, tolerance: float | NumbersLike | Mapping[str, float]) -> list[float]:
         """One tolerance for each measured class."""
+        given: Any = _check.plain(tolerance)
         wanted = f"a number, or one for each of {', '.join(self.measured)}"
-        if isinstance(tolerance, Mapping):
-            by_name = {str(name): value for name, value in tolerance.items()}
+        if isinstance(given, Mapping):
+            by_name = {str(name): value for name, value in given.items()}
             if by_name.keys() != self.measured.keys():
-                fail("tolerance", dict(tolerance), wanted)
-            values = [by_name[name] for name in self.measured]
-        elif isinstance(tolerance, Sequence):
-            values = list(tolerance)
-        else:
-            values = [tolerance] * len(self.measured)
+                fail("tolerance", dict(given), wanted)
+            given = [by_name[name] for name in self.measured]
+        values = list(given) if isinstance(given, Sequence) else [given] * len(self.measured)
         if len(values) != len(self.measured):
             fail("tolerance", values, wanted)
         return [_check.not_negative("tolerance", value) for value in values]

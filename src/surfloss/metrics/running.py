@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike, fail
+from surfloss._check import NumbersLike, SpacingLike, fail
 from surfloss.metrics import _masks
 from surfloss.metrics._classes import Classes
 from surfloss.metrics._empty import BothEmptyRule, EmptyRule
@@ -50,13 +51,14 @@ class SurfaceMetrics(Metric):
 
     is_differentiable = False
     full_state_update = False
-    rows: list[Tensor]  # each (cases, classes, metrics), see `_stored`
+    rows: list[Tensor]  # each (cases, classes, metrics and whether the target has the class), see `_stored`
+    _in_forward = False
 
     def __init__(
         self,
         *,
         classes: int | Sequence[str],
-        tolerance: float | Sequence[float] | Mapping[str, float],
+        tolerance: float | NumbersLike | Mapping[str, float],
         include_background: bool = False,
         ignore_index: int | None = None,
         spatial_dims: int | None = None,
@@ -66,7 +68,7 @@ class SurfaceMetrics(Metric):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if spatial_dims not in (None, 2, 3):
+        if spatial_dims is not None and not (_check.is_whole(spatial_dims) and spatial_dims in (2, 3)):
             fail("spatial_dims", repr(spatial_dims), "2 or 3")
         self.spatial_dims = spatial_dims
         self.classes = Classes(classes, include_background, ignore_index)
@@ -77,7 +79,9 @@ class SurfaceMetrics(Metric):
         self.add_state("rows", [], dist_reduce_fx="cat")
         # A `MetricCollection` joins metrics whose states are equal after the first batch. This one tells
         # metrics with other settings apart.
-        made_by = repr((self.classes.measured, ignore_index, spatial_dims, self.settings)).encode()
+        made_by = repr(
+            (self.classes.measured, self.classes.ignore_index, spatial_dims, self.settings)
+        ).encode()
         digest = torch.tensor(list(hashlib.sha256(made_by).digest()))
         self.add_state("made_by", digest, dist_reduce_fx="max")
         self.reset()
@@ -89,7 +93,7 @@ class SurfaceMetrics(Metric):
         *,
         spacing: SpacingLike | Sequence[SpacingLike],
     ) -> None:
-        """Measure the cases of a batch.
+        """Measure the cases of a batch; there may be none.
 
         Args:
             prediction, target: each a batch or a list of cases, real numbers, on any device. A case is labels
@@ -103,6 +107,8 @@ class SurfaceMetrics(Metric):
         """
         if len(prediction) != len(target):
             fail("prediction", f"{len(prediction)} cases", f"the number of target, {len(target)}")
+        if not len(target):  # no case has the axes that would tell whether the spacing is right
+            return
         dims, steps = self._steps(spacing, len(target))
         cases = [
             [
@@ -121,7 +127,8 @@ class SurfaceMetrics(Metric):
         Returns:
             Scalars of float32 under the names of the fields of `CaseMetrics`: "dice" for all classes,
             "dice/liver" for the class "liver", "null/dice" and "null/dice/liver" for the numbers of
-            undefined values. These enter no mean; a mean of nothing is NaN.
+            undefined values. These enter no mean; a mean of nothing is NaN. All values of a class that occurs
+            in no target are undefined, and a warning names such classes.
         """
         evaluation = self._evaluation()
         by_class = evaluation["summary_by_label"].items()
@@ -132,6 +139,17 @@ class SurfaceMetrics(Metric):
                 values[metric + suffix] = math.nan if numbers["mean"] is None else numbers["mean"]
                 values[f"null/{metric}{suffix}"] = numbers["null"]
         return {name: torch.tensor(float(value), device=self.device) for name, value in values.items()}
+
+    def forward(self, *batch: Any, **options: Any) -> Any:
+        """`update`, and the values of this batch alone; only with torchmetrics.
+
+        A class may be absent from the targets of a batch, so there is no warning.
+        """
+        self._in_forward = True
+        try:
+            return super().forward(*batch, **options)  # type: ignore[misc]
+        finally:
+            self._in_forward = False
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Mean, standard deviation, median, count and number of nulls of every metric, over all processes.
@@ -170,8 +188,9 @@ class SurfaceMetrics(Metric):
     def _values(
         self, masks: tuple[Tensor, Tensor], steps: FloatArray, settings: Settings
     ) -> list[float | None]:
-        values, _ = measure(*_masks.pair(*masks), steps, settings, masks[1].shape)
-        return [values[name] for name in NAMES]
+        prediction, target = _masks.pair(*masks)
+        values, _ = measure(prediction, target, steps, settings, masks[1].shape)
+        return [*(values[name] for name in NAMES), float(target.any())]
 
     def _stored(self, cases: list[list[list[float | None]]]) -> Tensor:
         """Values by case, class and metric as a state.
@@ -179,11 +198,19 @@ class SurfaceMetrics(Metric):
         The bits of float64 are held as int64: a cast of the module that holds the metric must not round them,
         and Apple's GPUs have no float64.
         """
-        values = np.array(cases, np.float64).reshape(-1, len(self.settings), len(NAMES))  # None is NaN
+        values = np.array(cases, np.float64).reshape(-1, len(self.settings), len(NAMES) + 1)  # None is NaN
         return torch.from_numpy(values).view(torch.int64).to(self.device)
 
     def _evaluation(self) -> dict[str, dict[str, Any]]:
         rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)  # one after a sync
+        table = rows.cpu().view(torch.float64)
+        found = table[..., -1].any(0)
+        # Every empty prediction of a class that no target has would be perfect.
+        table = table[..., :-1].masked_fill(~found[:, None], math.nan)
+        absent = [name for name, there in zip(self.classes.measured, found, strict=True) if not there]
+        if absent and len(table) and not self._in_forward:
+            message = f"no target has the class {', '.join(absent)}: all of its values are undefined"
+            warnings.warn(message, stacklevel=2)
         cases = [
             [
                 {
@@ -192,7 +219,7 @@ class SurfaceMetrics(Metric):
                 }
                 for values in case
             ]
-            for case in rows.cpu().view(torch.float64).tolist()
+            for case in table.tolist()
         ]
         return {
             "summary": summarize(cases, NAMES),
