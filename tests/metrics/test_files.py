@@ -212,6 +212,19 @@ def test_many_labels_take_no_more_memory_than_few(folders: tuple[Path, Path]) ->
     assert peak(60) < peak(2) + 4 * voxels.size  # all masks would take 120
 
 
+@pytest.mark.parametrize("missing", [0, 1], ids=["prediction", "target"])
+def test_where_a_header_has_no_place_the_voxel_size_counts(folders: tuple[Path, Path], missing: int) -> None:
+    image = nibabel.Nifti1Image(MASK, AFFINE)
+    nibabel.save(image, folders[1 - missing] / "bad.nii.gz")
+    image.set_qform(None, 0)
+    image.set_sform(None, 0)
+    nibabel.save(image, folders[missing] / "bad.nii.gz")
+    assert evaluated(folders)["problems"] == {}
+    longer = nibabel.Nifti1Image(MASK, AFFINE @ np.diag([1.1, 1, 1, 1]))
+    nibabel.save(longer, folders[1 - missing] / "bad.nii.gz")
+    assert evaluated(folders)["problems"] == {"misaligned": 1}
+
+
 @pytest.mark.parametrize("rewritten", [0, 1], ids=["prediction", "target"])
 @pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd"])
 def test_a_header_without_a_place_lies_where_simpleitk_rewrites_it(

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from surfloss._check import fail
 from surfloss._volumes._volume import Fault, Volume, make_volume, millimetres, require_size
@@ -70,13 +69,9 @@ def _read(path: Path, file: IO[bytes] | gzip.GzipFile) -> Volume:
     steps = np.abs(raw["pixdim"][1 : min(voxels.ndim, 3) + 1])
     mm = millimetres(path, [_UNITS.get(int(raw["xyzt_units"]) & 7, "mm")])
     step = abs(slope) if scaled and dtype.kind != "f" else 0.0
-    return make_volume(path, voxels, _affine(header, steps), steps, mm, step)
-
-
-def _affine(header: Any, steps: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     if header["sform_code"] or header["qform_code"]:
-        affine: npt.NDArray[np.float64] = header.get_best_affine()
-        return affine
-    # The header does not say where the volume lies. ITK, and all that writes through it, assumes the first
-    # voxel at the origin and axes that lead to the left, to the back and up.
-    return np.diag([*(steps * [-1, -1, 1][: len(steps)]), *np.ones(4 - len(steps))])
+        return make_volume(path, voxels, header.get_best_affine(), steps, mm, step)
+    # ITK, and all that writes through it, assumes the first voxel at the origin, and axes that lead to the
+    # left, to the back and up.
+    affine = np.diag([*(steps * [-1, -1, 1][: len(steps)]), *np.ones(4 - len(steps))])
+    return make_volume(path, voxels, affine, steps, mm, step)._replace(is_placed=False)

@@ -42,6 +42,9 @@ class Volume(NamedTuple):
     affine: npt.NDArray[np.float64]  # (4, 4), from voxels to mm: right, anterior, superior
     zooms: tuple[float, ...]  # mm along x, y, z, as many as the volume has
     step: float = 0.0  # between neighbouring values, where the file holds scaled integers
+    is_placed: bool = (
+        True  # whether the header says where the volume lies; else the affine is ITK's assumption
+    )
 
 
 def shown(text: str) -> str:

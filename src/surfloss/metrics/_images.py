@@ -16,6 +16,7 @@ class Image(NamedTuple):
     voxels: npt.NDArray[Any]  # (z, y, x), or (y, x)
     affine: FloatArray  # (4, 4), from (x, y, z) in voxels to mm: right, anterior, superior
     spacing: tuple[float, ...]  # in mm, in the order of the array's axes
+    is_placed: bool = True  # whether the file says where the image lies
 
 
 def read_image(path: Path) -> Image:
@@ -27,4 +28,4 @@ def read_image(path: Path) -> Image:
     volume = read_volume(path)
     if volume.voxels.ndim not in (2, 3):
         fail(str(path), f"shape {volume.voxels.shape}", "a 2-D or 3-D mask")
-    return Image(whole_numbers(volume).T, volume.affine, volume.zooms[::-1])
+    return Image(whole_numbers(volume).T, volume.affine, volume.zooms[::-1], volume.is_placed)

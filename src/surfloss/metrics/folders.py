@@ -329,10 +329,19 @@ def _read(
 
 
 def same_grid(path: Path, image: Image, target: Image) -> None:
-    """Require the target's shape, and no corner of the grid further off than a hundredth of a voxel."""
+    """Require the target's shape, and no corner of the grid further off than a hundredth of a voxel.
+
+    Of an image whose file does not say where it lies, only the voxel size can be compared.
+    """
     shape, wanted = (one.voxels.shape[::-1] for one in (image, target))
     if shape != wanted:
         fail(str(path), f"shape {shape}", f"the target's shape {wanted}")
+    if not (image.is_placed and target.is_placed):
+        if not np.allclose(image.spacing, target.spacing, rtol=0.01, atol=0):
+            fail(
+                str(path), f"a voxel size of {image.spacing[::-1]} mm", f"the target's {target.spacing[::-1]}"
+            )
+        return
     corners = np.array(list(product(*((0, size - 1) for size in (*shape, 1)[:3]))))
     change = image.affine - target.affine
     distance = np.linalg.norm(corners @ change[:3, :3].T + change[:3, 3], axis=1).max()
