@@ -84,9 +84,9 @@ def evaluate_folders(
         A JSON-ready dictionary, of which `docs/evaluation.md` shows each part: `cases`, one entry for each
         target and label, with None for values that are undefined or could not be had, and in that case its
         `problem`; `summary` and `summary_by_label`; `problems`, their number by kind; `unmatched`, the
-        predictions without a target; `absent_labels`, those asked for (1 without `labels`) that no target has;
-        `other_labels`, those found but not asked for; `settings`; with `per_lesion` also `lesions` and
-        `false_positives`.
+        predictions without a target; `absent_labels`, those asked for (1 without `labels`) that occur in no
+        target; `other_labels`, those found but not asked for; `settings`; with `per_lesion` also `lesions`
+        and `false_positives`.
 
     Raises:
         FileNotFoundError: if a folder is missing, or the file of the labels.
