@@ -39,7 +39,7 @@ def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["metrics.json"]
     rows = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if line.startswith("│")}
     distance = [cell.strip() for cell in rows["hausdorff_distance"].split("│")[2:-1]]
-    assert distance == ["0.42 ± 0", "-", "0.42", "1", "1"]
+    assert distance == ["0.4200 ± 0.0000", "-", "0.4200", "1", "1"]
     assert [cell.strip() for cell in rows["dice"].split("│")[5:-1]] == ["2", "0"]
 
 

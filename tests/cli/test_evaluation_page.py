@@ -1,6 +1,7 @@
 """The page of `surfloss evaluate`: what stands on it and where, its plots, and its pictures of cases."""
 
 import io
+import itertools
 import re
 import warnings
 
@@ -19,6 +20,7 @@ from surfloss.metrics import evaluate_folders, hausdorff_distance
 from surfloss.metrics._images import Image
 from surfloss.metrics._labels import parse_labels
 from surfloss.metrics.surface import farthest_voxel
+from tests.support.browser import needs_browser, visit
 
 AFFINE = np.diag([-0.5, -0.5, 5.0, 1.0])
 
@@ -97,6 +99,65 @@ def test_a_page_of_a_thousand_cases_is_small(folders):
     assert len(page) < 2e6
 
 
+def summarized(rows):
+    values = [{"label": "1", "volume_ml": value} for value in rows]
+    count = sum(value is not None for value in rows)
+    return {"cases": values, "summary": {"volume_ml": {"count": count}}, "settings": {"tolerances": [1]}}
+
+
+@pytest.mark.parametrize("largest", [0, 1.1e-4, 0.00017, 0.0234, 0.77, 3, 45.6, 1234, 98765])
+def test_numbers_below_a_plot_stand_apart(largest, monkeypatch):
+    figures = []
+    monkeypatch.setattr("surfloss.cli._pictures.png", lambda figure: figures.append(figure) or b"")
+    distributions(summarized([largest / 2, largest]))
+    (figure,) = figures
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 + 3 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_a_metric_without_a_value_has_no_plot():
+    assert distributions(summarized([None, None])) == []
+    assert len(distributions(summarized([None, 2.0]))) == 1
+
+
+def test_labels_stand_beside_each_other_in_a_table_of_metrics(folders, tmp_path):
+    page = page_of(folders, tmp_path)
+    table = page[page.index("<h3>By label</h3>") :]
+    table = table[: table.index("</table>")]
+    assert re.findall(r"<button[^>]*>(.*?)</button>", table) == ["Metric", "organ", "$tumor"]
+    assert len(re.findall("<tr>", table)) == 14
+    for number in re.findall(r"<td>([\d.]+ ± [\d.]+)</td>", table):
+        mean, spread = number.split(" ± ")
+        assert len(mean.partition(".")[2]) == len(spread.partition(".")[2])
+
+
+def test_components_that_match_are_not_named_like_a_count(folders, tmp_path):
+    page = page_of(folders, tmp_path, "--per-lesion")
+    assert "Matched components" in page
+    assert ">Matched<" not in page
+
+
+WIDTHS = """
+  const heading = [...document.querySelectorAll("h3")].find(one => one.textContent === "By label");
+  const box = heading.nextElementSibling;
+  return [box.scrollWidth, box.clientWidth, document.documentElement.scrollWidth, innerWidth];
+"""
+
+
+@needs_browser
+def test_three_labels_fit_a_page(folders, tmp_path):
+    out = tmp_path / "report.html"
+    labels = "1=organ,2=tumor,1+2=whole organ"
+    arguments = ["evaluate", *folders, "--tolerance", 1.5, "--labels", labels, "--html", out]
+    CliRunner().invoke(app, [str(argument) for argument in arguments])
+    (tmp_path / "visit").mkdir()
+    seen = visit(out.read_text(), tmp_path / "visit", WIDTHS)
+    table, room, page, window = seen.found
+    assert table <= room
+    assert page <= window
+
+
 def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
     dice = [1, 0.9, 0.5, None, 0.2, 0.8, 0.7, 0.6, 0.95]
     distances = [0, 9, 2, None, None, 3, 4, 5, 0.1]
@@ -113,7 +174,7 @@ def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
 def test_pictures_say_what_they_show(folders):
     shown = list(worst_cases(evaluated(folders), *folders, parse_labels(LABELS), None))
     assert shown[0].caption == (
-        "case_1, $tumor (lowest Dice). Dice 0, Hausdorff distance 95 % undefined. Axial slice 3 of 6, "
+        "case_1, $tumor (lowest Dice). Dice 0.0000, Hausdorff distance 95 % undefined. Axial slice 3 of 6, "
         "no prediction on this slice."
     )
     assert len(shown) == 4
@@ -152,7 +213,7 @@ def test_a_largest_distance_is_shown_where_it_is(tmp_path, part):
     other = {"prediction": "target", "target": "prediction"}[part]
     distance = _render.number(result["cases"][0]["hausdorff_distance"])
     assert shown.caption.endswith(
-        f"Axial slice 6 of 6, no {other} on this slice, with the farthest point ({distance} mm)."
+        f"Axial slice 6 of 6, no {other} on this slice. The farthest point here is {distance} mm off."
     )
 
 

@@ -11,6 +11,7 @@ from matplotlib import style
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from nibabel.orientations import apply_orientation, io_orientation
 
 from surfloss._figures import BLUE, PREDICTION, RED, TRUTH, Picture, outline, png
@@ -35,11 +36,15 @@ _MOST = 4  # pictures for each reason
 
 @style.context("default")
 def distributions(result: Result) -> list[Picture]:
-    """For each metric its values by label: a dot a case, the median, and the quarters around it."""
+    """For each metric its values by label: a dot per case, the median, and the quarters around it.
+
+    A metric that is defined in no case has no picture.
+    """
     by_label: dict[str, list[dict[str, Any]]] = {}
     for row in result["cases"]:
         by_label.setdefault(row["label"], []).append(row)
-    return [_distribution(metric, heading(metric, result), by_label) for metric in result["summary"]]
+    known = [metric for metric, summary in result["summary"].items() if summary["count"]]
+    return [_distribution(metric, heading(metric, result), by_label) for metric in known]
 
 
 def _distribution(metric: str, title: str, by_label: dict[str, list[dict[str, Any]]]) -> Picture:
@@ -62,6 +67,7 @@ def _distribution(metric: str, title: str, by_label: dict[str, list[dict[str, An
     axes.set_ylim(len(names) - 0.5, -0.5)
     edge = 1 if "dice" in metric else axes.get_xlim()[1]
     axes.set_xlim(-0.02 * edge, 1.02 * edge)
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 2.5, 5, 10)))  # room for numbers as 0.000025
     axes.set_title(title, fontsize=9, loc="left", x=0)
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -109,7 +115,7 @@ def worst_cases(
                 voxel = farthest_voxel(*masks, steps(target.spacing, target.voxels.ndim))
             content, where = _slice_picture(*masks, target, below, voxel)
             if voxel:
-                where += f", with the farthest point ({number(row['hausdorff_distance'])} mm)"
+                where += f". The farthest point here is {number(row['hausdorff_distance'])} mm off"
             if wrong:
                 where += ". Its image " + ("cannot be shown" if below is None else "is not finite everywhere")
             yield Picture(f"{name} ({why}). {numbers}. {where}.", content)
