@@ -86,21 +86,25 @@ def test_markdown_reads_nothing_in_a_name() -> None:
     ("value", "text"),
     [
         (None, "null"),
-        (0, "0"),
-        (4.484e-08, "0"),
-        (-4.484e-08, "0"),
+        (0, "0.0000"),
+        (4.484e-08, "0.0000"),
+        (-4.484e-08, "0.0000"),
         (0.83216, "0.8322"),
-        (0.42, "0.42"),
-        (7.0, "7"),
+        (0.42, "0.4200"),
+        (7.0, "7.000"),
         (12.3456, "12.35"),
-        (100.0, "100"),
+        (100.0, "100.0"),
         (123456.7, "123457"),
-        (-1.5, "-1.5"),
-        (17, "17"),
+        (-1.5, "-1.500"),
+        (17, "17.00"),
     ],
 )
 def test_numbers_are_rounded_for_reading(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_spread_has_the_decimals_of_its_mean() -> None:
+    assert [number(value, like=12.3) for value in (0.03561, 3, None)] == ["0.04", "3.00", "null"]
 
 
 def test_a_template_may_come_from_the_root_and_markdown_keeps_its_columns() -> None:

@@ -73,14 +73,13 @@ def markdown(text: object) -> str:
     return re.sub(r"[\\`*<>|\[\]~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", printable(text))
 
 
-def number(value: float | None) -> str:
-    """Four significant digits and at most four decimals; "null" for None."""
+def number(value: float | None, like: float | None = None) -> str:
+    """Four significant digits and at most four decimals, or as many as `like` has; "null" for None."""
     if value is None:
         return "null"
-    size = math.floor(math.log10(abs(value))) if value else 0
-    decimals = min(max(3 - size, 0), 4)
-    text = f"{round(value, decimals) + 0.0:.{decimals}f}"  # without the sign of -0.0
-    return text.rstrip("0").rstrip(".") if decimals else text
+    size = abs(value if like is None else like)
+    decimals = min(max(3 - math.floor(math.log10(size)), 0), 4) if size else 4
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # without the sign of -0.0
 
 
 def cell(value: Any) -> str:

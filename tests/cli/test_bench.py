@@ -152,3 +152,15 @@ def test_bad_input_ends_with_code_2_and_one_line(arguments: list[str], message: 
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_no_output_overwrites_another_or_an_input(tmp_path: Path) -> None:
+    mask = tmp_path / "mask.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), mask)
+    before = mask.read_bytes()
+    done = bench("edt", "--file", mask, "--json", mask)
+    assert (done.exit_code, mask.read_bytes()) == (2, before)
+    assert "mask.nii.gz: got a file that is read, wanted a file of its own" in done.stderr
+    same = bench("edt", "--json", tmp_path / "a.png", "--plot", tmp_path / "a.png")
+    assert same.exit_code == 2
+    assert "a.png: got the file of another output" in same.stderr

@@ -39,7 +39,7 @@ def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["metrics.json"]
     rows = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if line.startswith("│")}
     distance = [cell.strip() for cell in rows["hausdorff_distance"].split("│")[2:-1]]
-    assert distance == ["0.42 ± 0", "-", "0.42", "1", "1"]
+    assert distance == ["0.4200 ± 0.0000", "-", "0.4200", "1", "1"]
     assert [cell.strip() for cell in rows["dice"].split("│")[5:-1]] == ["2", "0"]
 
 
@@ -149,6 +149,15 @@ def test_a_label_that_no_target_has_is_named_and_passes_no_limit(folders):
     assert run(*folders, "--labels", "7", "--fail-under", "dice=0.5").exit_code == 1
 
 
+def test_empty_targets_pass_no_limit(folders):
+    for path in (path for folder in folders for path in Path(folder).iterdir()):
+        nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4)), path)
+    result = run(*folders)
+    assert result.exit_code == 2
+    assert "label 1: absent: it occurs in no target" in result.stderr
+    assert run(*folders, "--fail-under", "dice=0.9").exit_code == 1
+
+
 def test_rules_for_empty_masks(folders, tmp_path):
     out = tmp_path / "out.json"
     assert run(*folders, "--empty", "worst", "--both-empty", "null", "--json", out).exit_code == 0
@@ -238,3 +247,65 @@ def test_help_names_the_arguments():
     assert result.exit_code == 0
     for word in ("PRED_DIR", "TARGET_DIR", "--tolerance", "--json", "--labels", "--fail-under", "--empty"):
         assert word in result.stdout
+
+
+def raw_pair(folder):
+    """A case in two files."""
+    (folder / "r.raw").write_bytes(bytes(24))
+    (folder / "r.nhdr").write_text(
+        "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 3 4\nspacings: 1 1 1\nencoding: raw\n"
+        "data file: r.raw\n"
+    )
+
+
+PLACES = {
+    "a case": "{p}/a.nii.gz",
+    "a target": "{t}/b.nii.gz",
+    "another case": "{p}/new.NRRD",
+    "below": "{t}/deep/c000.nii",
+    "an image": "{i}/new.mha",
+    "voxels": "{t}/r.raw",
+    "a link to a case": "{i}/link.csv",
+    "the labels": "{i}/dataset.json",
+}
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--markdown", "--html"])
+@pytest.mark.parametrize("place", PLACES)
+def test_no_output_overwrites_an_input(folders, tmp_path, option, place, monkeypatch):
+    monkeypatch.setattr("surfloss.metrics.folders._measured", None)
+    images = tmp_path / "images"
+    images.mkdir()
+    raw_pair(Path(folders[1]))
+    (images / "link.csv").symlink_to(f"{folders[0]}/a.nii.gz")
+    (images / "dataset.json").write_text('{"labels": {"organ": 1}}')
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    out = PLACES[place].format(p=folders[0], t=folders[1], i=images)
+    result = run(*folders, "--images", images, "--labels", images / "dataset.json", option, out)
+    assert result.exit_code == 2
+    assert f"Error: {out}: got " in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ("--json", "same.txt", "--csv", "same.txt"),
+        ("--json", "same.txt", "--html", "link.txt"),
+        ("--markdown", "x/../same.txt", "--csv", "same.txt"),
+        ("--csv", "a.csv", "--per-lesion", "--json", "a_lesions.csv"),
+    ],
+)
+def test_no_output_overwrites_another(folders, tmp_path, outputs, monkeypatch):
+    monkeypatch.setattr("surfloss.metrics.folders._measured", None)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link.txt").symlink_to("same.txt")
+    result = run(*folders, *(part if part.startswith("--") else tmp_path / part for part in outputs))
+    assert result.exit_code == 2
+    assert "got the file of another output, wanted a file of its own" in result.stderr
+
+
+def test_reports_may_stand_beside_the_masks_and_go_to_one_device(folders):
+    out = f"{folders[0]}/metrics.json"
+    for _ in range(2):
+        assert run(*folders, "--json", out, "--csv", "/dev/null", "--markdown", "/dev/null").exit_code == 0

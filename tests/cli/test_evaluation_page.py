@@ -1,7 +1,9 @@
 """The page of `surfloss evaluate`: what stands on it and where, its plots, and its pictures of cases."""
 
 import io
+import itertools
 import re
+import warnings
 
 import matplotlib.image
 import nibabel
@@ -9,13 +11,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from surfloss import _render
 from surfloss._figures import OUTLINES, PREDICTION, TRUTH
 from surfloss.cli import app
 from surfloss.cli._pictures import _slice_picture, _upright, chosen_rows, distributions, worst_cases
 from surfloss.cli._report import report
-from surfloss.metrics import evaluate_folders
+from surfloss.metrics import evaluate_folders, hausdorff_distance
 from surfloss.metrics._images import Image
 from surfloss.metrics._labels import parse_labels
+from surfloss.metrics.surface import farthest_voxel
+from tests.support.browser import needs_browser, visit
 
 AFFINE = np.diag([-0.5, -0.5, 5.0, 1.0])
 
@@ -94,6 +99,65 @@ def test_a_page_of_a_thousand_cases_is_small(folders):
     assert len(page) < 2e6
 
 
+def summarized(rows):
+    values = [{"label": "1", "volume_ml": value} for value in rows]
+    count = sum(value is not None for value in rows)
+    return {"cases": values, "summary": {"volume_ml": {"count": count}}, "settings": {"tolerances": [1]}}
+
+
+@pytest.mark.parametrize("largest", [0, 1.1e-4, 0.00017, 0.0234, 0.77, 3, 45.6, 1234, 98765])
+def test_numbers_below_a_plot_stand_apart(largest, monkeypatch):
+    figures = []
+    monkeypatch.setattr("surfloss.cli._pictures.png", lambda figure: figures.append(figure) or b"")
+    distributions(summarized([largest / 2, largest]))
+    (figure,) = figures
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 + 3 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_a_metric_without_a_value_has_no_plot():
+    assert distributions(summarized([None, None])) == []
+    assert len(distributions(summarized([None, 2.0]))) == 1
+
+
+def test_labels_stand_beside_each_other_in_a_table_of_metrics(folders, tmp_path):
+    page = page_of(folders, tmp_path)
+    table = page[page.index("<h3>By label</h3>") :]
+    table = table[: table.index("</table>")]
+    assert re.findall(r"<button[^>]*>(.*?)</button>", table) == ["Metric", "organ", "$tumor"]
+    assert len(re.findall("<tr>", table)) == 14
+    for number in re.findall(r"<td>([\d.]+ ± [\d.]+)</td>", table):
+        mean, spread = number.split(" ± ")
+        assert len(mean.partition(".")[2]) == len(spread.partition(".")[2])
+
+
+def test_components_that_match_are_not_named_like_a_count(folders, tmp_path):
+    page = page_of(folders, tmp_path, "--per-lesion")
+    assert "Matched components" in page
+    assert ">Matched<" not in page
+
+
+WIDTHS = """
+  const heading = [...document.querySelectorAll("h3")].find(one => one.textContent === "By label");
+  const box = heading.nextElementSibling;
+  return [box.scrollWidth, box.clientWidth, document.documentElement.scrollWidth, innerWidth];
+"""
+
+
+@needs_browser
+def test_three_labels_fit_a_page(folders, tmp_path):
+    out = tmp_path / "report.html"
+    labels = "1=organ,2=tumor,1+2=whole organ"
+    arguments = ["evaluate", *folders, "--tolerance", 1.5, "--labels", labels, "--html", out]
+    CliRunner().invoke(app, [str(argument) for argument in arguments])
+    (tmp_path / "visit").mkdir()
+    seen = visit(out.read_text(), tmp_path / "visit", WIDTHS)
+    table, room, page, window = seen.found
+    assert table <= room
+    assert page <= window
+
+
 def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
     dice = [1, 0.9, 0.5, None, 0.2, 0.8, 0.7, 0.6, 0.95]
     distances = [0, 9, 2, None, None, 3, 4, 5, 0.1]
@@ -110,7 +174,8 @@ def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
 def test_pictures_say_what_they_show(folders):
     shown = list(worst_cases(evaluated(folders), *folders, parse_labels(LABELS), None))
     assert shown[0].caption == (
-        "case_1, $tumor (lowest Dice). Dice 0, Hausdorff distance 95 % undefined. Axial slice 3 of 6."
+        "case_1, $tumor (lowest Dice). Dice 0.0000, Hausdorff distance 95 % undefined. Axial slice 3 of 6, "
+        "no prediction on this slice."
     )
     assert len(shown) == 4
     assert all(picture.png.startswith(b"\x89PNG") for picture in shown)
@@ -125,6 +190,97 @@ def test_an_image_lies_below_the_outlines_if_it_fits(folders, tmp_path):
     different = [a.png != b.png for a, b in zip(plain, over, strict=True)]
     assert different == [not picture.caption.startswith("case_1,") for picture in plain]
     assert "Worst cases" in page_of(folders, tmp_path, "--images", tmp_path / "images")
+
+
+def far_apart(part):
+    """Masks that differ most on the first slice; a part of one of them lies far off, on the last."""
+    target = np.zeros((30, 24, 6), np.uint8)
+    target[5:20, 6:18, :3] = 1
+    prediction = target.copy()
+    prediction[5:8, :, 0] = 0
+    (prediction if part == "prediction" else target)[27, 3:5, 5] = 1
+    return prediction, target
+
+
+@pytest.mark.parametrize("part", ["prediction", "target"])
+def test_a_largest_distance_is_shown_where_it_is(tmp_path, part):
+    folders = tmp_path / "predictions", tmp_path / "targets"
+    for folder, mask in zip(folders, far_apart(part), strict=True):
+        folder.mkdir()
+        nibabel.save(nibabel.Nifti1Image(mask, AFFINE), folder / "a.nii.gz")
+    result = evaluate_folders(*folders, tolerance=1)
+    (shown,) = worst_cases(result, *folders, None, None)
+    other = {"prediction": "target", "target": "prediction"}[part]
+    distance = _render.number(result["cases"][0]["hausdorff_distance"])
+    assert shown.caption.endswith(
+        f"Axial slice 6 of 6, no {other} on this slice. The farthest point here is {distance} mm off."
+    )
+
+
+@pytest.mark.parametrize("shape", [(7, 8), (5, 7, 8)])
+def test_the_farthest_voxel_is_one_at_the_farthest_place(shape):
+    rng = np.random.default_rng(len(shape))
+    spacing = np.array((3.0, 1.0, 0.7)[-len(shape) :])
+    for _ in range(20):
+        masks = rng.random((2, *shape)) < 0.1
+        masks[:, 0, 0] = True
+        voxel = farthest_voxel(*masks, spacing)
+        distances = [
+            surface_distances_of(mask, other, spacing) for mask, other in (masks, masks[::-1]) if mask[voxel]
+        ]
+        assert max(distance[voxel] for distance in distances) == pytest.approx(
+            hausdorff_distance(*masks, spacing=spacing)
+        )
+
+
+def surface_distances_of(mask, other, spacing):
+    """For each voxel of a mask the largest distance of its corners at the surface, by comparing all."""
+
+    def points(one):
+        padded = np.pad(one, 1)
+        parts = [padded[tuple(slice(a, a + n + 1) for a, n in zip(corner, one.shape, strict=True))]
+                 for corner in np.ndindex(*(2,) * one.ndim)]  # fmt: skip
+        return np.any(parts, axis=0) & ~np.all(parts, axis=0)
+
+    here, there = (np.argwhere(points(one)) for one in (mask, other))
+    nearest = np.linalg.norm((here[:, None] - there) * spacing, axis=-1).min(1)
+    found = np.zeros(mask.shape)
+    for place, distance in zip(here, nearest, strict=True):
+        around = tuple(slice(max(0, p - 1), p + 1) for p in place)
+        found[around] = np.maximum(found[around], distance * mask[around])
+    return found
+
+
+IMAGES = {
+    "junk": (lambda path: path.write_bytes(b""), "got a file that cannot be read", "cannot be shown"),
+    "grid": (lambda path: save_image(path, np.ones((30, 24, 5))), "got shape (30, 24, 5)", "cannot be shown"),
+    "channels": (lambda path: save_image(path, np.ones((30, 24, 6, 4))), "got shape", "cannot be shown"),
+    "none": (lambda path: path.unlink(), "got no image of this case, wanted a file named case_1",
+             "cannot be shown"),
+    "NaN": (lambda path: save_image(path, np.full((30, 24, 6), np.nan)),
+            "got 4320 values that are not finite", "is not finite everywhere"),
+    "inf": (lambda path: save_image(path, np.pad(np.full((1, 1, 6), np.inf), ((0, 29), (0, 23), (0, 0)))),
+            "got 6 values that are not finite", "is not finite everywhere"),
+}  # fmt: skip
+
+
+def save_image(path, voxels):
+    nibabel.save(nibabel.Nifti1Image(voxels.astype(np.float32), AFFINE), path)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_that_cannot_be_used_is_named_once(folders, tmp_path, name, capsys):
+    spoil, message, note = IMAGES[name]
+    spoil(tmp_path / "images" / "case_1_0000.nii.gz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = list(worst_cases(evaluated(folders), *folders, parse_labels(LABELS), tmp_path / "images"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("case_1: image: ")
+    assert message in line
+    for picture in shown:
+        assert (f". Its image {note}." in picture.caption) == picture.caption.startswith("case_1,")
+        assert matplotlib.image.imread(io.BytesIO(picture.png)).std() > 0.02  # something is drawn
 
 
 ORIENTATIONS = {
@@ -160,7 +316,7 @@ def test_outlines_are_in_true_proportions():
     target[0, 5:9, 10:22] = True
     grid = Image(target, np.diag([-1.0, -3, 5, 1]), (5.0, 3.0, 1.0))
     png, where = _slice_picture(np.zeros_like(target), target, grid, None)
-    assert where == "Axial slice 1 of 1"
+    assert where == "Axial slice 1 of 1, no prediction on this slice"
     pixels = matplotlib.image.imread(io.BytesIO(png))[..., :3]
 
     def reach(color):

@@ -76,3 +76,12 @@ def test_preview_without_matplotlib_writes_nothing(tmp_path: Path, monkeypatch: 
     assert result.exit_code == 2
     assert "wanted it installed: pip install" in result.stderr
     assert not (tmp_path / "d").exists()
+
+
+def test_the_preview_replaces_no_other_output(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "sheet.png").symlink_to("phantom.json")
+    result = run(app, ["phantom", "--out", str(tmp_path), "--preview", str(tmp_path / "sheet.png")])
+    assert result.exit_code == 2
+    assert "sheet.png: got the file of another output" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]

@@ -78,6 +78,17 @@ def test_decathlon_and_plain_numbers():
     assert parse_labels([2, 1]) == parse_labels("2,1")
 
 
+def test_arrays_and_numbers_of_numpy():
+    assert parse_labels(np.array([2, 1])) == parse_labels([2, 1])
+    assert parse_labels({"a": np.array([1, 2]), "b": np.int16(3)}) == parse_labels("1+2=a,3=b")
+
+
+def test_a_dataset_json_in_capitals_and_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "DATASET.JSON"
+    path.write_text(json.dumps({"labels": LABELS}), encoding="utf-8-sig")
+    assert parse_labels(str(path)) == parse_labels(LABELS)
+
+
 def test_a_label_that_no_target_has_is_a_problem_and_no_perfect_score(folders):
     result = evaluate(folders, "1,7")
     assert result["absent_labels"] == [7]
@@ -125,6 +136,46 @@ def test_all_of_nothing_is_an_error(folders):
         evaluate(folders, "all")
 
 
+def test_a_negative_voxel_is_another_label_and_no_part_of_all(folders):
+    target = organ().astype(np.int16)
+    target[0, 0, 0] = -1
+    save(folders[1] / "a.nii.gz", target)
+    result = evaluate(folders, "all")
+    assert list(result["summary_by_label"]) == ["1", "2"]
+    assert result["other_labels"][0] == {"label": -1, "targets": 1, "predictions": 0}
+    assert result["problems"] == {}
+    save(folders[1] / "a.nii.gz", np.minimum(target, 0))
+    (folders[1] / "b.nii.gz").unlink()
+    with pytest.raises(ValueError, match="'all' and no label in any target that could be read"):
+        evaluate(folders, "all")
+
+
+@pytest.mark.parametrize("cases", [1, 2])
+def test_masks_whose_targets_are_all_empty_are_no_perfect_score(tmp_path, cases):
+    for case in range(cases):
+        for folder in ("predictions", "targets"):
+            save(tmp_path / folder / f"{case}.nii.gz", 0 * organ())
+    result = evaluate((tmp_path / "predictions", tmp_path / "targets"))
+    assert (result["absent_labels"], result["problems"]) == ([1], {"absent": 1})
+    assert {row["problem"]["kind"] for row in result["cases"]} == {"absent"}
+    assert result["summary"]["dice"] | {"null": 0} == dict.fromkeys(("mean", "std", "median", "ci95")) | {
+        "count": 0,
+        "null": 0,
+    }
+    save(tmp_path / "targets" / "other.nii.gz", np.minimum(organ(), 1))
+    save(tmp_path / "predictions" / "other.nii.gz", np.minimum(organ(), 1))
+    result = evaluate((tmp_path / "predictions", tmp_path / "targets"))
+    assert (result["problems"], result["summary"]["dice"]["mean"]) == ({}, 1)
+
+
+def test_nothing_is_absent_from_targets_that_could_not_be_read(folders):
+    for path in folders[1].iterdir():
+        path.write_bytes(b"")
+    for labels in (None, "1"):
+        result = evaluate(folders, labels)
+        assert (result["absent_labels"], result["problems"]) == ([], {"unreadable": 2})
+
+
 def test_ignored_voxels_count_in_neither_mask(folders):
     """The ignored label hides what the prediction says there, and is background for the surfaces."""
     target, prediction = organ(), organ()
@@ -160,7 +211,15 @@ def test_several_labels_without_a_choice_say_what_to_do(folders):
         ([True], "labels: got True, wanted a whole number"),
         ({"background": 0, "ignore": 3}, r"labels: got \['ignore'\], wanted at least one"),
         ({"a": 1, "ignore": (2, 3)}, r"labels: got \[2, 3\] as 'ignore', wanted a single label"),
-        ("no.json", "no.json"),
+        ("no.json", r"labels: got no.json, which cannot be read \(No such file.*\), wanted a dataset.json"),
+        ("1_0", "labels: got '1_0', wanted all"),
+        ("１", "labels: got '１', wanted all"),  # noqa: RUF001
+        ("-1", "labels: got -1, wanted a whole number of at least 1"),
+        (1, r"labels: got 1, wanted numbers as \[1, 2\]"),
+        (np.array(1), r"labels: got 1, wanted numbers as \[1, 2\]"),
+        ({1: "liver"}, "labels: got 1 as a name, wanted a mapping from names to numbers"),
+        ({"a": []}, "labels: got 'a' without a number, wanted at least one"),
+        ({"a": "12"}, "labels: got '12', wanted a whole number"),
     ],
 )
 def test_what_is_no_choice_of_labels(folders, labels, message):

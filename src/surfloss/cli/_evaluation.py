@@ -75,7 +75,8 @@ def summary_table(title: str, summary: dict[str, Any], headings: dict[str, str])
 
 
 def mean_and_spread(values: dict[str, Any]) -> str:
-    return f"{number(values['mean'])} ± {number(values['std'])}" if values["count"] else "-"
+    mean, std = values["mean"], values["std"]
+    return f"{number(mean)} ± {number(std, like=mean)}" if values["count"] else "-"
 
 
 def as_json(result: Result) -> str:

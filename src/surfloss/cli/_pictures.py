@@ -11,6 +11,7 @@ from matplotlib import style
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from nibabel.orientations import apply_orientation, io_orientation
 
 from surfloss._figures import BLUE, PREDICTION, RED, TRUTH, Picture, outline, png
@@ -18,10 +19,12 @@ from surfloss._render import number, printable
 from surfloss._volumes import Unavailable, volumes
 from surfloss.cli._evaluation import Result
 from surfloss.cli._report import heading
+from surfloss.cli._terminal import say
 from surfloss.metrics._images import Image, read_image
 from surfloss.metrics._labels import BINARY, LabelSet
-from surfloss.metrics._masks import BoolArray
+from surfloss.metrics._masks import BoolArray, steps
 from surfloss.metrics.folders import read_case, same_grid
+from surfloss.metrics.surface import farthest_voxel
 
 Volume = npt.NDArray[Any]
 
@@ -33,11 +36,15 @@ _MOST = 4  # pictures for each reason
 
 @style.context("default")
 def distributions(result: Result) -> list[Picture]:
-    """For each metric its values by label: a dot a case, the median, and the quarters around it."""
+    """For each metric its values by label: a dot per case, the median, and the quarters around it.
+
+    A metric that is defined in no case has no picture.
+    """
     by_label: dict[str, list[dict[str, Any]]] = {}
     for row in result["cases"]:
         by_label.setdefault(row["label"], []).append(row)
-    return [_distribution(metric, heading(metric, result), by_label) for metric in result["summary"]]
+    known = [metric for metric, summary in result["summary"].items() if summary["count"]]
+    return [_distribution(metric, heading(metric, result), by_label) for metric in known]
 
 
 def _distribution(metric: str, title: str, by_label: dict[str, list[dict[str, Any]]]) -> Picture:
@@ -60,6 +67,7 @@ def _distribution(metric: str, title: str, by_label: dict[str, list[dict[str, An
     axes.set_ylim(len(names) - 0.5, -0.5)
     edge = 1 if "dice" in metric else axes.get_xlim()[1]
     axes.set_xlim(-0.02 * edge, 1.02 * edge)
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 2.5, 5, 10)))  # room for numbers as 0.000025
     axes.set_title(title, fontsize=9, loc="left", x=0)
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -83,43 +91,68 @@ def chosen_rows(result: Result) -> dict[int, str]:
 def worst_cases(
     result: Result, prediction_dir: Path, target_dir: Path, labels: LabelSet | None, images: Path | None
 ) -> Iterator[Picture]:
-    """The slice of each chosen case on which the masks differ most, over the case's image if there is one."""
+    """A slice of each chosen case, over the case's image if there is one; `say`s why an image is not shown.
+
+    The slice is that on which the masks differ most, or for a large distance the one with the farthest point.
+    """
+    said = set()
     for place, why in chosen_rows(result).items():
         row, known = result["cases"][place], labels or BINARY
         if pair := read_case(prediction_dir, target_dir, row["case"], labels):
             prediction, target = pair
             masks = known.masks(dict(known.regions)[row["label"]], prediction.voxels, target.voxels)
-            below = None if images is None else _image_of(row["case"], images, target)
+            below, wrong = (None, "") if images is None else _image_of(row["case"], images, target)
+            if wrong and row["case"] not in said:
+                say(f"{row['case']}: image: {wrong}")
+                said.add(row["case"])
             name = row["case"] if labels is None else f"{row['case']}, {row['label']}"
             distance = row["hausdorff_distance_95"]
             numbers = f"Dice {number(row['dice'])}, Hausdorff distance 95 % " + (
                 "undefined" if distance is None else f"{number(distance)} mm"
             )
-            content, where = _slice_picture(*masks, target, below)
+            voxel = None
+            if "distance" in why and all(mask.any() for mask in masks):
+                voxel = farthest_voxel(*masks, steps(target.spacing, target.voxels.ndim))
+            content, where = _slice_picture(*masks, target, below, voxel)
+            if voxel:
+                where += f". The farthest point here is {number(row['hausdorff_distance'])} mm off"
+            if wrong:
+                where += ". Its image " + ("cannot be shown" if below is None else "is not finite everywhere")
             yield Picture(f"{name} ({why}). {numbers}. {where}.", content)
 
 
 def _slice_picture(
-    prediction: BoolArray, target: BoolArray, grid: Image, image: Volume | None
+    prediction: BoolArray,
+    target: BoolArray,
+    grid: Image,
+    image: Volume | None,
+    voxel: tuple[int, ...] | None = None,
 ) -> tuple[bytes, str]:
-    """Both outlines in true proportions, and which slice it is."""
+    """Both outlines in true proportions, and which slice it is: by the voxel, or by the difference."""
     upright, spacing, plane = _upright(grid)
     p, t = upright(prediction), upright(target)
-    place = int((p != t).sum((1, 2)).argmax())
+    wanted = prediction != target
+    if voxel:
+        wanted = np.zeros_like(target)
+        wanted[voxel] = True
+    place = int(upright(wanted).sum((1, 2)).argmax())
     where = f"{plane} slice {place + 1} of {len(p)}" if plane else "The whole picture"
+    for mask, what in ((p, "prediction"), (t, "target")):
+        if not mask[place].any():
+            where += f", no {what} on this slice" if plane else f", no {what}"
     box = _box(p[place] | t[place], spacing)
     p, t = p[place][box], t[place][box]
     height, width = (size * step for size, step in zip(p.shape, spacing, strict=True))
     figure = Figure(figsize=(_SIDE, _SIDE))
     axes = figure.add_axes((0, 0, 1, 1))
     extent = (-spacing[1] / 2, width - spacing[1] / 2, -spacing[0] / 2, height - spacing[0] / 2)
-    if image is None:
+    gray = None if image is None else np.ma.masked_invalid(upright(image)[place])
+    if gray is None or not gray.count():
         for mask, color in ((t, TRUTH), (p, PREDICTION)):
             tint = np.where(mask[..., None], to_rgba(color, 0.25), 0)
             axes.imshow(tint, origin="lower", extent=extent, interpolation="nearest")
     else:
-        gray = upright(image)[place]
-        low, high = np.percentile(gray, (1, 99.5))
+        low, high = np.percentile(gray.compressed(), (1, 99.5))
         axes.imshow(gray[box], cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
     outline(axes, t, p, spacing)
     axes.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
@@ -137,16 +170,16 @@ def _upright(grid: Image) -> tuple[Callable[[Volume], Volume], tuple[float, floa
     if grid.voxels.ndim == 2:
         return lambda image: image[None, ::-1], grid.spacing, ""  # type: ignore[return-value]
     orientation = io_orientation(grid.affine)
-    steps = np.empty(3)
-    steps[orientation[:, 0].astype(int)] = grid.spacing[::-1]
-    across = 2 if steps[2] >= 0.99 * steps.max() else int(steps.argmax())
+    sizes = np.empty(3)
+    sizes[orientation[:, 0].astype(int)] = grid.spacing[::-1]
+    across = 2 if sizes[2] >= 0.99 * sizes.max() else int(sizes.argmax())
     columns, rows = (axis for axis in range(3) if axis != across)
 
     def upright(image: Volume) -> Volume:
         canonical: Volume = apply_orientation(image.T, orientation)
         return canonical.transpose(across, rows, columns)[:, :, ::-1]
 
-    return upright, (float(steps[rows]), float(steps[columns])), _PLANES[across]
+    return upright, (float(sizes[rows]), float(sizes[columns])), _PLANES[across]
 
 
 def _box(mask: BoolArray, spacing: tuple[float, float]) -> tuple[slice, ...]:
@@ -175,17 +208,18 @@ def _scale_bar(axes: Any, width: float) -> None:
     axes.text(left, 0.07, f"{length:g} mm", fontsize=9, va="bottom", **look)
 
 
-def _image_of(case: str, folder: Path, target: Image) -> Volume | None:
-    """The case's image or its first channel (`_0000`), if it can be read and lies on the target's grid."""
-    for name, path in volumes(folder):
-        if name in (case, f"{case}_0000"):
-            try:
-                image = read_image(path)
-                same_grid(path, image, target)
-            except (ValueError, Unavailable):
-                return None
-            return image.voxels
-    return None
+def _image_of(case: str, folder: Path, target: Image) -> tuple[Volume | None, str]:
+    """The case's image or its first channel (`_0000`), and what is wrong with it."""
+    path = next((path for name, path in volumes(folder) if name in (case, f"{case}_0000")), None)
+    if path is None:
+        return None, f"{folder}: got no image of this case, wanted a file named {case} or {case}_0000"
+    try:
+        image = read_image(path)
+        same_grid(path, image, target)
+    except (ValueError, Unavailable, MemoryError) as error:
+        return None, str(error)
+    count = np.count_nonzero(~np.isfinite(image.voxels))
+    return image.voxels, f"{path}: got {count} values that are not finite, wanted numbers" if count else ""
 
 
 def _short(label: str) -> str:

@@ -23,6 +23,7 @@ _HEADINGS = {
     "target_volume_ml": "True volume [ml]",
     "abc2_volume_ml": "ABC/2 volume [ml]",
     "target_abc2_volume_ml": "True ABC/2 volume [ml]",
+    "matched": "Matched components",
 }
 
 
@@ -82,8 +83,11 @@ def _summaries(result: Result) -> list[Table]:
     first = summary_table("All labels" if len(by_label) > 1 else "Summary", result["summary"], headings)
     if len(by_label) < 2:
         return [first]
-    rows = [(label, *map(mean_and_spread, summary.values())) for label, summary in by_label.items()]
-    beside = Table("By label", ("Label", *headings.values()), rows, "Mean ± std.")
+    rows = [
+        (headings[metric], *(mean_and_spread(summary[metric]) for summary in by_label.values()))
+        for metric in headings
+    ]
+    beside = Table("By label", ("Metric", *by_label), rows, "Mean ± std.")
     each = [summary_table(f"Label {label}", summary, headings) for label, summary in by_label.items()]
     return [first, beside, *each]
 

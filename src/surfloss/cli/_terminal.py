@@ -1,7 +1,8 @@
 """What commands share: text that shows as it is, their end on bad input, and their progress bars."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,6 +11,7 @@ from rich import console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from surfloss._check import fail
 from surfloss._files import check_writable
 from surfloss._render import printable
 
@@ -36,15 +38,32 @@ def exit_on_bad_input() -> Iterator[None]:
         stop(str(error))
 
 
-def check_outputs(*paths: Path | None) -> None:
-    """Check before the work starts that each file can be written; None is one that was not asked for.
+def check_outputs(*outputs: Path | None, inputs: Iterable[Path] = ()) -> None:
+    """Check before the work starts that each output can be written, over no input and no other output.
+
+    Links are followed. Several outputs may go to one device or pipe. The file of voxels that a volume's
+    header names is an input too. None is an output that was not asked for.
 
     Raises:
         ValueError: naming the path.
     """
-    for path in paths:
-        if path is not None:
-            check_writable(path)
+    from surfloss._volumes import sources
+
+    taken = {}
+    for source in inputs:
+        read = [source]
+        with suppress(ValueError, OSError):  # that it cannot be read is said later
+            read += sources(source)
+        taken.update(dict.fromkeys(map(os.path.realpath, read), "a file that is read"))
+    for path in outputs:
+        if path is None:
+            continue
+        check_writable(path)
+        file = os.path.realpath(path)
+        if file in taken:
+            fail(str(path), taken[file], "a file of its own")
+        if path.is_file() or not path.exists():
+            taken[file] = "the file of another output"
 
 
 def progress_bars() -> Progress:

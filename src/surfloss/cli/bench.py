@@ -118,7 +118,11 @@ def bench(
         stop(f"from: got {measured} and what to measure, wanted one of them")
     with exit_on_bad_input():
         check_outputs(
-            *(out / "file" if out is not None and out.is_dir() else out for out in (json_out, plot_out))
+            *(
+                out / ending if out is not None and out.is_dir() else out
+                for out, ending in ((json_out, ".json"), (plot_out, ".png"))
+            ),
+            inputs=[*(files or ()), *([] if measured is None else [measured])],
         )
         if measured is not None:
             result = _read(measured)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from surfloss._check import fail
 from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, progress_bars, say, stop
 
 if TYPE_CHECKING:
@@ -120,9 +122,11 @@ def evaluate(
         lesions_out = None
         if csv_out is not None and per_lesion:
             lesions_out = csv_out.with_name(f"{csv_out.stem}_lesions{csv_out.suffix}")
-        check_outputs(json_out, csv_out, lesions_out, markdown_out, html_out, cache and cache / "case.json")
         if images is not None and not images.is_dir():
             raise ValueError(f"images: got {images}, wanted an existing folder")
+        outputs = [json_out, csv_out, lesions_out, markdown_out, html_out]
+        _check_outputs(outputs, [prediction_dir, target_dir, *([images] if images else [])], labels)
+        check_outputs(cache and cache / "case.json")
         settings = Settings(
             tuple(tolerances),
             tuple(percentiles or ()),
@@ -178,6 +182,20 @@ def evaluate(
         raise typer.Exit(1)
     if not _evaluation.is_sound(result):
         raise typer.Exit(2)
+
+
+def _check_outputs(outputs: list[Path | None], folders: list[Path], labels: str | None) -> None:
+    """Also keep all that is read, and add no case to a folder of cases."""
+    from surfloss._volumes import ENDINGS, volumes
+    from surfloss.metrics._labels import dataset_of
+
+    inputs = [path for folder in folders if folder.is_dir() for _, path in volumes(folder)]
+    check_outputs(*outputs, inputs=filter(None, [*inputs, dataset_of(labels)]))
+    for out in filter(None, outputs):
+        file = Path(os.path.realpath(out))
+        inside = any(file.is_relative_to(os.path.realpath(folder)) for folder in folders)
+        if inside and file.name.lower().endswith(ENDINGS):
+            fail(str(out), "the name of a case in a folder of cases", "another folder or ending")
 
 
 def _page(

@@ -1,7 +1,8 @@
 """Which labels of an image are evaluated: one by one or joined to regions, and under which names."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -14,6 +15,7 @@ from surfloss import _check
 from surfloss._check import fail
 from surfloss.metrics._masks import BoolArray
 
+_DATASET = 'a dataset.json of nnU-Net with an entry "labels"'
 IGNORE = "ignore"
 """The name that nnU-Net gives the label of voxels that do not count."""
 
@@ -63,22 +65,34 @@ def parse_labels(labels: LabelsLike) -> LabelSet:
     """
     if isinstance(labels, LabelSet):
         return labels
-    if isinstance(labels, Path) or (isinstance(labels, str) and labels.endswith(".json")):
-        named = _of_mapping(_read_dataset(Path(labels)))
+    labels = _check.plain(labels)
+    if dataset := dataset_of(labels):
+        named = _of_mapping(_read_dataset(dataset))
     elif isinstance(labels, str):
         named = [_of_text(part) for part in labels.split(",")]
     elif isinstance(labels, Mapping):
         named = _of_mapping(labels)
+    elif isinstance(labels, Iterable):
+        named = [(str(number), (number,)) for number in labels]
     else:
-        named = [(str(number), [number]) for number in labels]
+        fail("labels", repr(labels), "numbers as [1, 2], a mapping from names to numbers, text or a path")
     names = [name for name, _ in named]
     if not any(name != IGNORE for name in names) or len(set(names)) < len(names):
         fail("labels", names, "at least one, each of them once")
+    if empty := [name for name, part in named if not part]:
+        fail("labels", f"{empty[0]!r} without a number", "at least one")
     regions = {name: tuple(_check.whole("labels", number, 1) for number in part) for name, part in named}
     ignored = regions.pop(IGNORE, None)
     if ignored is not None and len(ignored) != 1:
         fail("labels", f"{list(ignored)} as {IGNORE!r}", "a single label")
     return LabelSet(tuple(regions.items()), ignored and ignored[0])
+
+
+def dataset_of(labels: LabelsLike | None) -> Path | None:
+    """The file that the labels stand in, or None if they do not."""
+    if isinstance(labels, str) and labels.lower().endswith(".json"):
+        return Path(labels)
+    return labels if isinstance(labels, Path) else None
 
 
 def labels_in(path: Path, voxels: npt.NDArray[Any], *, binary: bool = False) -> list[int]:
@@ -100,27 +114,30 @@ def labels_in(path: Path, voxels: npt.NDArray[Any], *, binary: bool = False) -> 
 def _of_text(text: str) -> tuple[str, list[int]]:
     """`1`, `1=liver`, `1+2` or `1+2=whole`."""
     numbers, separator, name = (part.strip() for part in text.partition("="))
-    try:
-        if bool(separator) == bool(name):
-            return name or numbers, [int(number) for number in numbers.split("+")]
-    except ValueError:
-        pass
+    if bool(separator) == bool(name) and re.fullmatch(r"-?[0-9]{1,18}(\s*\+\s*[0-9]{1,18})*", numbers):
+        return name or numbers, [int(number) for number in numbers.split("+")]
     fail("labels", repr(text), "all, a dataset.json, or labels as 1,2=liver,1+2=whole with commas between")
 
 
 def _of_mapping(labels: Mapping[str, Any]) -> list[tuple[str, Sequence[int]]]:
     """Names and numbers of nnU-Net's form, or of the Decathlon's, which has them the other way round."""
+    if wrong := [name for name in labels if not isinstance(name, str)]:
+        fail("labels", f"{wrong[0]!r} as a name", "a mapping from names to numbers")
     if all(isinstance(value, str) and name.isdecimal() for name, value in labels.items()):
         labels = {value: int(name) for name, value in labels.items()}
-    parts = {name: list(part) if isinstance(part, Sequence) else [part] for name, part in labels.items()}
-    return [(name, part) for name, part in parts.items() if part != [0]]
+    parts = {name: _check.plain(part) for name, part in labels.items()}
+    named = [(name, part if isinstance(part, tuple) else (part,)) for name, part in parts.items()]
+    return [(name, part) for name, part in named if part != (0,)]
 
 
 def _read_dataset(path: Path) -> dict[str, Any]:
     try:
-        labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        # Editors on Windows put a byte order mark in front.
+        labels: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))["labels"]
         if isinstance(labels, dict):
             return labels
+    except OSError as error:
+        fail("labels", f"{path}, which cannot be read ({error.strerror})", _DATASET, type(error))
     except (ValueError, KeyError, TypeError):
         pass
-    fail("labels", path, 'a dataset.json of nnU-Net with an entry "labels"')
+    fail("labels", path, _DATASET)

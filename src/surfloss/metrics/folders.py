@@ -65,7 +65,7 @@ def evaluate_folders(
             that of the target's header.
         tolerance: of the surface Dice, in mm; further ones add `surface_dice_<tolerance>`.
         percentiles: of the Hausdorff distance, beside 100 and 95; adds `hausdorff_distance_<percentile>`.
-        labels: evaluated one by one, any other is background: numbers, "all" that occur in the targets, a
+        labels: evaluated one by one, any other is background: numbers, "all" above 0 in the targets, a
             mapping from names to a number or to the numbers of a region, the path of nnU-Net's
             `dataset.json`, or text as `"1=liver,2=tumor,1+2=whole"`. None for masks of 0 and 1. Voxels that
             the target gives the label named "ignore" count in neither mask.
@@ -84,9 +84,9 @@ def evaluate_folders(
         A JSON-ready dictionary, of which `docs/evaluation.md` shows each part: `cases`, one entry for each
         target and label, with None for values that are undefined or could not be had, and in that case its
         `problem`; `summary` and `summary_by_label`; `problems`, their number by kind; `unmatched`, the
-        predictions without a target; `absent_labels`, those asked for that occur in no target;
-        `other_labels`, those found but not asked for; `settings`; with `per_lesion` also `lesions` and
-        `false_positives`.
+        predictions without a target; `absent_labels`, those asked for (1 without `labels`) that occur in no
+        target; `other_labels`, those found but not asked for; `settings`; with `per_lesion` also `lesions`
+        and `false_positives`.
 
     Raises:
         FileNotFoundError: if a folder is missing, or the file of the labels.
@@ -124,11 +124,11 @@ def choose_labels(labels: LabelsLike | None, target_dir: str | Path, workers: in
     """
     if labels is None:
         return None
-    if labels != "all":
+    if not (isinstance(labels, str) and labels == "all"):
         return parse_labels(labels)
     targets = dict(enumerate(_targets(Path(target_dir)).values()))
     found = each(_labels_of, targets, workers, lambda _: [])
-    numbers = sorted({number for _, part in found for number in part})
+    numbers = sorted({number for _, part in found for number in part if number > 0})
     if not numbers:
         fail("labels", "'all' and no label in any target that could be read", "targets with labels")
     return parse_labels(numbers)
@@ -162,21 +162,19 @@ def _joined(
     bootstrap: int,
     seed: int,
 ) -> dict[str, Any]:
-    names, cases = value_names(settings), [result["rows"] for result in results]
+    names, cases, known = value_names(settings), [result["rows"] for result in results], labels or BINARY
     kinds = ({row["problem"]["kind"] for row in case if row["problem"]} for case in cases)
     problems = Counter(kind for case in kinds for kind in case)
     if unmatched:
         problems["extra"] = len(unmatched)
-    found = {side: Counter(number for result in results for number in result["found"][side])
+    found = {side: Counter(number for result in results for number in result["found"][side] or ())
              for side in ("targets", "predictions")}  # fmt: skip
-    absent, others = [], []
-    if labels is not None:
-        asked = labels.known - {labels.ignore}
-        absent = sorted(asked - set(found["targets"]))
-        others = sorted(set(found["targets"] + found["predictions"]) - labels.known)
+    absent, others = [], sorted(set(found["targets"] + found["predictions"]) - known.known)
+    if any(result["found"]["targets"] is not None for result in results):
+        absent = sorted(known.known - {known.ignore} - set(found["targets"]))
     if absent:
         problems["absent"] = len(absent)
-        cases = [_without(absent, case, names, labels or BINARY) for case in cases]
+        cases = [_without(absent, case, names, known) for case in cases]
     evaluation = {
         "cases": [row for case in cases for row in case],
         "summary": summarize(cases, names, bootstrap=bootstrap, seed=seed),
@@ -263,7 +261,7 @@ def _lost(case: _Case) -> dict[str, Any]:
 
 def _measured(case: _Case, wrong: dict[str, str] | None = None) -> dict[str, Any]:
     result: dict[str, Any] = {"rows": [], "lesions": [], "false_positives": [],
-                              "found": {"targets": [], "predictions": []}}  # fmt: skip
+                              "found": {"targets": None, "predictions": None}}  # fmt: skip
     labels, settings = case.labels or BINARY, case.settings
     wrong, images = (wrong, None) if wrong else _read(case, result["found"])
     if case.prediction is None:  # an empty mask is right by chance where the target is empty
@@ -297,11 +295,11 @@ def _add_lesions(result: dict[str, list[dict[str, Any]]], name: dict[str, Any], 
 
 
 def _read(
-    case: _Case, found: dict[str, list[int]]
+    case: _Case, found: dict[str, list[int] | None]
 ) -> tuple[dict[str, str] | None, tuple[Image, Image] | None]:
     """What is wrong with the case's files, and prediction and target if they can be measured.
 
-    Puts the labels of both into `found`.
+    Puts the labels of both into `found`, as far as they could be read.
     """
     binary, kind = case.labels is None, "unreadable"
     try:

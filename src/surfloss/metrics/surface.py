@@ -6,15 +6,17 @@ voxels, with sizes from `surface_elements`; what lies outside the image is backg
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
 from surfloss.metrics._masks import BoolArray, FloatArray, Mask
-from surfloss.metrics._nearest import to_nearest
+from surfloss.metrics._nearest import Places, to_nearest
 from surfloss.metrics.surface_elements import element_sizes, neighborhood_codes
 
 _ROUNDING = 1e-9  # of the total size: far more than summation errs by
@@ -83,14 +85,32 @@ def surface_distances(prediction: Mask, target: Mask, *, spacing: SpacingLike = 
 
 def between(prediction: BoolArray, target: BoolArray, steps: FloatArray) -> SurfaceDistances:
     """`surface_distances` of masks and steps in the form of `_masks`."""
-    codes = [neighborhood_codes(mask) for mask in (prediction, target)]
-    borders = [(code != 0) & (code != (1 << 2**code.ndim) - 1) for code in codes]
     sizes = element_sizes(steps)
     sides = []
-    for here, there, code in zip(borders, reversed(borders), codes, strict=True):
-        places = np.flatnonzero(here)
-        sides += [to_nearest(places, there, steps), sizes[code.reshape(-1)[places]]]
+    for code, places, distances in _sides(prediction, target, steps):
+        sides += [distances, sizes[code.reshape(-1)[places]]]
     return SurfaceDistances(*sides)
+
+
+def farthest_voxel(prediction: BoolArray, target: BoolArray, steps: FloatArray) -> tuple[int, ...]:
+    """A voxel at the surface of one mask where that is farthest from the other's; neither may be empty."""
+    sides = zip((prediction, target), _sides(prediction, target, steps), strict=True)
+    mask, (code, places, distances) = max(sides, key=lambda side: side[1][2].max())
+    corner = np.unravel_index(places[distances.argmax()], code.shape)
+    around = tuple(slice(max(0, int(place) - 1), int(place) + 1) for place in corner)
+    first = np.argwhere(mask[around])[0]
+    return tuple(int(part.start + place) for part, place in zip(around, first, strict=True))
+
+
+def _sides(
+    prediction: BoolArray, target: BoolArray, steps: FloatArray
+) -> Iterator[tuple[npt.NDArray[np.uint8], Places, FloatArray]]:
+    """For each mask its neighborhoods, the places of its surface, and their distances to the other."""
+    codes = [neighborhood_codes(mask) for mask in (prediction, target)]
+    borders = [(code != 0) & (code != (1 << 2**code.ndim) - 1) for code in codes]
+    for code, here, there in zip(codes, borders, reversed(borders), strict=True):
+        places = np.flatnonzero(here)
+        yield code, places, to_nearest(places, there, steps)
 
 
 def _percentile(distances: FloatArray, sizes: FloatArray, percentile: float) -> float:
