@@ -135,7 +135,7 @@ def test_no_picture_without_matplotlib(tmp_path: Path, monkeypatch: pytest.Monke
         (["--size", "9999,9999,9999"], "size: got 9999,9999,9999, wanted"),
         (["--size", "8,8,8", "--spacing", "1,nan,1"], "spacing: got '1,nan,1', wanted three numbers"),
         (["--file", "no.nii.gz"], "no.nii.gz: got a file that cannot be read"),
-        (["--file", str(DATA / "README.md")], "README.md: got a file that cannot be read"),
+        (["--file", str(DATA / "README.md")], "README.md: got no header of a NIfTI file"),
         (["--threads", "0"], "threads: got 0, wanted"),
         (["--seconds", "-1"], "seconds: got -1.0, wanted"),
         (["--json", "/no/such/folder/out.json"], "json: got /no/such/folder/out.json, wanted"),
