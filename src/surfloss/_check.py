@@ -296,7 +296,7 @@ def _plain(value: object, argument: str) -> float | tuple[float, ...] | Tensor:
     numbers = [part for part in parts if isinstance(part, float)]
     if len(numbers) == len(parts):
         return tuple(numbers)
-    device = next((part.device for part in parts if isinstance(part, Tensor)), None)
+    device = next((part.device for part in parts if isinstance(part, Tensor)), torch.device("cpu"))
     rows = [torch.as_tensor(part, dtype=torch.float64, device=device) for part in parts]
     if len({row.shape for row in rows}) > 1:
         fail(argument, repr(value), "as many numbers for every item")

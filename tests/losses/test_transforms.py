@@ -67,6 +67,7 @@ def test_grad_with_a_sigmoid_and_of_the_target() -> None:
 
 
 HAUSDORFF = HausdorffDTLoss(include_background=True, validate=False)
+SPACING = (5.0, 0.42, 0.5)[-(INPUT.ndim - 2) :]
 P, G = INPUT.softmax(1), in_channels(TARGET, 3)
 
 
@@ -84,11 +85,12 @@ def test_forward_mode_is_refused_by_name(derivative: Callable[..., Any]) -> None
 
 def test_a_default_device_changes_nothing() -> None:
     usual, found = (P.clone().requires_grad_() for _ in range(2))
-    HAUSDORFF(usual, G).backward()
+    spacings = [SPACING] * len(P)
+    HAUSDORFF(usual, G, spacing=spacings).backward()
     with torch.device("meta"):  # as a default device "cuda" does, it would be that of new memory
-        value = HAUSDORFF(found, G)
+        value = HAUSDORFF(found, G, spacing=spacings)
         value.backward()
-    assert torch.equal(value, HAUSDORFF(P, G))
+    assert torch.equal(value, HAUSDORFF(P, G, spacing=spacings))
     assert torch.equal(found.grad, usual.grad)
 
 

@@ -140,7 +140,7 @@ def _activated(other_act: Activation, input: Tensor) -> Tensor:
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
-    # Meta tensors know no autocast. PyTorch's own question for it breaks graphs before PyTorch 2.13.
+    # Meta tensors know no autocast. Asking PyTorch whether a device does breaks graphs in PyTorch 2.11.
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
 
