@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "metrics": {"edt", "ndimage", "ops"},
     "phantom": set(),
     "bench": {"edt", "losses", "ops"},
-    "nnunet": {"losses", "metrics", "phantom"},
+    "nnunet": {"losses", "metrics", "phantom", "presets"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, ROOT}
 MAY_IMPORT[ROOT] = {*MAY_IMPORT} - {"backends", "nnunet", "phantom", "bench", "cli"}

@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Cells as they are to be read; what a row is about stands in its first cell."""
 
     title: str
@@ -110,7 +110,7 @@ def _csv_cell(value: Any) -> Any:
 _FORMULA = re.compile(r"(?![+-]?[\d.]+(e[+-]?\d+)?( ± [\d.]+)?$)[=+\-@\t\r\n].", re.DOTALL)
 
 
-def latex_table(table: Table) -> str:
+def latex_table(table: TextTable) -> str:
     """A `table` with the rules of the package booktabs; every cell is escaped."""
     columns = "l" * table.text_columns + "r" * (len(table.header) - table.text_columns)
     lines = [" & ".join(map(latex, row)) + r" \\" for row in (table.header, *table.rows)]

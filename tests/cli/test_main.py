@@ -48,7 +48,7 @@ def test_an_output_that_cannot_be_made_is_told_before_the_work(
     for work in (
         "surfloss.bench.run.compare",
         "surfloss.phantom.write_dataset",
-        "surfloss.nnunet.jobs.run_jobs",
+        "surfloss.nnunet.jobs.complete",
     ):
         monkeypatch.setattr(work, None)
     result = CliRunner().invoke(app, blocked)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from surfloss.cli import app
 from surfloss.cli._jobs import Display
 from surfloss.nnunet.jobs import Job
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run_folder import RunFolder
 from tests.nnunet import standin
 from tests.nnunet.conftest import MINI
 
@@ -51,7 +51,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+    monkeypatch.setattr("surfloss.nnunet.experiments.EXPERIMENTS", {"tiny": MINI})
     assert reproduce("--out", str(tmp_path), "--until", "prepare")[0] == 0
     monkeypatch.undo()
     code, error = reproduce("--out", str(tmp_path), "--until", "prepare")
@@ -60,7 +60,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_it_stops_after_the_asked_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+    monkeypatch.setattr("surfloss.nnunet.experiments.EXPERIMENTS", {"tiny": MINI})
     assert reproduce("--out", str(tmp_path), "--until", "prepare")[0] == 0
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["prepare.json"]
 
@@ -69,7 +69,7 @@ def test_a_failure_is_told_with_its_log_and_what_it_stops(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A damaged file, found when every case is read; and nothing is tried twice for it."""
-    monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+    monkeypatch.setattr("surfloss.nnunet.experiments.EXPERIMENTS", {"tiny": MINI})
     (dataset / "data" / "002.nii.gz").write_bytes(b"not a volume")
     arguments = ["--out", str(tmp_path / "run"), "--data", str(dataset), "--until", "plan"]
     code, error = reproduce(*arguments)
@@ -101,21 +101,21 @@ def test_what_there_is_is_reported_beside_a_failure(tmp_path: Path, monkeypatch:
 
 
 def test_the_display_follows_the_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = Run(tmp_path / "run", MINI)
+    run = RunFolder(tmp_path / "run", MINI)
     jobs = [Job("a", standin.work), Job("b", standin.work)]
     with run.opened(), Display(run, jobs) as show:
         show({"a", "b"})
-        with run.job("a") as progress:
+        with run.recorded("a") as progress:
             progress.begin(4)
             progress.advance()
             show({"a", "b"})
         show({"b"})
-        with pytest.raises(OSError, match="bad"), run.job("b"):
+        with pytest.raises(OSError, match="bad"), run.recorded("b"):
             raise OSError("bad")
         show({"b"})
         run.forget("b")
         show({"b"})
-        with run.job("b"):
+        with run.recorded("b"):
             show({"b"})
         show(set())
     lines = capsys.readouterr().err.splitlines()
@@ -162,12 +162,12 @@ class TestDryRun:
         assert json.loads(printed(*arguments, "--executor", "slurm"))["seconds_left"] < four
 
     def test_as_a_table(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+        monkeypatch.setattr("surfloss.nnunet.experiments.EXPERIMENTS", {"tiny": MINI})
         monkeypatch.setenv("COLUMNS", "160")
-        run = Run(tmp_path / "run", MINI)
-        with run.opened(), run.job("prepare"):
+        run = RunFolder(tmp_path / "run", MINI)
+        with run.opened(), run.recorded("prepare"):
             pass
-        with pytest.raises(OSError, match="full"), run.job("plan"):
+        with pytest.raises(OSError, match="full"), run.recorded("plan"):
             raise OSError("full")
         said = printed("--out", str(tmp_path / "run"), "--dry-run")
         rows = {

@@ -119,7 +119,7 @@ class TestBoundary:
         input, target = binary()
         phi = signed_distance(target, spatial_dims=3, spacing=SPACING, convention=convention)
         scale = diagonal(input.shape[2:], SPACING) if normalize else 1.0
-        got = BoundaryLoss(normalize=normalize, spacing=SPACING)(input, target, target_map=phi)
+        got = BoundaryLoss(normalize=normalize, spacing=SPACING)(input, target, target_distance=phi)
         torch.testing.assert_close(got, (input * phi).mean() / scale)
 
     @pytest.mark.parametrize("given", [False, True], ids=["computed", "given"])
@@ -131,7 +131,7 @@ class TestBoundary:
         if phi is not None:
             assert phi[0].isinf().all()
         zero, far = (
-            BoundaryLoss(empty=empty, spacing=SPACING, reduction="none")(input, target, target_map=phi)
+            BoundaryLoss(empty=empty, spacing=SPACING, reduction="none")(input, target, target_distance=phi)
             for empty in ("zero", "diagonal")
         )
         sign = -1 if full else 1
@@ -150,8 +150,8 @@ class TestBoundary:
     def test_refuses_what_is_no_map_of_the_target(self, bad: Any) -> None:
         input, target = binary()
         phi = torch.full_like(target, bad) if isinstance(bad, float) else bad
-        with pytest.raises((ValueError, TypeError), match=r"^target_map: got (NaN|shape|ndarray)"):
-            BoundaryLoss()(input, target, target_map=phi)
+        with pytest.raises((ValueError, TypeError), match=r"^target_distance: got (NaN|shape|ndarray)"):
+            BoundaryLoss()(input, target, target_distance=phi)
         with pytest.raises(ValueError, match=r"^normalize: got 'volume'"):
             BoundaryLoss(normalize="volume")
 

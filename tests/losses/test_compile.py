@@ -42,7 +42,7 @@ LOSSES: dict[str, tuple[nn.Module, Tensor, dict[str, Any]]] = {
         {"spacing": SPACINGS},
     ),
     "hausdorff, target distance": (
-        HausdorffDTLoss(sigmoid=True, empty="reference", reduction="none"),
+        HausdorffDTLoss(sigmoid=True, empty="scipy", reduction="none"),
         in_channels(TARGET, 3),
         {"target_distance": two_sided_edt(in_channels(TARGET, 3)[:, 1:], spatial_dims=3)},
     ),
@@ -59,7 +59,7 @@ LOSSES: dict[str, tuple[nn.Module, Tensor, dict[str, Any]]] = {
     "boundary, target map": (
         BoundaryLoss(sigmoid=True, reduction="none"),
         in_channels(TARGET, 3),
-        {"target_map": signed_distance(in_channels(TARGET, 3)[:, 1:], spatial_dims=3)},
+        {"target_distance": signed_distance(in_channels(TARGET, 3)[:, 1:], spatial_dims=3)},
     ),
     "generalized surface": (GeneralizedSurfaceLoss(**BOTH), TARGET, {"spacing": list(SPACINGS)}),
     "generalized surface, weights": (

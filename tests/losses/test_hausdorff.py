@@ -207,7 +207,7 @@ class TestSpacing:
         torch.testing.assert_close(one, HausdorffDTLoss(alpha)(input, target))
 
     @pytest.mark.parametrize(
-        "options", [{}, {"normalize": "diagonal"}, {"empty": "diagonal"}, {"empty": "reference"}]
+        "options", [{}, {"normalize": "diagonal"}, {"empty": "diagonal"}, {"empty": "scipy"}]
     )
     def test_per_item_equals_a_loop_over_items(self, options: dict[str, Any]) -> None:
         input, target = logits(3, 3, batch=4), labels(3, 3, batch=4)
@@ -246,7 +246,7 @@ class TestSpacing:
 
 class TestTargetDistance:
     @pytest.mark.parametrize("normalize", [None, "diagonal"])
-    @pytest.mark.parametrize("empty", ["zero", "diagonal", "reference"])
+    @pytest.mark.parametrize("empty", ["zero", "diagonal", "scipy"])
     @pytest.mark.parametrize("spacing", [None, SPACING, torch.tensor([SPACING, (1, 2, 3)])])
     def test_given_is_computed(self, spacing: Any, empty: str, normalize: str | None) -> None:
         input, target = logits(3, 3), labels(3, 3)
@@ -294,7 +294,7 @@ class TestEmptyMasks:
         "target_value", [0, 1, None], ids=["target empty", "target full", "target mixed"]
     )
     @pytest.mark.parametrize("value", [0.2, 0.8, None], ids=["empty", "full", "mixed"])
-    @pytest.mark.parametrize("empty", ["zero", "diagonal", "reference"])
+    @pytest.mark.parametrize("empty", ["zero", "diagonal", "scipy"])
     def test_table(self, empty: str, value: float | None, target_value: int | None, alpha: float) -> None:
         input, target = binary(batch=1)
         if value is not None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from surfloss._files import write_text
-from surfloss.nnunet.presets import DICE_CE_2D, HAUSDORFF_3D, Phantom, Preset
-from surfloss.nnunet.run import Progress, Record, Run
+from surfloss.nnunet.experiments import DICE_CE_2D, HAUSDORFF_3D, Experiment, PhantomSettings
+from surfloss.nnunet.run_folder import Progress, Record, RunFolder
 
 AFFINE = np.diag([0.5, 0.5, 5.0, 1.0])
 
@@ -34,7 +34,7 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
-MINI = Preset(
+MINI = Experiment(
     name="mini",
     models=(DICE_CE_2D, HAUSDORFF_3D),
     ensemble=(DICE_CE_2D.name, HAUSDORFF_3D.name),
@@ -46,12 +46,12 @@ MINI = Preset(
     save_every=1,
     base_features=4,
     batch_size_2d=2,
-    phantom=Phantom(cases=6, size=(8, 48, 48), seed=1),
+    phantom=PhantomSettings(cases=6, size=(8, 48, 48), seed=1),
 )
 """The smallest run that goes through every stage."""
 
 
-def write_plans(run: Run) -> None:
+def write_plans(run: RunFolder) -> None:
     """nnU-Net's plans and data set description for the mini run, without planning."""
     shared = {
         "preprocessor_name": "DefaultPreprocessor",
@@ -118,9 +118,9 @@ def progress(tmp_path: Path) -> Progress:
 
 
 @pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run whose plans are written by hand, so that a trainer can be built without planning."""
-    run = Run(tmp_path / "run", MINI)
+    run = RunFolder(tmp_path / "run", MINI)
     write_plans(run)
     for name, value in run.environment().items():
         monkeypatch.setenv(name, value)
@@ -128,7 +128,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def preprocessed(planned: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+def preprocessed(planned: RunFolder, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run on a CPU with four cases and two folds, without nnU-Net's preprocessing."""
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 

@@ -6,10 +6,10 @@ import signal
 import time
 from pathlib import Path
 
-from surfloss.nnunet.run import Progress, Run
+from surfloss.nnunet.run_folder import Progress, RunFolder
 
 
-def work(run: Run, progress: Progress, steps: int = 1) -> None:
+def work(run: RunFolder, progress: Progress, steps: int = 1) -> None:
     """Do some steps at once, and note that it was done."""
     progress.begin(steps)
     for _ in range(steps):
@@ -18,7 +18,7 @@ def work(run: Run, progress: Progress, steps: int = 1) -> None:
         file.write(f"{progress.job}\n")
 
 
-def count(run: Run, progress: Progress, steps: int, pause: float = 0.0) -> None:
+def count(run: RunFolder, progress: Progress, steps: int, pause: float = 0.0) -> None:
     """Like a training: goes on from its checkpoint."""
     checkpoint = run.folder / f"{progress.job.replace('/', '_')}.checkpoint"
     done = int(checkpoint.read_text()) if checkpoint.exists() else 0
@@ -29,7 +29,7 @@ def count(run: Run, progress: Progress, steps: int, pause: float = 0.0) -> None:
         progress.advance()
 
 
-def count_and_die(run: Run, progress: Progress, steps: int, at: int) -> None:
+def count_and_die(run: RunFolder, progress: Progress, steps: int, at: int) -> None:
     """A training whose process is killed, once."""
     first = _first(run, progress)
     count(run, progress, at if first else steps)
@@ -37,11 +37,11 @@ def count_and_die(run: Run, progress: Progress, steps: int, at: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die(run: Run, progress: Progress) -> None:
+def die(run: RunFolder, progress: Progress) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fail(run: Run, progress: Progress, error: Exception, times: int = 1000) -> None:
+def fail(run: RunFolder, progress: Progress, error: Exception, times: int = 1000) -> None:
     """Raise the error so many times, then succeed."""
     tries = run.folder / f"{progress.job.replace('/', '_')}.tries"
     before = int(tries.read_text()) if tries.exists() else 0
@@ -52,7 +52,7 @@ def fail(run: Run, progress: Progress, error: Exception, times: int = 1000) -> N
     work(run, progress)
 
 
-def tell_environment(run: Run, progress: Progress, names: tuple[str, ...]) -> None:
+def tell_environment(run: RunFolder, progress: Progress, names: tuple[str, ...]) -> None:
     """Write down what the process sees, and wait until another has done so too."""
     seen = [os.environ.get(name, "") for name in names]
     (run.folder / f"{progress.job}.environment").write_text(" ".join(seen))
@@ -62,7 +62,7 @@ def tell_environment(run: Run, progress: Progress, names: tuple[str, ...]) -> No
         time.sleep(0.05)
 
 
-def fill_disk(run: Run, progress: Progress, room: int) -> None:
+def fill_disk(run: RunFolder, progress: Progress, room: int) -> None:
     """Meet the limit of what may be written, as on a full disk that has room for so many more bytes."""
     import resource
 
@@ -71,7 +71,7 @@ def fill_disk(run: Run, progress: Progress, room: int) -> None:
     (run.folder / "large").write_bytes(bytes(10_000))
 
 
-def sleep_with_child(run: Run, progress: Progress) -> None:
+def sleep_with_child(run: RunFolder, progress: Progress) -> None:
     """Start a process, as nnU-Net does for preprocessing, and wait."""
     child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(120,))
     child.start()
@@ -82,16 +82,16 @@ def sleep_with_child(run: Run, progress: Progress) -> None:
 
 def drive(folder: Path) -> None:
     """What a driver in a process of its own does, for a test that kills it."""
-    from surfloss.nnunet.jobs import Job, run_jobs
+    from surfloss.nnunet.jobs import Job, complete
     from surfloss.nnunet.local import LocalExecutor
     from tests.nnunet.conftest import MINI
 
-    run = Run(folder, MINI)
+    run = RunFolder(folder, MINI)
     with run.opened(), LocalExecutor(run, [{}]) as executor:
-        run_jobs(run, [Job("sleep", sleep_with_child)], executor)
+        complete(run, [Job("sleep", sleep_with_child)], executor)
 
 
-def _first(run: Run, progress: Progress) -> bool:
+def _first(run: RunFolder, progress: Progress) -> bool:
     mark = run.folder / f"{progress.job.replace('/', '_')}.started"
     first = not mark.exists()
     mark.touch()

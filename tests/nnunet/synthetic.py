@@ -9,21 +9,23 @@ import numpy as np
 
 from surfloss._files import write_text
 from surfloss.metrics import evaluate_folders
-from surfloss.nnunet.presets import Preset
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.experiments import Experiment
+from surfloss.nnunet.run_folder import RunFolder
 from tests.nnunet.conftest import save
 
 SHAPE = (32, 28, 6)  # x, y, z
 
 
-def synthetic_run(folder: Path, preset: Preset, cases: int, missed: Collection[tuple[str, str]] = ()) -> Run:
+def synthetic_run(
+    folder: Path, preset: Experiment, cases: int, missed: Collection[tuple[str, str]] = ()
+) -> RunFolder:
     """Ellipsoids as lesions; every model predicts each of them a little displaced.
 
     Args:
         cases: of the validation; those of the cross-validation are the same.
         missed: names of models and of cases in which they predict nothing.
     """
-    run = Run(folder, preset)
+    run = RunFolder(folder, preset)
     for number in range(1, cases + 1):
         case = f"{number:03}"
         rng = np.random.default_rng(number)
@@ -40,7 +42,7 @@ def synthetic_run(folder: Path, preset: Preset, cases: int, missed: Collection[t
             write_text(run.metrics(place), json.dumps(result))
     for model in preset.models:
         write_logs(run, model.name)
-    with run.job("train/first/fold_0"):
+    with run.recorded("train/first/fold_0"):
         pass
     return run
 
@@ -50,7 +52,7 @@ def lesion(center: np.ndarray, radii: np.ndarray) -> np.ndarray:
     return (((places / radii) ** 2).sum(-1) <= 1).T.astype(np.uint8)
 
 
-def write_logs(run: Run, name: str, epochs: int = 6) -> None:
+def write_logs(run: RunFolder, name: str, epochs: int = 6) -> None:
     """The logs of a model's trainings; the second fold has a surface term of 0 in its first epoch."""
     (model,) = [model for model in run.preset.models if model.name == name]
     times = np.arange(1, epochs + 1)

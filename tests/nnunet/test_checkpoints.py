@@ -12,9 +12,9 @@ import torch
 
 from surfloss.nnunet import networks, stages
 from surfloss.nnunet.checkpoints import read_checkpoint
+from surfloss.nnunet.experiments import HAUSDORFF_3D
 from surfloss.nnunet.export import export_model
-from surfloss.nnunet.presets import HAUSDORFF_3D
-from surfloss.nnunet.run import Progress, Run
+from surfloss.nnunet.run_folder import Progress, RunFolder
 from tests.nnunet.conftest import MINI, save
 
 
@@ -38,15 +38,15 @@ def test_the_payload_would_run(payload: Payload) -> None:
     assert payload.folder.exists()
 
 
-def resume(run: Run, progress: Progress, results: Path) -> None:
+def resume(run: RunFolder, progress: Progress, results: Path) -> None:
     networks.train(run, progress, HAUSDORFF_3D, 0)
 
 
-def predict(run: Run, progress: Progress, results: Path) -> None:
+def predict(run: RunFolder, progress: Progress, results: Path) -> None:
     networks._predictor(run, HAUSDORFF_3D, [0])
 
 
-def export(run: Run, progress: Progress, results: Path) -> None:
+def export(run: RunFolder, progress: Progress, results: Path) -> None:
     export_model(results, run.folder / "exported")
 
 
@@ -61,10 +61,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, size: int) -> None:
 @pytest.mark.parametrize("use", [resume, predict, export])
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_a_checkpoint_runs_no_code(
-    preprocessed: Run,
+    preprocessed: RunFolder,
     progress: Progress,
     payload: Payload,
-    use: Callable[[Run, Progress, Path], None],
+    use: Callable[[RunFolder, Progress, Path], None],
     legacy: bool,
 ) -> None:
     name = f"{HAUSDORFF_3D.trainer}__nnUNetPlans__{HAUSDORFF_3D.configuration}"
@@ -96,7 +96,7 @@ def test_what_nnunet_logs_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hostile", [".pkl", ".npz"])
 def test_the_ensemble_runs_no_code(
-    preprocessed: Run, progress: Progress, payload: Payload, hostile: str
+    preprocessed: RunFolder, progress: Progress, payload: Payload, hostile: str
 ) -> None:
     probabilities = np.full((2, 4, 6, 5), 0.5, np.float32)
     probabilities[1, 2] = 0.75

@@ -12,9 +12,9 @@ import torch
 
 from surfloss._files import write_text
 from surfloss.nnunet import networks
+from surfloss.nnunet.experiments import HAUSDORFF_3D
 from surfloss.nnunet.export import export_model, main
-from surfloss.nnunet.presets import HAUSDORFF_3D
-from surfloss.nnunet.run import Progress, Run, read_json
+from surfloss.nnunet.run_folder import Progress, RunFolder, read_json
 
 # In a process that cannot import surfloss, and lets PyTorch load nothing but tensors and plain values.
 PREDICT = """
@@ -30,7 +30,7 @@ np.save(logits, predictor.predict_logits_from_preprocessed_data(torch.from_numpy
 
 
 @pytest.fixture
-def model(preprocessed: Run, progress: Progress) -> Path:
+def model(preprocessed: RunFolder, progress: Progress) -> Path:
     """nnU-Net's folder of a model that was trained for an epoch."""
     networks.train(preprocessed, progress, HAUSDORFF_3D, 0)
     [folder] = (preprocessed.results / preprocessed.dataset_name).iterdir()
@@ -38,7 +38,9 @@ def model(preprocessed: Run, progress: Progress) -> Path:
     return folder
 
 
-def test_nnunet_without_surfloss_predicts_the_same(preprocessed: Run, model: Path, tmp_path: Path) -> None:
+def test_nnunet_without_surfloss_predicts_the_same(
+    preprocessed: RunFolder, model: Path, tmp_path: Path
+) -> None:
     image, logits = tmp_path / "image.npy", tmp_path / "logits.npy"
     np.save(image, np.random.default_rng(0).random((1, 8, 20, 16), np.float32))
     expected = networks._predictor(preprocessed, HAUSDORFF_3D, [0])

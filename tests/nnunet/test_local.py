@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from surfloss.nnunet.jobs import Job, run_jobs
+from surfloss.nnunet.jobs import Job, complete
 from surfloss.nnunet.local import LocalExecutor, cpu_workers, gpu_workers
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run_folder import RunFolder
 from tests.nnunet import standin
 from tests.nnunet.conftest import MINI
 
@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where the workers find the jobs that stand in
-    run = Run(tmp_path / "run", MINI)
+    run = RunFolder(tmp_path / "run", MINI)
     with run.opened():
         yield run
 
@@ -45,43 +45,43 @@ def alive(process: int) -> bool:
         return False
 
 
-def test_jobs_run_side_by_side_each_in_its_worker(run: Run) -> None:
+def test_jobs_run_side_by_side_each_in_its_worker(run: RunFolder) -> None:
     """Each waits for the other; and sees the device that is its own."""
     tell = partial(standin.tell_environment, names=("CUDA_VISIBLE_DEVICES",))
     workers = [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "5"}]
     with LocalExecutor(run, workers) as executor:
-        assert run_jobs(run, [Job("a", tell), Job("b", tell)], executor) == []
+        assert complete(run, [Job("a", tell), Job("b", tell)], executor) == []
     assert sorted(path.read_text() for path in run.folder.glob("*.environment")) == ["3", "5"]
 
 
-def test_a_killed_worker_is_replaced_and_its_job_goes_on(run: Run) -> None:
+def test_a_killed_worker_is_replaced_and_its_job_goes_on(run: RunFolder) -> None:
     jobs = [
         Job("train/a", partial(standin.count_and_die, steps=5, at=3)),
         Job("b", standin.work, ("train/a",)),
     ]
     with LocalExecutor(run, [{}]) as executor:
-        assert run_jobs(run, jobs, executor) == []
+        assert complete(run, jobs, executor) == []
     record = run.record("train/a")
     assert record is not None
     assert (record.resumed_at, record.done, record.state) == (3, 5, "finished")
 
 
-def test_what_ends_badly_is_reported_and_the_rest_goes_on(run: Run) -> None:
+def test_what_ends_badly_is_reported_and_the_rest_goes_on(run: RunFolder) -> None:
     fill = partial(standin.fill_disk, room=1000)
     jobs = [Job("killed", standin.die), Job("full", fill), Job("free", standin.work)]
     with LocalExecutor(run, [{}, {}]) as executor:
-        failures = run_jobs(run, jobs, executor, retries=0)
+        failures = complete(run, jobs, executor, retries=0)
     reasons = {failure.job: failure.reason for failure in failures}
     full = f"OSError: [Errno 27] File too large: '{run.folder}'"
     assert reasons == {"killed": "killed by SIGKILL", "full": full}
     assert run.finished("free")
 
 
-def test_a_full_disk_is_told_though_nothing_can_be_written(run: Run) -> None:
+def test_a_full_disk_is_told_though_nothing_can_be_written(run: RunFolder) -> None:
     """Neither the record nor the log has room for the error; the folder is named all the same."""
     jobs = [Job("full", partial(standin.fill_disk, room=0))]
     with LocalExecutor(run, [{}]) as executor:
-        [failure] = run_jobs(run, jobs, executor, retries=0)
+        [failure] = complete(run, jobs, executor, retries=0)
     assert failure.reason == f"OSError: [Errno 27] File too large: '{run.folder}'"
     assert failure.log.read_bytes() == b""
     record = run.record("full")
@@ -96,7 +96,7 @@ def test_a_killed_driver_takes_its_workers_with_it(tmp_path: Path) -> None:
     code = f"from pathlib import Path; from tests.nnunet import standin; standin.drive(Path({str(folder)!r}))"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=ROOT) as driver:
-        run = Run(folder, MINI)
+        run = RunFolder(folder, MINI)
 
         def child() -> int:
             record = run.record("sleep")
@@ -121,8 +121,8 @@ def test_a_run_is_held_until_the_last_process_of_a_job_has_ended(
 ) -> None:
     """Driver and worker are killed before either can end what the worker has started."""
     folder = tmp_path / "run"
-    run = Run(folder, MINI)
-    monkeypatch.setattr("surfloss.nnunet.run._PATIENCE", 0)
+    run = RunFolder(folder, MINI)
+    monkeypatch.setattr("surfloss.nnunet.run_folder._PATIENCE", 0)
     code = f"from pathlib import Path; from tests.nnunet import standin; standin.drive(Path({str(folder)!r}))"
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as driver:
         wait_until(lambda: (record := run.record("sleep")) and record.steps)
@@ -147,7 +147,7 @@ def test_a_run_is_held_until_the_last_process_of_a_job_has_ended(
     wait_until(is_free)
 
 
-def test_leaving_ends_what_runs(run: Run) -> None:
+def test_leaving_ends_what_runs(run: RunFolder) -> None:
     class Enough(Exception):
         pass
 
@@ -156,7 +156,7 @@ def test_leaving_ends_what_runs(run: Run) -> None:
             raise Enough
 
     with pytest.raises(Enough), LocalExecutor(run, [{}]) as executor:
-        run_jobs(run, [Job("sleep", standin.sleep_with_child)], executor, on_change=interrupt)
+        complete(run, [Job("sleep", standin.sleep_with_child)], executor, on_change=interrupt)
     record = run.record("sleep")
     assert record is not None
     wait_until(lambda: not alive(record.steps), 10)

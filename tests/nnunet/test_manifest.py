@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 
 from surfloss.nnunet.convert import convert, split_cases
+from surfloss.nnunet.experiments import Experiment
 from surfloss.nnunet.jobs import list_jobs, perform
 from surfloss.nnunet.manifest import describe, differences
-from surfloss.nnunet.presets import Preset
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run_folder import RunFolder
 from tests.nnunet.conftest import MINI, save
 
-NO_PHANTOM: Preset = replace(MINI, phantom=None)
-ONE_AND_ONE: Preset = replace(MINI, validation_cases=1)
+NO_PHANTOM: Experiment = replace(MINI, phantom=None)
+ONE_AND_ONE: Experiment = replace(MINI, validation_cases=1)
 
 
-def prepare(run: Run) -> None:
+def prepare(run: RunFolder) -> None:
     [job] = list_jobs(run, "prepare")
     with run.opened():
         perform(run, job)
 
 
-def prepare_and_die(run: Run, replaced: int) -> bool:
+def prepare_and_die(run: RunFolder, replaced: int) -> bool:
     """Prepare in a process that is killed when so many files are written; whether it came to that."""
     child = os.fork()
     if not child:
@@ -82,7 +82,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes()[10:] for path in folder.rglob("*.*z*")}
 
 
-def images(run: Run, part: str) -> Collection[str]:
+def images(run: RunFolder, part: str) -> Collection[str]:
     return {path.name for path in (run.raw / f"images{part}").glob("*")}
 
 
@@ -94,12 +94,12 @@ def test_changed_data_are_prepared_anew_by_a_run_that_was_killed(
     changed = tmp_path / "changed"
     shutil.copytree(dataset, changed)
     change(changed)
-    expected = Run(tmp_path / "expected", NO_PHANTOM, changed)
+    expected = RunFolder(tmp_path / "expected", NO_PHANTOM, changed)
     prepare(expected)
     written = 0
     while True:
         data = tmp_path / f"data{written}"
-        run = Run(tmp_path / f"run{written}", NO_PHANTOM, data)
+        run = RunFolder(tmp_path / f"run{written}", NO_PHANTOM, data)
         shutil.copytree(dataset, data)
         if not prepare_and_die(run, written):
             break
@@ -125,7 +125,7 @@ def test_changed_data_are_prepared_anew_by_a_run_that_was_killed(
 def test_changed_data_are_refused_once_they_are_prepared(
     dataset: Path, tmp_path: Path, change: Callable[[Path], None], told: str
 ) -> None:
-    run = Run(tmp_path / "run", NO_PHANTOM, dataset)
+    run = RunFolder(tmp_path / "run", NO_PHANTOM, dataset)
     prepare(run)
     before = contents(run.raw)
     with run.opened():
@@ -140,7 +140,7 @@ def test_changed_data_are_refused_once_they_are_prepared(
 
 
 def test_a_phantom_that_was_changed(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", ONE_AND_ONE)
+    run = RunFolder(tmp_path / "run", ONE_AND_ONE)
     assert prepare_and_die(run, 2 * 6 + 5)
     correct_a_label(run.source)
     prepare(run)
@@ -165,7 +165,7 @@ def test_no_case_is_converted_beside_those_of_another_split(dataset: Path, tmp_p
 
 def test_the_same_data_at_another_time_are_the_same(dataset: Path, tmp_path: Path) -> None:
     """What counts is the content: a copy is no change."""
-    run = Run(tmp_path / "run", NO_PHANTOM, dataset)
+    run = RunFolder(tmp_path / "run", NO_PHANTOM, dataset)
     prepare(run)
     for path in dataset.glob("*/*"):
         os.utime(path, (0, 0))

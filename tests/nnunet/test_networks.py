@@ -11,20 +11,20 @@ import torch
 
 from surfloss._files import write_text
 from surfloss.nnunet import networks
-from surfloss.nnunet.presets import DICE_CE_2D, HAUSDORFF_3D, Model
-from surfloss.nnunet.run import Progress, Run, read_json
+from surfloss.nnunet.experiments import DICE_CE_2D, HAUSDORFF_3D, Model
+from surfloss.nnunet.run_folder import Progress, RunFolder, read_json
 from tests.nnunet.conftest import MINI, write_plans
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.setattr(networks, "check_device", lambda device: None)
-    run = Run(tmp_path / "run", MINI, device="cuda", gpus_per_training=2)
+    run = RunFolder(tmp_path / "run", MINI, device="cuda", gpus_per_training=2)
     write_plans(run)
     return run
 
 
-def test_a_process_for_each_gpu(run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_for_each_gpu(run: RunFolder, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     monkeypatch.setattr(torch.multiprocessing, "spawn", lambda *a, **k: started.append((a, k)))
     networks.train(run, progress, DICE_CE_2D, 1)
@@ -37,7 +37,7 @@ def test_a_process_for_each_gpu(run: Run, progress: Progress, monkeypatch: pytes
 
 
 def test_a_rank_joins_the_others_and_takes_its_gpu(
-    run: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NCCL itself needs GPUs; here its group is only asked for."""
     for name in ("MASTER_ADDR", "MASTER_PORT"):
@@ -66,7 +66,7 @@ def test_a_rank_joins_the_others_and_takes_its_gpu(
     ]
 
 
-def test_more_gpus_than_samples_are_refused(run: Run, progress: Progress) -> None:
+def test_more_gpus_than_samples_are_refused(run: RunFolder, progress: Progress) -> None:
     plans = json.loads(run.plans.read_text())
     plans["configurations"]["2d"]["batch_size"] = 1
     write_text(run.plans, json.dumps(plans))
@@ -80,7 +80,7 @@ def test_a_missing_gpu_is_told_before_a_training() -> None:
         networks.check_device("cuda")
 
 
-def test_no_measurement_of_time_decides_about_a_batch(preprocessed: Run) -> None:
+def test_no_measurement_of_time_decides_about_a_batch(preprocessed: RunFolder) -> None:
     trainer = networks.make_trainer(preprocessed, DICE_CE_2D, 0)
     trainer.initialize()
     augmentation = repr(trainer.get_dataloaders()[0].data_loader.transforms)
@@ -94,7 +94,7 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("model", [DICE_CE_2D, HAUSDORFF_3D], ids=lambda model: model.name)
 def test_an_interrupted_training_is_the_same_training(
-    preprocessed: Run, progress: Progress, monkeypatch: pytest.MonkeyPatch, model: Model
+    preprocessed: RunFolder, progress: Progress, monkeypatch: pytest.MonkeyPatch, model: Model
 ) -> None:
     """Bit by bit: weights, momentum, and the log but for its times."""
     networks.train(preprocessed, progress, model, 0)

@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 
 from surfloss.nnunet.comparison import agreement_table, comparison_table
+from surfloss.nnunet.experiments import CONTOUR_3D, DICE_CE_2D, DICE_CE_3D, HAUSDORFF_3D
 from surfloss.nnunet.pictures import failures
-from surfloss.nnunet.presets import CONTOUR_3D, DICE_CE_2D, DICE_CE_3D, HAUSDORFF_3D
 from surfloss.nnunet.report import tables, write_report
 from surfloss.nnunet.results import CROSS_VALIDATION, read_cases
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run_folder import RunFolder
 from tests.nnunet.conftest import MINI
 from tests.nnunet.synthetic import synthetic_run
 from tests.support.browser import assert_sound, needs_browser, visit
@@ -31,24 +31,24 @@ MISSED = {("contour_3d", "002"), ("dice_ce_2d", "001")}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     run = synthetic_run(tmp_path_factory.mktemp("whole") / "run", PRESET, CASES, MISSED)
     write_report(run)
     return run
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Run:
+def small(tmp_path: Path) -> RunFolder:
     """Two cases, of which the 2-D model misses the first."""
     preset = dataclasses.replace(PRESET, models=PRESET.models[:3])
     return synthetic_run(tmp_path / "run", preset, 2, {("dice_ce_2d", "001")})
 
 
-def values(run: Run, name: str, metric: str) -> dict[str, float | None]:
+def values(run: RunFolder, name: str, metric: str) -> dict[str, float | None]:
     return {case["case"]: case[metric] for case in read_cases(run, name) or []}
 
 
-def test_tables(small: Run) -> None:
+def test_tables(small: RunFolder) -> None:
     architectures, losses = tables(small).values()
     assert [row.title for row in architectures] == [
         "2D U-Net, Dice+CE",
@@ -68,14 +68,14 @@ def test_tables(small: Run) -> None:
     assert (architectures[0].null, architectures[0].cases) == (1, 2)
 
 
-def test_a_model_without_result_is_missing_in_its_row(small: Run) -> None:
+def test_a_model_without_result_is_missing_in_its_row(small: RunFolder) -> None:
     small.metrics("contour_3d").unlink()
     row = tables(small)["Losses"][1]
     assert (row.title, row.cases) == ("3D U-Net, Dice+CE+contour", 0)
     assert row.pairs[0] == ("69.1 ± 29.5", "missing")
 
 
-def test_losses_are_tested_on_the_cases_that_both_have(run: Run) -> None:
+def test_losses_are_tested_on_the_cases_that_both_have(run: RunFolder) -> None:
     table = comparison_table(run)
     assert table is not None
     rows = {tuple(row[:2]): row[2:] for row in table.rows}
@@ -97,13 +97,13 @@ def test_losses_are_tested_on_the_cases_that_both_have(run: Run) -> None:
     )
 
 
-def test_few_cases_are_not_tested(small: Run) -> None:
+def test_few_cases_are_not_tested(small: RunFolder) -> None:
     table = comparison_table(small, CROSS_VALIDATION)
     assert table is not None
     assert {row[6] for row in table.rows} == {"n < 6: not tested"}
 
 
-def test_volumes_agree_as_far_as_they_do(small: Run) -> None:
+def test_volumes_agree_as_far_as_they_do(small: RunFolder) -> None:
     """Moved lesions keep their volume; a missed one is a loss of all of it."""
     rows = {(row[0], row[1]): row[2:] for row in agreement_table(small).rows}
     assert rows["3D U-Net, Dice+CE", "voxel volume"] == ["2", "+0.00", "+0.00 to +0.00"]
@@ -111,7 +111,7 @@ def test_volumes_agree_as_far_as_they_do(small: Run) -> None:
     assert rows["2D U-Net, Dice+CE", "ABC/2"][:2] == ["2", f"{lost:+.2f}"]
 
 
-def test_failures_are_the_worst_cases_and_the_empty_predictions(run: Run) -> None:
+def test_failures_are_the_worst_cases_and_the_empty_predictions(run: RunFolder) -> None:
     found = [failure for failure in failures(run) if failure.name == "contour_3d"]
     reasons = {failure.case["case"]: failure.reasons for failure in found}
     assert reasons["002"] == ("empty prediction", "worst Dice")
@@ -122,7 +122,7 @@ def test_failures_are_the_worst_cases_and_the_empty_predictions(run: Run) -> Non
     assert len(reasons) == 2
 
 
-def test_markdown_csv_and_latex(run: Run) -> None:
+def test_markdown_csv_and_latex(run: RunFolder) -> None:
     text = (run.report / "report.md").read_text()
     assert "| 2D U-Net, Dice+CE | 71.0 ± 30.0 |" in text
     links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", text)
@@ -160,7 +160,7 @@ SORT = """
 
 
 @needs_browser
-def test_the_page_in_a_browser(run: Run, tmp_path: Path) -> None:
+def test_the_page_in_a_browser(run: RunFolder, tmp_path: Path) -> None:
     page = (run.report / "report.html").read_text()
     seen = visit(page, tmp_path, SORT)
     assert_sound(seen)
@@ -172,7 +172,7 @@ def test_the_page_in_a_browser(run: Run, tmp_path: Path) -> None:
     assert down[:-1] == up[-2::-1]
 
 
-def test_the_page_is_self_contained(run: Run) -> None:
+def test_the_page_is_self_contained(run: RunFolder) -> None:
     page = (run.report / "report.html").read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert len(sources) > 10
@@ -184,13 +184,13 @@ def test_the_page_is_self_contained(run: Run) -> None:
 
 
 def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
-    page = write_report(Run(tmp_path / "run", PRESET)).read_text()
+    page = write_report(RunFolder(tmp_path / "run", PRESET)).read_text()
     assert "Without a result: 2D U-Net, Dice+CE; 3D U-Net, Dice+CE;" in page
     assert page.count("<td>missing</td>") >= 4 * len(PRESET.models)
     assert "0 of 2" in page
 
 
-def test_a_run_with_a_failed_model_has_a_report(small: Run) -> None:
+def test_a_run_with_a_failed_model_has_a_report(small: RunFolder) -> None:
     """No result for one model, a fold that ended early and one that is not there, and lost predictions."""
     for name in ("contour_3d", f"{CROSS_VALIDATION}contour_3d", "ensemble"):
         small.metrics(name).unlink()

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from surfloss.cli import app
-from surfloss.nnunet.jobs import Job, run_jobs
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.jobs import Job, complete
+from surfloss.nnunet.run_folder import RunFolder
 from surfloss.nnunet.slurm import SlurmExecutor, _minutes
 from tests.nnunet import cluster, standin
 from tests.nnunet.conftest import MINI
@@ -40,20 +40,20 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def run(slurm: None, tmp_path: Path) -> Iterator[Run]:
-    run = Run(tmp_path / "run", MINI)
+def run(slurm: None, tmp_path: Path) -> Iterator[RunFolder]:
+    run = RunFolder(tmp_path / "run", MINI)
     with run.opened():
         yield run
 
 
-def queue(run: Run) -> dict[str, tuple[str, str]]:
+def queue(run: RunFolder) -> dict[str, tuple[str, str]]:
     listed = SlurmExecutor(run, OPTIONS)._queue()
     assert listed is not None
     return {number: row for number, row in listed.items() if row[1] == "RUNNING"}
 
 
 @needs_slurm
-def test_a_cancelled_job_is_submitted_again_and_goes_on(run: Run) -> None:
+def test_a_cancelled_job_is_submitted_again_and_goes_on(run: RunFolder) -> None:
     """With one that needs it, one that fails for good, and one that needs that."""
     cancelled = False
 
@@ -70,36 +70,36 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on(run: Run) -> None:
         Job("picky", partial(standin.fail, error=ValueError("no"))),
         Job("c", standin.work, ("picky",)),
     ]
-    failures = run_jobs(run, jobs[:2], SlurmExecutor(run, OPTIONS, **QUICK), on_change=cancel)
+    failures = complete(run, jobs[:2], SlurmExecutor(run, OPTIONS, **QUICK), on_change=cancel)
     assert failures == []
     record = run.record("train/a")
     assert record is not None
     assert record.resumed_at >= 2
     assert record.done == 40
     assert run.finished("b")
-    [failure] = run_jobs(run, jobs[2:], SlurmExecutor(run, OPTIONS, **QUICK))
+    [failure] = complete(run, jobs[2:], SlurmExecutor(run, OPTIONS, **QUICK))
     assert (failure.job, failure.reason) == ("picky", "ValueError: no")
     assert run.record("c") is None
 
 
 @needs_slurm
-def test_a_killed_process_is_replaced(run: Run) -> None:
+def test_a_killed_process_is_replaced(run: RunFolder) -> None:
     jobs = [Job("train/a", partial(standin.count_and_die, steps=4, at=2))]
-    assert run_jobs(run, jobs, SlurmExecutor(run, OPTIONS, **QUICK)) == []
+    assert complete(run, jobs, SlurmExecutor(run, OPTIONS, **QUICK)) == []
     record = run.record("train/a")
     assert record is not None
     assert (record.resumed_at, record.done) == (2, 4)
 
 
 @needs_slurm
-def test_a_new_driver_finds_what_the_last_one_submitted(run: Run) -> None:
+def test_a_new_driver_finds_what_the_last_one_submitted(run: RunFolder) -> None:
     """One that was killed between submitting a job and its end."""
     job = Job("train/a", partial(standin.count, steps=20, pause=0.3))
     old = SlurmExecutor(run, OPTIONS)
     old.submit(job)
     assert old.ended() == []
     new = SlurmExecutor(run, OPTIONS, **QUICK)
-    assert run_jobs(run, [job], new) == []
+    assert complete(run, [job], new) == []
     listed = new._queue()
     assert listed is not None
     assert [name for name, _ in listed.values()].count(f"{new._prefix}/train/a") == 1
@@ -109,7 +109,7 @@ def test_a_new_driver_finds_what_the_last_one_submitted(run: Run) -> None:
 
 
 @needs_slurm
-def test_a_job_whose_time_is_up_goes_back_into_the_queue(run: Run) -> None:
+def test_a_job_whose_time_is_up_goes_back_into_the_queue(run: RunFolder) -> None:
     """Slurm sends the signal itself; here it is sent early."""
     sent = False
 
@@ -123,7 +123,7 @@ def test_a_job_whose_time_is_up_goes_back_into_the_queue(run: Run) -> None:
 
     executor = SlurmExecutor(run, OPTIONS, **QUICK)
     job = Job("train/a", partial(standin.count, steps=40, pause=0.3))
-    assert run_jobs(run, [job], executor, retries=0, on_change=signal_once) == []
+    assert complete(run, [job], executor, retries=0, on_change=signal_once) == []
     assert sent
     record = run.record("train/a")
     assert record is not None
@@ -132,12 +132,12 @@ def test_a_job_whose_time_is_up_goes_back_into_the_queue(run: Run) -> None:
 
 @needs_slurm
 def test_the_command_submits_to_it(slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surfloss.nnunet.presets.PRESETS", {"tiny": MINI})
+    monkeypatch.setattr("surfloss.nnunet.experiments.EXPERIMENTS", {"tiny": MINI})
     options = ["--executor", "slurm", "--slurm-partition", "main", "--slurm-option", "cpus_per_task=1"]
     command = ["reproduce", "--out", str(tmp_path / "run"), "--until", "prepare", *options]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.stderr
-    assert Run(tmp_path / "run", MINI).finished("prepare")
+    assert RunFolder(tmp_path / "run", MINI).finished("prepare")
     assert "/prepare" in next((tmp_path / "run" / "slurm").glob("*submission.sh")).read_text()
 
 
@@ -162,7 +162,7 @@ class TestWithoutACluster:
             commands, "sbatch", 'cat "$1" >> "$(dirname "$0")/submitted"; echo "Submitted batch job 7"'
         )
         self.command(commands, "squeue", "exit 0")
-        run = Run(tmp_path / "run", MINI, device="cuda", gpus_per_training=2)
+        run = RunFolder(tmp_path / "run", MINI, device="cuda", gpus_per_training=2)
         executor = SlurmExecutor(run, {"partition": "gpu", "time": "1-12", "account": "lab"}, poll=0)
         executor.submit(Job("train/a", standin.work, on_device=True))
         assert executor.ended() == []
@@ -185,7 +185,7 @@ class TestWithoutACluster:
         """A job is not taken for dead because Slurm does not answer."""
         self.command(commands, "sbatch", 'echo "Submitted batch job 7"')
         self.command(commands, "squeue", "exit 0")
-        executor = SlurmExecutor(Run(tmp_path / "run", MINI), poll=0, settle=0)
+        executor = SlurmExecutor(RunFolder(tmp_path / "run", MINI), poll=0, settle=0)
         executor.submit(Job("a", standin.work))
         assert executor.ended() == []
         self.command(commands, "squeue", "echo 'slurm_load_jobs error: Socket timed out' >&2; exit 1")
@@ -196,7 +196,7 @@ class TestWithoutACluster:
     def test_nothing_is_submitted_while_slurm_is_silent(self, commands: Path, tmp_path: Path) -> None:
         """It may have the job from a driver before this one."""
         self.command(commands, "sbatch", 'touch "$(dirname "$0")/submitted"; echo "Submitted batch job 7"')
-        executor = SlurmExecutor(Run(tmp_path / "run", MINI), poll=0)
+        executor = SlurmExecutor(RunFolder(tmp_path / "run", MINI), poll=0)
         executor.submit(Job("a", standin.work))
         assert executor.ended() == []
         assert not (commands / "submitted").exists()
@@ -207,7 +207,7 @@ class TestWithoutACluster:
 
     def test_slurm_is_not_asked_all_the_time(self, commands: Path, tmp_path: Path) -> None:
         self.command(commands, "squeue", 'echo asked >> "$(dirname "$0")/asked"')
-        executor = SlurmExecutor(Run(tmp_path / "run", MINI), poll=1000)
+        executor = SlurmExecutor(RunFolder(tmp_path / "run", MINI), poll=1000)
         for _ in range(5):
             executor.ended()
         assert (commands / "asked").read_text() == "asked\n"
@@ -215,22 +215,22 @@ class TestWithoutACluster:
     def test_a_refused_submission_is_a_failure(self, commands: Path, tmp_path: Path) -> None:
         self.command(commands, "sbatch", "echo 'invalid partition specified: gup' >&2; exit 1")
         self.command(commands, "squeue", "exit 0")
-        run = Run(tmp_path / "run", MINI)
+        run = RunFolder(tmp_path / "run", MINI)
         jobs = [Job("a", standin.work)]
-        [failure] = run_jobs(run, jobs, SlurmExecutor(run, {"partition": "gup"}, poll=0), pause=0)
+        [failure] = complete(run, jobs, SlurmExecutor(run, {"partition": "gup"}, poll=0), pause=0)
         assert failure.attempts == 2
         assert "could not be submitted" in failure.reason
         assert "invalid partition specified: gup" in failure.reason
 
     def test_unknown_options_are_refused(self, commands: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="Unavailable parameter"):
-            SlurmExecutor(Run(tmp_path / "run", MINI), {"partitoin": "gpu"})
+            SlurmExecutor(RunFolder(tmp_path / "run", MINI), {"partitoin": "gpu"})
 
     def test_a_machine_without_slurm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("submitit")
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(ValueError, match="executor: got slurm without sbatch, srun, squeue"):
-            SlurmExecutor(Run(tmp_path / "run", MINI))
+            SlurmExecutor(RunFolder(tmp_path / "run", MINI))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from surfloss.nnunet.jobs import STAGES, Job, list_jobs, perform, run_jobs
+from surfloss.nnunet.experiments import Experiment
+from surfloss.nnunet.jobs import STAGES, Job, complete, list_jobs, perform
 from surfloss.nnunet.local import LocalExecutor
-from surfloss.nnunet.presets import Preset
 from surfloss.nnunet.report import tables
-from surfloss.nnunet.run import Progress, Record, Run
+from surfloss.nnunet.run_folder import Progress, Record, RunFolder
 from tests.nnunet.conftest import MINI, save
 
 # Where a job is stopped, once: how many of its steps are done by then. Here by an error in this process...
@@ -28,14 +28,14 @@ class Stopped(Exception):
     """Stands for an error between two steps."""
 
 
-def perform_all(run: Run, until: str = STAGES[-1]) -> None:
+def perform_all(run: RunFolder, until: str = STAGES[-1]) -> None:
     """Do every unfinished job in this process."""
     for job in list_jobs(run, until):
         if job.always or not run.finished(job.name):
             perform(run, job)
 
 
-def stop_and_perform(run: Run, job: Job, at: int) -> None:
+def stop_and_perform(run: RunFolder, job: Job, at: int) -> None:
     """Stop a job when so many steps are done, then do it again from there."""
     advance = Progress.advance
 
@@ -51,7 +51,7 @@ def stop_and_perform(run: Run, job: Job, at: int) -> None:
     perform(run, job)
 
 
-def run_and_kill(run: Run, until: str) -> None:
+def run_and_kill(run: RunFolder, until: str) -> None:
     """Run jobs two at a time in processes of their own, and kill some in the middle."""
     left = dict(KILLED)
 
@@ -63,19 +63,19 @@ def run_and_kill(run: Run, until: str) -> None:
                 os.kill(process, signal.SIGKILL)
 
     with LocalExecutor(run, [{"OMP_NUM_THREADS": "1"}] * 2) as executor:
-        assert run_jobs(run, list_jobs(run, until), executor, on_change=kill, pause=0.05) == []
+        assert complete(run, list_jobs(run, until), executor, on_change=kill, pause=0.05) == []
     assert not left
 
 
-def record_of(run: Run, job: str) -> Record:
+def record_of(run: RunFolder, job: str) -> Record:
     record = run.record(job)
     assert record is not None
     return record
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = Run(tmp_path_factory.mktemp("mini"), MINI)
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    run = RunFolder(tmp_path_factory.mktemp("mini"), MINI)
     jobs = {job.name: job for job in list_jobs(run)}
     with run.opened():
         for name in ("prepare", "plan", "train/hausdorff_3d/fold_0"):
@@ -87,7 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.parametrize("job", ["train/hausdorff_3d/fold_0", "train/dice_ce_2d/fold_1"])
-def test_an_interrupted_training_goes_on_from_its_checkpoint(run: Run, job: str) -> None:
+def test_an_interrupted_training_goes_on_from_its_checkpoint(run: RunFolder, job: str) -> None:
     record = record_of(run, job)
     assert (record.resumed_at, record.done, record.steps) == (1, 2, 2)
     _, model, fold = job.split("/")
@@ -95,14 +95,14 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(run: Run, job: str)
     assert len(log["train_losses"]) == MINI.epochs
 
 
-def test_the_schedule_goes_on_too(run: Run) -> None:
+def test_the_schedule_goes_on_too(run: RunFolder) -> None:
     log = json.loads(run.training_log(MINI.models[1], 0).read_text())
     # Two epochs of two iterations, the warm-up over the first half: the steps before the stop are not lost.
     assert log["surface_weights"] == pytest.approx([0.5e-3, 1e-3])
     assert len(log["gradient_ratios"]) == MINI.epochs
 
 
-def test_predictions_are_whole_and_on_the_grid_of_the_image(run: Run) -> None:
+def test_predictions_are_whole_and_on_the_grid_of_the_image(run: RunFolder) -> None:
     for name in ("dice_ce_2d", "hausdorff_3d", "ensemble"):
         files = sorted(run.predictions(name).glob("*.nii.gz"))
         assert [path.name for path in files] == ["005.nii.gz", "006.nii.gz"]
@@ -115,7 +115,7 @@ def test_predictions_are_whole_and_on_the_grid_of_the_image(run: Run) -> None:
     assert held_out == ["001.nii.gz", "002.nii.gz", "003.nii.gz", "004.nii.gz"]
 
 
-def test_the_ensemble_averages_probabilities(run: Run) -> None:
+def test_the_ensemble_averages_probabilities(run: RunFolder) -> None:
     for case in ("005", "006"):
         members = [np.load(run.predictions(name) / f"{case}.npz")["probabilities"] for name in MINI.ensemble]
         expected = np.mean([member.astype(np.float64) for member in members], 0).argmax(0)
@@ -123,14 +123,14 @@ def test_the_ensemble_averages_probabilities(run: Run) -> None:
         np.testing.assert_array_equal(written, expected)
 
 
-def test_a_fold_never_predicts_what_it_was_trained_on(run: Run) -> None:
+def test_a_fold_never_predicts_what_it_was_trained_on(run: RunFolder) -> None:
     folds = json.loads((run.preprocessed / "splits_final.json").read_text())
     assert len(folds) == MINI.folds
     assert sorted(name for fold in folds for name in fold["val"]) == ["001", "002", "003", "004"]
     assert all(not set(fold["train"]) & set(fold["val"]) for fold in folds)
 
 
-def test_the_plans_are_narrowed(run: Run) -> None:
+def test_the_plans_are_narrowed(run: RunFolder) -> None:
     plans = json.loads(run.plans.read_text())["configurations"]
     assert plans["2d"]["batch_size"] == MINI.batch_size_2d
     for name in ("2d", "3d_fullres"):
@@ -138,13 +138,13 @@ def test_the_plans_are_narrowed(run: Run) -> None:
         assert plans[name]["normalization_schemes"] == ["RescaleTo01Normalization"]
 
 
-def test_the_report_is_there(run: Run) -> None:
+def test_the_report_is_there(run: RunFolder) -> None:
     assert [row.title for row in tables(run)["Architectures"]] == ["2D U-Net, Dice+CE", "2D + 3D ensemble"]
     for name in ("report.html", "report.md", "report.csv", "cases.csv"):
         assert (run.report / name).stat().st_size > 500
 
 
-def test_a_finished_run_does_nothing_again(run: Run) -> None:
+def test_a_finished_run_does_nothing_again(run: RunFolder) -> None:
     class Nowhere:
         def submit(self, job: Job) -> None:
             assert job.always
@@ -153,10 +153,10 @@ def test_a_finished_run_does_nothing_again(run: Run) -> None:
         def ended(self) -> list[tuple[str, str]]:
             return [("report", "")]
 
-    assert run_jobs(run, list_jobs(run), Nowhere(), pause=0) == []
+    assert complete(run, list_jobs(run), Nowhere(), pause=0) == []
 
 
-def test_a_full_disk_leaves_nothing_that_is_trusted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_that_is_trusted(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     job = "predict/dice_ce_2d"
     run.forget(job)
     lost = run.predictions("dice_ce_2d") / "006.nii.gz"
@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_nothing_that_is_trusted(run: Run, monkeypatch: pytes
     assert lost.read_bytes()[10:] == before[10:]  # behind the time in gzip's header
 
 
-def test_a_lost_prediction_is_no_score(run: Run) -> None:
+def test_a_lost_prediction_is_no_score(run: RunFolder) -> None:
     job = "evaluate/dice_ce_2d"
     run.forget(job)
     lost = run.predictions("dice_ce_2d") / "006.nii.gz"
@@ -212,8 +212,8 @@ def test_a_real_brain_takes_the_same_road(tmp_path: Path) -> None:
         affine[:3, 3] = (image.affine @ [*low, 1])[:3]
         save(tmp_path / "brain" / "data" / f"{number:03}.nii.gz", intensity[box], affine)
         save(tmp_path / "brain" / "label" / f"{number:03}.nii.gz", lesion[box].astype(np.uint8), affine)
-    preset: Preset = dataclasses.replace(MINI, name="brain", phantom=None, epochs=3, iterations=60)
-    run = Run(tmp_path / "run", preset, tmp_path / "brain")
+    preset: Experiment = dataclasses.replace(MINI, name="brain", phantom=None, epochs=3, iterations=60)
+    run = RunFolder(tmp_path / "run", preset, tmp_path / "brain")
     torch.manual_seed(0)
     perform_all(run)
     for model in preset.models:

@@ -14,19 +14,19 @@ import torch
 
 from surfloss._files import write_text
 from surfloss.nnunet import trainers
+from surfloss.nnunet.experiments import CONTOUR_3D, DICE_CE_2D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D, Model
 from surfloss.nnunet.networks import make_trainer
-from surfloss.nnunet.presets import CONTOUR_3D, DICE_CE_2D, HAUSDORFF_3D, HAUSDORFF_PAPER_3D, Model
-from surfloss.nnunet.run import Run, read_json
+from surfloss.nnunet.run_folder import RunFolder, read_json
 
 ITERATIONS, EPOCHS = 3, 2
 
 
 @pytest.fixture
-def run(planned: Run) -> Run:
+def run(planned: RunFolder) -> RunFolder:
     return planned
 
 
-def trainer(run: Run, model: Model) -> Any:
+def trainer(run: RunFolder, model: Model) -> Any:
     made = make_trainer(run, model, 0)
     made.num_epochs, made.num_iterations_per_epoch = EPOCHS, ITERATIONS
     made.initialize()
@@ -45,7 +45,7 @@ def batch(made: Any, seed: int = 0) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", trainers.__all__)
-def test_the_loss_is_dice_ce_plus_the_weighted_surface_term(run: Run, name: str) -> None:
+def test_the_loss_is_dice_ce_plus_the_weighted_surface_term(run: RunFolder, name: str) -> None:
     configuration = "3d_fullres" if "DA5" in name else "2d"
     made = trainer(run, Model("x", "x", configuration, name))
     inputs = batch(made)
@@ -64,7 +64,7 @@ def test_the_loss_is_dice_ce_plus_the_weighted_surface_term(run: Run, name: str)
     assert set(made.compound.schedules) == ({"dice_ce"} if "DiceCE" in name else {"dice_ce", "surface"})
 
 
-def test_dice_ce_is_the_loss_of_nnunet(run: Run) -> None:
+def test_dice_ce_is_the_loss_of_nnunet(run: RunFolder) -> None:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     for configuration in ("2d", "3d_fullres"):  # with Dice over the batch, and over the items
@@ -76,7 +76,7 @@ def test_dice_ce_is_the_loss_of_nnunet(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", trainers.__all__)
-def test_the_only_resolution_of_a_two_stage_network_counts(run: Run, name: str) -> None:
+def test_the_only_resolution_of_a_two_stage_network_counts(run: RunFolder, name: str) -> None:
     """nnU-Net leaves the lowest resolution out, and so divides 0 by 0 where there is no other."""
     configuration = "3d_fullres" if "DA5" in name else "2d"
     plans = read_json(run.plans)
@@ -92,7 +92,7 @@ def test_the_only_resolution_of_a_two_stage_network_counts(run: Run, name: str) 
 
 
 @pytest.mark.parametrize("name", trainers.__all__)
-def test_regions_with_an_ignore_label(run: Run, name: str) -> None:
+def test_regions_with_an_ignore_label(run: RunFolder, name: str) -> None:
     made, inputs = with_ignored_regions(run, name)
     outputs = [output.detach().requires_grad_() for output in made.network(inputs["data"])]
     loss = made.loss(outputs, inputs["target"])
@@ -109,7 +109,7 @@ def test_regions_with_an_ignore_label(run: Run, name: str) -> None:
     assert math.isfinite(made.validation_step(inputs)["loss"])
 
 
-def test_dice_ce_of_regions_with_an_ignore_label_is_that_of_nnunet(run: Run) -> None:
+def test_dice_ce_of_regions_with_an_ignore_label_is_that_of_nnunet(run: RunFolder) -> None:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     made, inputs = with_ignored_regions(run, "nnUNetTrainerDiceCE")
@@ -122,7 +122,7 @@ def test_dice_ce_of_regions_with_an_ignore_label_is_that_of_nnunet(run: Run) -> 
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def with_ignored_regions(run: Run, name: str) -> tuple[Any, dict[str, Any]]:
+def with_ignored_regions(run: RunFolder, name: str) -> tuple[Any, dict[str, Any]]:
     """A trainer of two nested regions, and a batch in the form in which nnU-Net's augmentation makes it."""
     dataset = read_json(run.raw / "dataset.json") | {
         "labels": {"background": 0, "lesion": [1, 2], "core": 2, "ignore": 3},
@@ -140,7 +140,7 @@ def with_ignored_regions(run: Run, name: str) -> tuple[Any, dict[str, Any]]:
     return made, inputs
 
 
-def test_each_epoch_logs_term_weight_and_ratio(run: Run) -> None:
+def test_each_epoch_logs_term_weight_and_ratio(run: RunFolder) -> None:
     made = trainer(run, HAUSDORFF_3D)
     steps = [made.train_step(batch(made, seed)) for seed in range(ITERATIONS)]
     made.logger.log("train_losses", 0.0, 0)
@@ -156,7 +156,7 @@ def test_each_epoch_logs_term_weight_and_ratio(run: Run) -> None:
     assert made.compound.weights["surface"] == pytest.approx(1e-3)
 
 
-def test_the_logged_term_is_that_of_the_full_resolution(run: Run) -> None:
+def test_the_logged_term_is_that_of_the_full_resolution(run: RunFolder) -> None:
     made = trainer(run, CONTOUR_3D)
     inputs = batch(made)
     made.network.train()
@@ -165,20 +165,20 @@ def test_the_logged_term_is_that_of_the_full_resolution(run: Run) -> None:
     assert made.train_step(inputs)["surface_terms"] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_without_a_surface_term_there_is_nothing_to_log(run: Run) -> None:
+def test_without_a_surface_term_there_is_nothing_to_log(run: RunFolder) -> None:
     made = trainer(run, DICE_CE_2D)
     made.on_train_epoch_end([made.train_step(batch(made))])
     assert math.isnan(made.logger.get_checkpoint()["surface_terms"][0])
 
 
-def test_the_paper_setting_is_constant_from_the_start(run: Run) -> None:
+def test_the_paper_setting_is_constant_from_the_start(run: RunFolder) -> None:
     made = trainer(run, HAUSDORFF_PAPER_3D)
     ratio = made.train_step(batch(made))["gradient_ratios"]
     assert made.compound.weights == {"dice_ce": 1.0, "surface": 1e-3}
     assert ratio > 0
 
 
-def test_the_schedule_travels_in_the_checkpoint(run: Run, tmp_path: Path) -> None:
+def test_the_schedule_travels_in_the_checkpoint(run: RunFolder, tmp_path: Path) -> None:
     made = trainer(run, HAUSDORFF_3D)
     for seed in range(2):
         made.train_step(batch(made, seed))
@@ -193,7 +193,7 @@ def test_the_schedule_travels_in_the_checkpoint(run: Run, tmp_path: Path) -> Non
     torch.testing.assert_close(restored.network.state_dict(), made.network.state_dict())
 
 
-def test_a_training_goes_on_for_more_epochs(run: Run, tmp_path: Path) -> None:
+def test_a_training_goes_on_for_more_epochs(run: RunFolder, tmp_path: Path) -> None:
     """`nnUNetv2_train ... --c` of a trainer that has more epochs than before."""
     made = trainer(run, HAUSDORFF_3D)
     for seed in range(ITERATIONS):
@@ -210,7 +210,7 @@ def test_a_training_goes_on_for_more_epochs(run: Run, tmp_path: Path) -> None:
     longer.train_step(batch(longer))
 
 
-def test_a_checkpoint_of_another_surface_term_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_surface_term_is_refused(run: RunFolder, tmp_path: Path) -> None:
     path = str(tmp_path / "checkpoint.pth")
     trainer(run, CONTOUR_3D).save_checkpoint(path)
     with pytest.raises(ValueError, match=r"state: got .*Constant.*, wanted a state saved by LinearWarmup"):
@@ -218,7 +218,7 @@ def test_a_checkpoint_of_another_surface_term_is_refused(run: Run, tmp_path: Pat
 
 
 def test_a_failed_save_keeps_the_last_checkpoint(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = trainer(run, HAUSDORFF_3D)
     path = tmp_path / "checkpoint.pth"
@@ -235,7 +235,7 @@ def test_a_failed_save_keeps_the_last_checkpoint(
     assert [file.name for file in tmp_path.iterdir() if file.name != "run"] == ["checkpoint.pth"]
 
 
-def test_a_foreign_checkpoint_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_foreign_checkpoint_is_refused(run: RunFolder, tmp_path: Path) -> None:
     made = trainer(run, HAUSDORFF_3D)
     torch.save({"trainer_name": "nnUNetTrainer"}, tmp_path / "foreign.pth")
     with pytest.raises(

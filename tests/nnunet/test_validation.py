@@ -14,9 +14,9 @@ from nnunetv2.evaluation import evaluate_predictions
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from surfloss.metrics import evaluate
+from surfloss.nnunet.experiments import DICE_CE_2D
 from surfloss.nnunet.networks import make_trainer
-from surfloss.nnunet.presets import DICE_CE_2D
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run_folder import RunFolder
 from surfloss.nnunet.validation import add_surface_metrics, tolerance_from_environment
 from tests.nnunet.conftest import save
 
@@ -120,7 +120,7 @@ def test_images_are_measured_in_2d(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tolerance", ["0.3", None])
 def test_a_validation_measures_where_it_is_asked_to(
-    planned: Run, monkeypatch: pytest.MonkeyPatch, tolerance: str | None
+    planned: RunFolder, monkeypatch: pytest.MonkeyPatch, tolerance: str | None
 ) -> None:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 

@@ -137,7 +137,7 @@ def test_policies_for_one_label_only(
     fillers = {
         "zero": torch.zeros(SHAPE, dtype=torch.float64),
         "diagonal": torch.tensor(np.array(diagonal)).view(2, 1, 1, 1).expand(SHAPE),
-        "reference": distances(target, steps),
+        "scipy": distances(target, steps),
     }
     for empty, filler in fillers.items():
         _, weight = call(input, target, target_distance, None, alpha, SPACING, item_spacing, empty, backend)
@@ -181,7 +181,7 @@ def test_everything_ignored(backend: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 5), (2, 3, 0, 5)], ids=["batch 0", "no voxels"])
-@pytest.mark.parametrize("empty", ["zero", "diagonal", "reference"])
+@pytest.mark.parametrize("empty", ["zero", "diagonal", "scipy"])
 def test_nothing_to_compare_is_zero(shape: tuple[int, ...], empty: str, backend: str) -> None:
     input = torch.rand(shape, requires_grad=True)
     error, weight = call(input, torch.rand(shape), empty=empty, backend=backend)
@@ -286,7 +286,7 @@ SAMPLES = {
     "kept in bfloat16": _sample(*SHAPE, kept_dtype=torch.bfloat16),
     "kept in float16": _sample(*SHAPE, kept_dtype=torch.float16),
     "alpha 2.5, diagonal": _sample(*SHAPE, alpha=2.5, empty="diagonal"),
-    "reference policy, item spacing": _sample(*SHAPE, item_spacing=ITEM_SPACING, empty="reference"),
+    "reference policy, item spacing": _sample(*SHAPE, item_spacing=ITEM_SPACING, empty="scipy"),
     "target only": ((probabilities(*SHAPE), probabilities(*SHAPE, seed=1).requires_grad_()), {}),
 }
 

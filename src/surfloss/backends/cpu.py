@@ -12,7 +12,7 @@ from surfloss.backends import _load
 
 _FUNCTIONS = {"edt": 0, "nearest_background": 1, "hausdorff": 2}
 _FORMS = {"one_sided": 0, "two_sided": 1, "signed": 2}
-_EMPTY = {"zero": 0, "diagonal": 1, "reference": 2}
+_EMPTY = {"zero": 0, "diagonal": 1, "scipy": 2}
 _ISA = {"baseline": 1, "avx2": 2, "avx512": 3}
 _OK, _TOO_LARGE, _SPACING, _NO_MEMORY = range(4)
 

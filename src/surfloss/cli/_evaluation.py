@@ -7,7 +7,7 @@ from typing import Any
 
 import rich.table
 
-from surfloss._render import Table, cell, csv_table, number
+from surfloss._render import TextTable, cell, csv_table, number
 
 Result = dict[str, Any]
 
@@ -63,7 +63,7 @@ def terminal_tables(result: Result, width: int) -> Iterator[rich.table.Table]:
         yield table
 
 
-def summary_table(title: str, summary: dict[str, Any], headings: dict[str, str]) -> Table:
+def summary_table(title: str, summary: dict[str, Any], headings: dict[str, str]) -> TextTable:
     """A row for each metric, under its heading."""
     rows = []
     for metric, values in summary.items():
@@ -71,7 +71,7 @@ def summary_table(title: str, summary: dict[str, Any], headings: dict[str, str])
         median = number(values["median"]) if values["count"] else "-"
         counts = str(values["count"]), str(values["null"])
         rows.append([headings[metric], mean_and_spread(values), interval, median, *counts])
-    return Table(title, ("Metric", "Mean ± std", _INTERVAL, "Median", "Count", "Null"), rows)
+    return TextTable(title, ("Metric", "Mean ± std", _INTERVAL, "Median", "Count", "Null"), rows)
 
 
 def mean_and_spread(values: dict[str, Any]) -> str:

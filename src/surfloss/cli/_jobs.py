@@ -19,14 +19,14 @@ from surfloss.cli._terminal import Console, progress_bars, say
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from surfloss.nnunet.jobs import Failure, Job
-    from surfloss.nnunet.run import Run
+    from surfloss.nnunet.jobs import FailedJob, Job
+    from surfloss.nnunet.run_folder import RunFolder
 
 
 class Display:
     """A bar for all jobs and one for each that runs; a line for each that has ended."""
 
-    def __init__(self, run: Run, jobs: Sequence[Job]) -> None:
+    def __init__(self, run: RunFolder, jobs: Sequence[Job]) -> None:
         self._run = run
         self._names = [job.name for job in jobs]
         self._bars = progress_bars()
@@ -63,7 +63,7 @@ class Display:
         self._bars.console.print(f"{name}: {how}")
 
 
-def print_failures(run: Run, jobs: Sequence[Job], failures: Sequence[Failure], as_json: bool) -> None:
+def print_failures(run: RunFolder, jobs: Sequence[Job], failures: Sequence[FailedJob], as_json: bool) -> None:
     """Say what failed and why, and what was not done because of it."""
     failed = {failure.job for failure in failures}
     left = [job.name for job in jobs if job.name not in failed and not run.finished(job.name)]
@@ -79,10 +79,10 @@ def print_failures(run: Run, jobs: Sequence[Job], failures: Sequence[Failure], a
         say(f"Not done for want of them: {', '.join(left)}")
 
 
-def print_plan(run: Run, jobs: Sequence[Job], workers: int | None, as_json: bool) -> None:
+def print_plan(run: RunFolder, jobs: Sequence[Job], workers: int | None, as_json: bool) -> None:
     """Print every job, what it needs, whether it is done, and estimates of time and disk."""
     from surfloss.nnunet.estimate import disk_bytes, estimate, wall_seconds
-    from surfloss.nnunet.run import processors
+    from surfloss.nnunet.run_folder import processors
 
     # A GPU that is not here has one worker.
     default = min(4, processors()) if run.device == "cpu" else 1
@@ -132,7 +132,7 @@ def _needs(job: Job) -> str:
     return ", ".join(kinds if max(kinds.values(), default=0) > 1 else job.needs)
 
 
-def _state(run: Run, job: Job) -> str:
+def _state(run: RunFolder, job: Job) -> str:
     record = run.record(job.name)
     if record is None:
         return "to do"

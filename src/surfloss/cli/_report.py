@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from surfloss._render import Table, cell, render
+from surfloss._render import TextTable, cell, render
 from surfloss.cli._evaluation import (
     Result,
     all_components,
@@ -51,9 +51,9 @@ def report(result: Result, template: str, about: Mapping[str, str], **pictures: 
         "surfloss.cli",
         template,
         targets=len(cases(result)),
-        problems=Table("Problems", ("Concerns", "Kind", "What was found"), found, text_columns=3),
+        problems=TextTable("Problems", ("Concerns", "Kind", "What was found"), found, text_columns=3),
         kinds=kinds(found),
-        settings=Table(
+        settings=TextTable(
             "Settings", ("Setting", "Value"), [*about.items(), *_settings(result)], text_columns=2
         ),
         summaries=_summaries(result),
@@ -76,7 +76,7 @@ def _settings(result: Result) -> list[tuple[str, str]]:
     ]
 
 
-def _summaries(result: Result) -> list[Table]:
+def _summaries(result: Result) -> list[TextTable]:
     """Of everything, then the labels beside each other, then each by itself."""
     by_label = result["summary_by_label"]
     headings = {metric: heading(metric, result) for metric in result["summary"]}
@@ -87,12 +87,12 @@ def _summaries(result: Result) -> list[Table]:
         (headings[metric], *(mean_and_spread(summary[metric]) for summary in by_label.values()))
         for metric in headings
     ]
-    beside = Table("By label", ("Metric", *by_label), rows, "Mean ± std.")
+    beside = TextTable("By label", ("Metric", *by_label), rows, "Mean ± std.")
     each = [summary_table(f"Label {label}", summary, headings) for label, summary in by_label.items()]
     return [first, beside, *each]
 
 
-def _tables(result: Result) -> list[Table]:
+def _tables(result: Result) -> list[TextTable]:
     labels = result["settings"]["labels"] is not None
     tables = [_readable("Cases", result, result["cases"], ("case", "label") if labels else ("case",))]
     if found := all_components(result):
@@ -101,9 +101,9 @@ def _tables(result: Result) -> list[Table]:
     return tables
 
 
-def _readable(title: str, result: Result, rows: list[dict[str, Any]], words: Sequence[str]) -> Table:
+def _readable(title: str, result: Result, rows: list[dict[str, Any]], words: Sequence[str]) -> TextTable:
     """Words first; without the problems, which have a table of their own, and without a lone label."""
     numbers = [name for name in rows[0] if name not in (*words, "label", "problem")]
     shown = [*words, *numbers]
     cells = [[cell(row[name]) for name in shown] for row in rows]
-    return Table(title, [heading(name, result) for name in shown], cells, text_columns=len(words))
+    return TextTable(title, [heading(name, result) for name in shown], cells, text_columns=len(words))

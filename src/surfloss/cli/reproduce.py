@@ -18,7 +18,7 @@ from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, sa
 
 if TYPE_CHECKING:
     from surfloss.nnunet.jobs import Executor
-    from surfloss.nnunet.run import Run
+    from surfloss.nnunet.run_folder import RunFolder
 
 _STAGES = "prepare, plan, train, predict, ensemble, evaluate, report"
 
@@ -63,16 +63,16 @@ def reproduce(
     needed = ("nnunetv2", "matplotlib", "jinja2")
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
-    from surfloss.nnunet.jobs import STAGES, list_jobs, run_jobs
-    from surfloss.nnunet.presets import PRESETS
-    from surfloss.nnunet.run import Run
+    from surfloss.nnunet.experiments import EXPERIMENTS
+    from surfloss.nnunet.jobs import STAGES, complete, list_jobs
+    from surfloss.nnunet.run_folder import RunFolder
 
-    if preset not in PRESETS:
-        stop(f"preset: got {preset!r}, wanted one of {', '.join(PRESETS)}")
+    if preset not in EXPERIMENTS:
+        stop(f"preset: got {preset!r}, wanted one of {', '.join(EXPERIMENTS)}")
     if until not in STAGES:
         stop(f"until: got {until!r}, wanted one of {', '.join(STAGES)}")
     with exit_on_bad_input():
-        run = Run(out, PRESETS[preset], data, device, gpus_per_training, leave_out or ())
+        run = RunFolder(out, EXPERIMENTS[preset], data, device, gpus_per_training, leave_out or ())
         jobs = list_jobs(run, until)
         if data:
             training, validation = run.split_cases(data)
@@ -89,11 +89,11 @@ def reproduce(
         options = _slurm_options(slurm_partition, slurm_time, slurm_option or [])
         where = _executor(run, executor, workers, gpus, options)
         with run.opened(), where as does, Display(run, jobs) as shows:
-            failures = run_jobs(run, jobs, does, retries, shows)
+            failures = complete(run, jobs, does, retries, shows)
             last = jobs[-1]
             if failures and last.stage == "report" and any(run.finished(name) for name in last.needs):
                 # What there is is reported all the same.
-                failures += run_jobs(run, [replace(last, needs=())], does, 0, shows)
+                failures += complete(run, [replace(last, needs=())], does, 0, shows)
     if failures:
         print_failures(run, jobs, failures, as_json)
         raise typer.Exit(1)
@@ -111,7 +111,7 @@ def reproduce(
 
 
 def _executor(
-    run: Run, name: str, workers: int | None, gpus: str | None, slurm_options: dict[str, Any]
+    run: RunFolder, name: str, workers: int | None, gpus: str | None, slurm_options: dict[str, Any]
 ) -> AbstractContextManager[Executor]:
     if name == "slurm":
         from surfloss.nnunet.slurm import SlurmExecutor
@@ -142,7 +142,7 @@ def _slurm_options(partition: str | None, time: str | None, others: list[str]) -
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _print_tables(run: Run, as_json: bool) -> None:
+def _print_tables(run: RunFolder, as_json: bool) -> None:
     from surfloss.nnunet.report import METRICS, tables
 
     page = run.report / "report.html"

@@ -37,7 +37,7 @@ def boundary_loss(
     other_act: Activation | None = None,
     reduction: str = "mean",
     batch: bool = False,
-    target_map: Tensor | None = None,
+    target_distance: Tensor | None = None,
     spacing: SpacingLike = None,
     normalize: str | None = None,
     empty: str = "zero",
@@ -59,8 +59,8 @@ def boundary_loss(
         include_background: whether channel 0 counts; a single channel always does.
         reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
         batch: average over the batch before the reduction.
-        target_map: None, or phi itself, in the unit of `spacing`, in the target's shape after one-hot and
-            background removal: any map that is negative inside and positive outside, as `signed_distance`
+        target_distance: None, or phi itself, in the unit of `spacing`, in the target's shape after one-hot
+            and background removal: any map that is negative inside and positive outside, as `signed_distance`
             gives it in either convention; +inf or -inf throughout a mask that is empty or full.
         spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
             each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
@@ -95,8 +95,8 @@ def boundary_loss(
     mask = target > 0.5
     if empty == "raise":
         refuse_uniform("target", mask, ignore)
-    if target_map is not None:
-        phi = checked_map("target_map", target_map, target, validate, signed=True)
+    if target_distance is not None:
+        phi = checked_map("target_distance", target_distance, target, validate, signed=True)
     else:
         distance = squared_two_sided(mask, ignore, spacing, backend).sqrt()
         phi = torch.where(mask, smallest_step(mask, spacing) - distance, distance)
@@ -216,7 +216,7 @@ def generalized_surface_loss(
 class BoundaryLoss(LossModule):
     """`functional.boundary_loss` as a module.
 
-    The arguments are those of the function. `spacing` and `target_map` may be given to a call instead.
+    The arguments are those of the function. `spacing` and `target_distance` may be given to a call instead.
     """
 
     def __init__(
@@ -259,11 +259,11 @@ class BoundaryLoss(LossModule):
         input: Tensor,
         target: Tensor,
         *,
-        target_map: Tensor | None = None,
+        target_distance: Tensor | None = None,
         spacing: SpacingLike = None,
     ) -> Tensor:
         options = self.options if spacing is None else {**self.options, "spacing": spacing}
-        return boundary_loss(input, target, target_map=target_map, **options)
+        return boundary_loss(input, target, target_distance=target_distance, **options)
 
 
 class GeneralizedSurfaceLoss(LossModule):

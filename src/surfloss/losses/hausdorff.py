@@ -18,7 +18,7 @@ from surfloss.losses._distance import check_distance_options, checked_map, refus
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
 from surfloss.ops.hausdorff import differentiable_hausdorff_error
 
-EMPTY = ("zero", "diagonal", "reference", "raise")
+EMPTY = ("zero", "diagonal", "scipy", "raise")
 
 
 def hausdorff_dt_loss(
@@ -64,7 +64,7 @@ def hausdorff_dt_loss(
             each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
         normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
         empty: the distance where a mask is all foreground or all background, so has no boundary: "zero";
-            "diagonal", the item's physical diagonal; "reference", what SciPy gives there and the paper's code
+            "diagonal", the item's physical diagonal; "scipy", what SciPy gives there and the paper's code
             used (the distance to a voxel before the first); "raise", an error, for which values are read.
         ignore_index: label of voxels that have no error, no gradient, and belong to neither side.
         kept_dtype: of the gradient, between the forward and the backward pass: None for the precision of the

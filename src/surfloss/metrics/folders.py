@@ -26,7 +26,7 @@ _UNAVAILABLE = "unavailable"  # the kind of a problem that is no fact about the 
 
 
 @dataclass(frozen=True)
-class _Case:
+class _CaseFiles:
     """One target with its prediction, and how to evaluate it."""
 
     name: str
@@ -106,7 +106,9 @@ def evaluate_folders(
     for argument, value, least in (("workers", workers, 1), ("bootstrap", bootstrap, 0), ("seed", seed, 0)):
         _check.whole(argument, value, least)
     chosen = choose_labels(labels, target_dir, workers)
-    cases = [_Case(name, path, predictions.get(name), chosen, settings) for name, path in targets.items()]
+    cases = [
+        _CaseFiles(name, path, predictions.get(name), chosen, settings) for name, path in targets.items()
+    ]
     results: list[dict[str, Any]] = [{}] * len(cases)
     finished = _results(cases, workers, None if cache is None else Path(cache))
     for done, (place, result) in enumerate(finished, start=1):
@@ -151,7 +153,7 @@ def read_case(
     """
     target = _images("target_dir", target_dir)[case]
     prediction = _images("prediction_dir", prediction_dir).get(case)
-    return _read(_Case(case, target, prediction, labels, Settings((0.0,), empty="worst")), {})[1]
+    return _read(_CaseFiles(case, target, prediction, labels, Settings((0.0,), empty="worst")), {})[1]
 
 
 def _joined(
@@ -236,7 +238,9 @@ def _images(argument: str, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _results(cases: list[_Case], workers: int, cache: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:
+def _results(
+    cases: list[_CaseFiles], workers: int, cache: Path | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The place of each case and its result, as they are finished; first those that the cache holds."""
     new = {}
     for place, case in enumerate(cases):
@@ -254,12 +258,12 @@ def _results(cases: list[_Case], workers: int, cache: Path | None) -> Iterator[t
         yield place, result
 
 
-def _lost(case: _Case) -> dict[str, Any]:
+def _lost(case: _CaseFiles) -> dict[str, Any]:
     message = f"{case.target}: got a process that was ended while it measured, wanted enough memory for it"
     return _measured(case, {"kind": _UNAVAILABLE, "message": message})
 
 
-def _measured(case: _Case, wrong: dict[str, str] | None = None) -> dict[str, Any]:
+def _measured(case: _CaseFiles, wrong: dict[str, str] | None = None) -> dict[str, Any]:
     result: dict[str, Any] = {"rows": [], "lesions": [], "false_positives": [],
                               "found": {"targets": None, "predictions": None}}  # fmt: skip
     labels, settings = case.labels or BINARY, case.settings
@@ -295,7 +299,7 @@ def _add_lesions(result: dict[str, list[dict[str, Any]]], name: dict[str, Any], 
 
 
 def _read(
-    case: _Case, found: dict[str, list[int] | None]
+    case: _CaseFiles, found: dict[str, list[int] | None]
 ) -> tuple[dict[str, str] | None, tuple[Image, Image] | None]:
     """What is wrong with the case's files, and prediction and target if they can be measured.
 

@@ -2,11 +2,11 @@
 
 from itertools import combinations
 
-from surfloss._render import Table
+from surfloss._render import TextTable
 from surfloss.metrics.paired import LEAST_CASES, PairedTest, agreement, paired_tests
-from surfloss.nnunet.presets import Model
+from surfloss.nnunet.experiments import Model
 from surfloss.nnunet.results import METRICS, Case, Metric, families, read_cases, title_of
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run_folder import RunFolder
 
 HD95 = Metric("hausdorff_distance_95", "HD95 [mm]")
 TESTED = (*METRICS[:3], HD95, *METRICS[3:])
@@ -17,7 +17,7 @@ VOLUMES = {
 """How a volume is measured, and the metrics' names for the prediction and the target."""
 
 
-def comparison_table(run: Run, prefix: str = "") -> Table | None:
+def comparison_table(run: RunFolder, prefix: str = "") -> TextTable | None:
     """Every two losses of one configuration against each other; None with fewer than two evaluated.
 
     Args:
@@ -49,7 +49,7 @@ def comparison_table(run: Run, prefix: str = "") -> Table | None:
             )
         for models, test in zip(pairs, paired_tests(comparisons), strict=True):
             rows.append([metric.heading, versus(*models), *_cells(test, metric)])
-    return Table(
+    return TextTable(
         "Paired tests, cross-validation" if prefix else "Paired tests, validation cases",
         ("Metric", "Losses", "n", "Undefined", "Median difference", "95 % interval", "p", "p (Holm)"),
         rows,
@@ -61,7 +61,7 @@ def comparison_table(run: Run, prefix: str = "") -> Table | None:
     )
 
 
-def agreement_table(run: Run) -> Table:
+def agreement_table(run: RunFolder) -> TextTable:
     """Bias and limits of agreement of every model's volumes, by voxels and by ABC/2."""
     rows = []
     for name in run.evaluated():
@@ -71,7 +71,7 @@ def agreement_table(run: Run) -> Table:
             bias = "-" if got.bias is None else f"{got.bias:+.2f}"
             limits = "-" if got.limits is None else "{:+.2f} to {:+.2f}".format(*got.limits)
             rows.append([title_of(run, name), method, str(got.cases), bias, limits])
-    return Table(
+    return TextTable(
         "Agreement of volumes",
         ("Model", "Measured by", "n", "Bias [ml]", "95 % limits of agreement [ml]"),
         rows,

@@ -26,7 +26,7 @@ OBTAIN = (
 
 
 @dataclass(frozen=True)
-class Case:
+class SourceCase:
     """An image, its label, and the name that both files share."""
 
     name: str
@@ -36,7 +36,7 @@ class Case:
 
 def split_cases(
     folder: Path, validation_cases: int, leave_out: Collection[str] = ()
-) -> tuple[list[Case], list[Case]]:
+) -> tuple[list[SourceCase], list[SourceCase]]:
     """Training and validation cases of a folder, each sorted by name.
 
     Training cases lie in `data/` and `label/`, an image and its label under one name (`.nii.gz` or `.nii`),
@@ -99,7 +99,7 @@ def _only(folder: Path, parts: set[Path], beginnings: tuple[str, ...]) -> Path |
     return found[0] if found else None
 
 
-def _pair(part: Path, leave_out: Collection[str], prefix: str = "") -> tuple[list[Case], list[str]]:
+def _pair(part: Path, leave_out: Collection[str], prefix: str = "") -> tuple[list[SourceCase], list[str]]:
     """The whole cases of a folder with `data/` and `label/`, and what is wrong with the others."""
     files: dict[str, dict[str, Path]] = {}
     faults = []
@@ -126,12 +126,12 @@ def _pair(part: Path, leave_out: Collection[str], prefix: str = "") -> tuple[lis
     faults += [f"{prefix}{name}: no image" for name in sorted(labels.keys() - images.keys())]
     bad = {fault.split(":", maxsplit=1)[0] for fault in faults}
     whole = sorted(name for name in images.keys() & labels.keys() if prefix + name not in bad)
-    return [Case(prefix + name, images[name], labels[name]) for name in whole], faults
+    return [SourceCase(prefix + name, images[name], labels[name]) for name in whole], faults
 
 
 def convert(
-    training: list[Case],
-    validation: list[Case],
+    training: list[SourceCase],
+    validation: list[SourceCase],
     dataset: Path,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
@@ -188,7 +188,7 @@ def _refuse(faults: list[str]) -> NoReturn:
     fail("data", f"bad cases: {'; '.join(sorted(faults))}", "readable 3-D images with labels on their grid")
 
 
-def _faults(cases: list[Case]) -> list[str]:
+def _faults(cases: list[SourceCase]) -> list[str]:
     """What is wrong with the cases' voxels and headers: a line for each bad case."""
     faults = []
     seen: dict[bytes, str] = {}

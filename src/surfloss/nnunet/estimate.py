@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from statistics import mean
 
+from surfloss.nnunet.experiments import Experiment, Model
 from surfloss.nnunet.jobs import Job
-from surfloss.nnunet.presets import Model, Preset
-from surfloss.nnunet.run import Record, Run, read_json
+from surfloss.nnunet.run_folder import Record, RunFolder, read_json
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ _PLANNED = {
 _INSTANCE = (130, (30, 512, 512))  # INSTANCE2022: labeled cases, and a usual one's size
 
 
-def estimate(run: Run, jobs: Sequence[Job], threads: int = 1) -> dict[str, Estimate]:
+def estimate(run: RunFolder, jobs: Sequence[Job], threads: int = 1) -> dict[str, Estimate]:
     """Seconds of each job, from its start to its end; of a finished one, what it took.
 
     Args:
@@ -110,7 +110,7 @@ def wall_seconds(jobs: Sequence[Job], seconds: dict[str, float], workers: int) -
     return now
 
 
-def disk_bytes(run: Run) -> int:
+def disk_bytes(run: RunFolder) -> int:
     """What the finished run will take on disk, about; the data set itself not included."""
     cases, size = _cases(run.preset)
     voxels = cases * math.prod(size)
@@ -134,7 +134,7 @@ def _recorded(job: Job, finished: list[Record], device: str) -> Estimate | None:
     return Estimate(mean(times), "recorded") if times else None
 
 
-def _computed(run: Run, job: Job, threads: int) -> Estimate:
+def _computed(run: RunFolder, job: Job, threads: int) -> Estimate:
     preset, speed = run.preset, SPEEDS[run.device]
     cases, size = _cases(preset)
     held_out = preset.validation_cases
@@ -157,7 +157,7 @@ def _computed(run: Run, job: Job, threads: int) -> Estimate:
     return Estimate(_PROCESS + seconds, basis)
 
 
-def _training(run: Run, model: Model, speed: Speed) -> float:
+def _training(run: RunFolder, model: Model, speed: Speed) -> float:
     preset, planned, features = run.preset, _planned(run, model), _features(run)
     validation = planned.voxels * speed.each + _FORWARD * speed.network(planned.voxels, features)
     epoch = (
@@ -166,7 +166,7 @@ def _training(run: Run, model: Model, speed: Speed) -> float:
     return preset.epochs * epoch
 
 
-def _prediction(run: Run, model: Model, speed: Speed) -> float:
+def _prediction(run: RunFolder, model: Model, speed: Speed) -> float:
     """Seconds for a case with one network: every half-overlapping patch, in every mirror image."""
     _, size = _cases(run.preset)
     patch = _planned(run, model).patch
@@ -177,19 +177,19 @@ def _prediction(run: Run, model: Model, speed: Speed) -> float:
     return passes * _FORWARD * speed.network(math.prod(patch), _features(run))
 
 
-def _cases(preset: Preset) -> tuple[int, tuple[int, ...]]:
+def _cases(preset: Experiment) -> tuple[int, tuple[int, ...]]:
     return (preset.phantom.cases, preset.phantom.size) if preset.phantom else _INSTANCE
 
 
-def _features(run: Run) -> int:
+def _features(run: RunFolder) -> int:
     return run.preset.base_features or 32
 
 
-def _parameters(run: Run, model: Model) -> int:
+def _parameters(run: RunFolder, model: Model) -> int:
     return _planned(run, model).parameters * _features(run) ** 2 // 32**2
 
 
-def _planned(run: Run, model: Model) -> _Planned:
+def _planned(run: RunFolder, model: Model) -> _Planned:
     """From the run's plans where there are any, else what is expected of a grid like the preset's."""
     size = _cases(run.preset)[1]
     unknown = _Planned(2, size[-2:] if model.configuration == "2d" else size, 31_000_000)

@@ -17,7 +17,7 @@ import torch
 
 from surfloss._check import fail
 from surfloss.nnunet.checkpoints import read_checkpoint
-from surfloss.nnunet.run import read_json
+from surfloss.nnunet.run_folder import read_json
 
 _DESCRIPTIONS = ("plans.json", "dataset.json")
 

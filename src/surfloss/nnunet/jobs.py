@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from surfloss.nnunet import networks, stages
-from surfloss.nnunet.presets import Model
-from surfloss.nnunet.run import Progress, Run
+from surfloss.nnunet.experiments import Model
+from surfloss.nnunet.run_folder import Progress, RunFolder
 
 STAGES = ("prepare", "plan", "train", "predict", "ensemble", "evaluate", "report")
 
@@ -23,7 +23,7 @@ class Job:
     """A unit of work that is done by one process, goes on where it was interrupted, and can be pickled."""
 
     name: str  # its stage, then what of it: "train/dice_ce_2d/fold_0"
-    work: Callable[[Run, Progress], None]
+    work: Callable[[RunFolder, Progress], None]
     needs: tuple[str, ...] = ()
     on_device: bool = False  # runs networks, on a GPU where there is one
     always: bool = False  # quick, and done again by every run
@@ -33,7 +33,7 @@ class Job:
         return self.name.split("/", maxsplit=1)[0]
 
 
-def list_jobs(run: Run, until: str = STAGES[-1]) -> list[Job]:
+def list_jobs(run: RunFolder, until: str = STAGES[-1]) -> list[Job]:
     """Every job of the run up to and including the stage `until`, each after those that it needs."""
     preset = run.preset
     jobs = [Job("prepare", stages.prepare), Job("plan", stages.plan, ("prepare",))]
@@ -47,7 +47,7 @@ def list_jobs(run: Run, until: str = STAGES[-1]) -> list[Job]:
     return [job for job in jobs if STAGES.index(job.stage) <= STAGES.index(until)]
 
 
-def _model_jobs(run: Run, model: Model) -> Iterator[Job]:
+def _model_jobs(run: RunFolder, model: Model) -> Iterator[Job]:
     folds = range(run.preset.folds)
     trained = [f"train/{model.name}/fold_{fold}" for fold in folds]
     held_out = [f"predict/cross_validation/{model.name}/fold_{fold}" for fold in folds]
@@ -62,13 +62,13 @@ def _model_jobs(run: Run, model: Model) -> Iterator[Job]:
     yield _evaluation(run, f"cross_validation/{model.name}", run.raw / "labelsTr", tuple(held_out))
 
 
-def _evaluation(run: Run, name: str, truth: Path, needs: tuple[str, ...]) -> Job:
+def _evaluation(run: RunFolder, name: str, truth: Path, needs: tuple[str, ...]) -> Job:
     return Job(f"evaluate/{name}", partial(stages.evaluate, name=name, truth=truth), needs)
 
 
-def perform(run: Run, job: Job) -> None:
+def perform(run: RunFolder, job: Job) -> None:
     """Do a job in this process. Its end, and its error, are in the run's record of it."""
-    with run.job(job.name) as progress, _environment(run.environment()):
+    with run.recorded(job.name) as progress, _environment(run.environment()):
         job.work(run, progress)
 
 
@@ -83,7 +83,7 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedJob:
     """A job that could not be done."""
 
     job: str
@@ -92,14 +92,14 @@ class Failure:
     log: Path
 
 
-def run_jobs(
-    run: Run,
+def complete(
+    run: RunFolder,
     jobs: Sequence[Job],
     executor: Executor,
     retries: int = 1,
     on_change: Callable[[set[str]], object] = lambda running: None,
     pause: float = 0.2,
-) -> list[Failure]:
+) -> list[FailedJob]:
     """Have jobs done in the order of their needs; a finished one is skipped, an interrupted one goes on.
 
     Args:
@@ -116,7 +116,7 @@ def run_jobs(
     graph.prepare()
     attempts: Counter[str] = Counter()
     submitted: set[str] = set()
-    failures: list[Failure] = []
+    failures: list[FailedJob] = []
 
     def submit(name: str) -> None:
         attempts[name] += 1
@@ -142,7 +142,7 @@ def run_jobs(
                 submit(name)
             else:
                 reason = record.error if record and record.error else how
-                failures.append(Failure(name, attempts[name], reason, run.log(name)))
+                failures.append(FailedJob(name, attempts[name], reason, run.log(name)))
         time.sleep(pause)
 
 

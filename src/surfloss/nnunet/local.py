@@ -19,7 +19,7 @@ from types import TracebackType
 
 from surfloss._check import fail, whole
 from surfloss.nnunet.jobs import Job, perform
-from surfloss.nnunet.run import Run, hold, in_one_line, processors
+from surfloss.nnunet.run_folder import RunFolder, hold, in_one_line, processors
 
 _LONGEST_ERROR = 10_000  # bytes that the driver is told of
 
@@ -92,7 +92,7 @@ class LocalExecutor:
     Leaving its `with` block ends those that still run.
     """
 
-    def __init__(self, run: Run, workers: list[dict[str, str]]) -> None:
+    def __init__(self, run: RunFolder, workers: list[dict[str, str]]) -> None:
         """Have `run`'s jobs done by processes, each with the additional environment of a worker."""
         self._run = run
         self._idle = list(reversed(workers))

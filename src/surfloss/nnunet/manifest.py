@@ -3,13 +3,13 @@
 import hashlib
 from pathlib import Path
 
-from surfloss.nnunet.convert import Case
+from surfloss.nnunet.convert import SourceCase
 
 Manifest = dict[str, dict[str, list[str]]]
 """Part (training or validation) -> case -> hashes of its image and label."""
 
 
-def describe(training: list[Case], validation: list[Case]) -> Manifest:
+def describe(training: list[SourceCase], validation: list[SourceCase]) -> Manifest:
     """Hash every file of a data set."""
     parts = {"training": training, "validation": validation}
     return {

@@ -18,11 +18,11 @@ from surfloss._check import fail
 from surfloss._files import write_text, written_whole
 from surfloss.losses import HausdorffDTLoss
 from surfloss.nnunet.checkpoints import read_checkpoint
-from surfloss.nnunet.presets import Model
-from surfloss.nnunet.run import Progress, Run, fold_seed, read_json
+from surfloss.nnunet.experiments import Model
+from surfloss.nnunet.run_folder import Progress, RunFolder, fold_seed, read_json
 
 
-def train(run: Run, progress: Progress, model: Model, fold: int) -> None:
+def train(run: RunFolder, progress: Progress, model: Model, fold: int) -> None:
     """Train a model on a fold, going on from the last checkpoint of an interrupted training.
 
     Raises:
@@ -48,7 +48,7 @@ def train(run: Run, progress: Progress, model: Model, fold: int) -> None:
     torch.multiprocessing.spawn(train_rank, arguments, nprocs=gpus)  # type: ignore[attr-defined,no-untyped-call]
 
 
-def train_rank(rank: int, run: Run, progress: Progress, model: Model, fold: int, port: int) -> None:
+def train_rank(rank: int, run: RunFolder, progress: Progress, model: Model, fold: int, port: int) -> None:
     """One of the processes that share a training; the first tells of its progress and writes its files."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.cuda.set_device(rank)
@@ -59,7 +59,7 @@ def train_rank(rank: int, run: Run, progress: Progress, model: Model, fold: int,
         torch.distributed.destroy_process_group()
 
 
-def predict(run: Run, progress: Progress, model: Model) -> None:
+def predict(run: RunFolder, progress: Progress, model: Model) -> None:
     """Predict the validation cases with the average of the model's folds."""
     images = sorted((run.raw / "imagesTs").glob("*.nii.gz"))
     with_probabilities = model.name in run.preset.ensemble
@@ -67,7 +67,7 @@ def predict(run: Run, progress: Progress, model: Model) -> None:
     _predict(run, progress, model, folds, images, run.predictions(model.name), with_probabilities)
 
 
-def predict_held_out(run: Run, progress: Progress, model: Model, fold: int) -> None:
+def predict_held_out(run: RunFolder, progress: Progress, model: Model, fold: int) -> None:
     """Predict the cases on which a fold's network was not trained."""
     names = read_json(run.preprocessed / "splits_final.json")[fold]["val"]
     images = [run.raw / "imagesTr" / f"{name}_0000.nii.gz" for name in names]
@@ -83,7 +83,7 @@ def check_device(device: str) -> None:
     HausdorffDTLoss(include_background=True)(nothing, nothing)
 
 
-def make_trainer(run: Run, model: Model, fold: int) -> Any:
+def make_trainer(run: RunFolder, model: Model, fold: int) -> Any:
     """nnU-Net's trainer of a model, not yet initialized."""
     from surfloss.nnunet import trainers
 
@@ -93,7 +93,7 @@ def make_trainer(run: Run, model: Model, fold: int) -> Any:
     return trainer_class(plans, model.configuration, fold, dataset, torch.device(run.device))
 
 
-def _train(run: Run, progress: Progress, model: Model, fold: int, rank: int = 0) -> None:
+def _train(run: RunFolder, progress: Progress, model: Model, fold: int, rank: int = 0) -> None:
     seed = fold_seed(run.preset, model, fold)
     torch.manual_seed(seed)  # of the first weights; the trainer seeds each epoch
     trainer = make_trainer(run, model, fold)
@@ -120,7 +120,7 @@ def _train(run: Run, progress: Progress, model: Model, fold: int, rank: int = 0)
 
 
 def _predict(
-    run: Run,
+    run: RunFolder,
     progress: Progress,
     model: Model,
     folds: Iterable[int],
@@ -138,7 +138,7 @@ def _predict(
         progress.advance()
 
 
-def _predictor(run: Run, model: Model, folds: Iterable[int]) -> Any:
+def _predictor(run: RunFolder, model: Model, folds: Iterable[int]) -> Any:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     results = run.results / run.dataset_name / f"{model.trainer}__nnUNetPlans__{model.configuration}"

@@ -12,16 +12,16 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from surfloss._figures import Picture, outline, outline_legend, png
-from surfloss._render import Table
+from surfloss._render import TextTable
 from surfloss.nnunet.convert import HU_WINDOW
 from surfloss.nnunet.results import Case, read_cases, title_of
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run_folder import RunFolder
 
 Volume = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Failure:
+class WorstCase:
     """A case that a model did badly, and in which respects."""
 
     name: str  # of the predictions
@@ -59,7 +59,7 @@ _NUMBERS = (
 )
 
 
-def failures(run: Run) -> list[Failure]:
+def failures(run: RunFolder) -> list[WorstCase]:
     """Of each set of predictions the worst Dice, the largest distance, and every null prediction."""
     found = []
     for name in run.evaluated():
@@ -79,12 +79,12 @@ def failures(run: Run) -> list[Failure]:
             farthest = max(measured, key=lambda case: case["hausdorff_distance"])
             reasons.setdefault(farthest["case"], []).append("largest HD")
         found += [
-            Failure(name, case, tuple(reasons[case["case"]])) for case in cases if case["case"] in reasons
+            WorstCase(name, case, tuple(reasons[case["case"]])) for case in cases if case["case"] in reasons
         ]
     return found
 
 
-def failure_table(run: Run, found: list[Failure]) -> Table:
+def failure_table(run: RunFolder, found: list[WorstCase]) -> TextTable:
     rows = [
         [
             title_of(run, failure.name),
@@ -94,7 +94,7 @@ def failure_table(run: Run, found: list[Failure]) -> Table:
         ]
         for failure in found
     ]
-    return Table(
+    return TextTable(
         "Failure cases",
         ("Model", "Case", "Why", *(number.column for number in _NUMBERS)),
         rows,
@@ -103,7 +103,7 @@ def failure_table(run: Run, found: list[Failure]) -> Table:
     )
 
 
-def failure_pictures(run: Run, found: list[Failure], most: int = 3) -> Iterator[Picture]:
+def failure_pictures(run: RunFolder, found: list[WorstCase], most: int = 3) -> Iterator[Picture]:
     """Up to three slices of each failure; at most so many failures a model, the worst Dice first."""
     for name in run.evaluated():
         own = [failure for failure in found if failure.name == name]
@@ -113,7 +113,7 @@ def failure_pictures(run: Run, found: list[Failure], most: int = 3) -> Iterator[
 
 
 @style.context("default")
-def _failure_picture(run: Run, failure: Failure) -> Picture:
+def _failure_picture(run: RunFolder, failure: WorstCase) -> Picture:
     case = failure.case["case"]
     image, truth = _case(run, case)
     prediction = _load(_prediction(run, failure.name, case))
@@ -144,7 +144,7 @@ def _telling_slices(truth: Volume, prediction: Volume) -> list[tuple[int, list[s
     return sorted(chosen.items())
 
 
-def case_pictures(run: Run, most: int = 8) -> Iterator[Picture]:
+def case_pictures(run: RunFolder, most: int = 8) -> Iterator[Picture]:
     """A picture a case: the slice with the largest lesion, once a model, with both outlines."""
     evaluated = {name: {case["case"]: case for case in cases}
                  for name in run.evaluated() if (cases := read_cases(run, name))}  # fmt: skip
@@ -154,7 +154,7 @@ def case_pictures(run: Run, most: int = 8) -> Iterator[Picture]:
 
 
 @style.context("default")
-def _case_picture(run: Run, case: str, evaluated: dict[str, dict[str, Case]]) -> Picture:
+def _case_picture(run: RunFolder, case: str, evaluated: dict[str, dict[str, Case]]) -> Picture:
     image, truth = _case(run, case)
     place = int(truth.sum((1, 2)).argmax())
     columns = min(3, len(evaluated))
@@ -180,11 +180,11 @@ def _slice(axes: Any, image: Volume, truth: Volume, prediction: Volume) -> None:
     outline(axes, truth, prediction)
 
 
-def _case(run: Run, case: str) -> tuple[Volume, Volume]:
+def _case(run: RunFolder, case: str) -> tuple[Volume, Volume]:
     return _load(run.raw / "imagesTs" / f"{case}_0000.nii.gz"), _load(run.raw / "labelsTs" / f"{case}.nii.gz")
 
 
-def _prediction(run: Run, name: str, case: str) -> Path:
+def _prediction(run: RunFolder, name: str, case: str) -> Path:
     return run.predictions(name) / f"{case}.nii.gz"
 
 

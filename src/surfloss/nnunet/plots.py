@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from surfloss._figures import BLUE, CYAN, GRAY, GREEN, PURPLE, RED, YELLOW, Picture, png
 from surfloss.metrics.paired import agreement
 from surfloss.nnunet.comparison import HD95, VOLUMES, network_and_loss, versus, volumes
-from surfloss.nnunet.presets import Model
+from surfloss.nnunet.experiments import Model
 from surfloss.nnunet.results import METRICS, families, read_cases, title_of
-from surfloss.nnunet.run import Run, read_json
+from surfloss.nnunet.run_folder import RunFolder, read_json
 
 _COLORS = (BLUE, RED, GREEN, YELLOW, CYAN, PURPLE)
 _CURVES = {
@@ -28,7 +28,7 @@ _PAIRED = tuple(metric for metric in METRICS if "dice" in metric.name)
 
 # The style of everything here is set anew: nnU-Net sets fonts for pictures of its own.
 @style.context("default")
-def training_curves(run: Run) -> Picture | None:
+def training_curves(run: RunFolder) -> Picture | None:
     """Loss, pseudo Dice, surface weight and gradient ratio by epoch: the folds' mean in their range."""
     logs = {
         model: [read_json(path) for fold in range(run.preset.folds)
@@ -71,7 +71,7 @@ def _curve(axes: Any, folds: list[list[float]], color: str, label: str) -> None:
     )
 
 
-def paired_cases(run: Run) -> Iterator[Picture]:
+def paired_cases(run: RunFolder) -> Iterator[Picture]:
     """Of each loss and the first of its configuration: every case's metrics with both, joined by a line."""
     for baseline, *others in families(run).values():
         for other in others:
@@ -109,7 +109,7 @@ def _paired(baseline: Model, other: Model, cases: list[Any]) -> Picture:
     return Picture(f"{versus(baseline, other)}, validation cases", png(figure))
 
 
-def bland_altman(run: Run) -> Iterator[Picture]:
+def bland_altman(run: RunFolder) -> Iterator[Picture]:
     """For each way to measure a volume a panel a model: predicted minus true volume over their mean."""
     evaluated = {name: cases for name in run.evaluated() if (cases := read_cases(run, name))}
     if evaluated:
@@ -117,7 +117,7 @@ def bland_altman(run: Run) -> Iterator[Picture]:
 
 
 @style.context("default")
-def _bland_altman(run: Run, method: str, evaluated: dict[str, Any]) -> Picture:
+def _bland_altman(run: RunFolder, method: str, evaluated: dict[str, Any]) -> Picture:
     columns = min(3, len(evaluated))
     lines = math.ceil(len(evaluated) / columns)
     figure = Figure(figsize=(4 * columns, 3.5 * lines), layout="constrained")

@@ -11,7 +11,7 @@ from typing import Any
 
 from surfloss._figures import Picture
 from surfloss._files import write_text, written_whole
-from surfloss._render import Table, cell, csv_table, latex_table, render
+from surfloss._render import TextTable, cell, csv_table, latex_table, render
 from surfloss.nnunet.comparison import agreement_table, comparison_table
 from surfloss.nnunet.pictures import case_pictures, failure_pictures, failure_table, failures
 from surfloss.nnunet.plots import bland_altman, paired_cases, training_curves
@@ -26,7 +26,7 @@ from surfloss.nnunet.results import (
     tables,
     title_of,
 )
-from surfloss.nnunet.run import Run, read_json
+from surfloss.nnunet.run_folder import RunFolder, read_json
 
 __all__ = ["METRICS", "Row", "mean_dice", "tables", "write_report"]
 
@@ -38,8 +38,8 @@ class Section:
     anchor: str
     title: str
     text: str = ""
-    tables: Sequence[Table] = ()
-    folded: Sequence[Table] = ()  # tables that the page opens on demand, and Markdown leaves out
+    tables: Sequence[TextTable] = ()
+    folded: Sequence[TextTable] = ()  # tables that the page opens on demand, and Markdown leaves out
     pictures: Sequence[Picture] = ()
     sortable: bool = False
     published: bool = field(default=True, kw_only=True)  # whether its tables are written as LaTeX
@@ -48,7 +48,7 @@ class Section:
         return f"{self.anchor}_{number}.png"
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: RunFolder) -> Path:
     """Write `report.html`, `.md`, `.csv` and `.tex`, the CSV files of tests, volumes and cases, and pictures.
 
     What the run has not come to is named as missing. Returns the HTML page's path.
@@ -74,7 +74,7 @@ def write_report(run: Run) -> Path:
     return run.report / "report.html"
 
 
-def _sections(run: Run) -> Iterable[Section]:
+def _sections(run: RunFolder) -> Iterable[Section]:
     yield Section(
         "run",
         "What was run",
@@ -132,7 +132,7 @@ def _sections(run: Run) -> Iterable[Section]:
     )
 
 
-def _about(run: Run) -> str:
+def _about(run: RunFolder) -> str:
     if run.data is not None:
         return f"Data: {run.data.name}."
     phantom = run.preset.phantom
@@ -145,7 +145,7 @@ def _about(run: Run) -> str:
     )
 
 
-def _missing(run: Run) -> list[str]:
+def _missing(run: RunFolder) -> list[str]:
     held_out = [
         model for model in run.preset.models if not run.metrics(CROSS_VALIDATION + model.name).exists()
     ]
@@ -153,7 +153,7 @@ def _missing(run: Run) -> list[str]:
     return validation + [f"cross-validation of {model.title}" for model in held_out]
 
 
-def _settings(run: Run) -> Table:
+def _settings(run: RunFolder) -> TextTable:
     preset = asdict(run.preset)
     phantom = preset.pop("phantom")
     settings: dict[str, Any] = {"data": run.data or f"the phantom ({_plain(phantom)})"}
@@ -164,7 +164,7 @@ def _settings(run: Run) -> Table:
     for package in ("surfloss", "torch", "nnunetv2", "numpy", "scipy"):
         settings[package] = _version(package)
     cells = [(name, "nnU-Net's own" if value is None else _plain(value)) for name, value in settings.items()]
-    return Table("Settings and versions", ("Setting", "Value"), cells, text_columns=2)
+    return TextTable("Settings and versions", ("Setting", "Value"), cells, text_columns=2)
 
 
 def _plain(value: Any) -> str:
@@ -188,7 +188,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _models(run: Run) -> Table:
+def _models(run: RunFolder) -> TextTable:
     lines = []
     for model in run.preset.models:
         trained = sum(run.training_log(model, fold).exists() for fold in range(run.preset.folds))
@@ -197,7 +197,7 @@ def _models(run: Run) -> Table:
         lines.append(
             (model.title, model.configuration, model.trainer, f"{trained} of {run.preset.folds}", *evaluated)
         )
-    return Table(
+    return TextTable(
         "Models",
         ("Model", "Configuration", "Trainer", "Folds trained", "Validation cases", "Cross-validation cases"),
         lines,
@@ -205,7 +205,7 @@ def _models(run: Run) -> Table:
     )
 
 
-def _times(run: Run) -> Table:
+def _times(run: RunFolder) -> TextTable:
     jobs = run.seconds()
     stages: dict[str, float] = {}
     for job, seconds in jobs.items():
@@ -213,14 +213,16 @@ def _times(run: Run) -> Table:
         stages[stage] = stages.get(stage, 0) + seconds
     lines = [(f"{stage}, all jobs", _clock(seconds)) for stage, seconds in stages.items()]
     lines += [(job, _clock(seconds)) for job, seconds in jobs.items() if "/" in job]
-    return Table("Time of each stage and job", ("Job", "Time"), lines, "From a job's last start to its end.")
+    return TextTable(
+        "Time of each stage and job", ("Job", "Time"), lines, "From a job's last start to its end."
+    )
 
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _figures(title: str, found: list[Row], note: str = "") -> Table:
+def _figures(title: str, found: list[Row], note: str = "") -> TextTable:
     """Rows of the paper's form; without the paper's figures where it has none of these."""
     paper = any(set(row.paper) != {"-"} for row in found)
     parts = ("paper", "ours") if paper else ("ours",)
@@ -229,10 +231,10 @@ def _figures(title: str, found: list[Row], note: str = "") -> Table:
         (row.title, *[cell for pair in row.pairs for cell in pair[-len(parts) :]], f"{row.null}/{row.cases}")
         for row in found
     ]
-    return Table(title, ("Model", *header, "Null cases"), lines, note)
+    return TextTable(title, ("Model", *header, "Null cases"), lines, note)
 
 
-def _all_values(run: Run, names: Iterable[str]) -> list[Table]:
+def _all_values(run: RunFolder, names: Iterable[str]) -> list[TextTable]:
     shown = []
     for name in names:
         if cases := read_cases(run, name):
@@ -240,18 +242,18 @@ def _all_values(run: Run, names: Iterable[str]) -> list[Table]:
             lines = [[cell(case[key]) for key in headings] for case in cases]
             prefix = "Cross-validation: " if name.startswith(CROSS_VALIDATION) else ""
             readable = [heading.replace("_", " ") for heading in headings]
-            shown.append(Table(f"{prefix}{title_of(run, name)}", readable, lines))
+            shown.append(TextTable(f"{prefix}{title_of(run, name)}", readable, lines))
     return shown
 
 
-def _joined_csv(found: Sequence[Table]) -> str:
+def _joined_csv(found: Sequence[TextTable]) -> str:
     """Tables of one form, one below the other, with a column that tells them apart."""
     return csv_table(
         ("table", *found[0].header), [(table.title, *row) for table in found for row in table.rows]
     )
 
 
-def _summary_csv(run: Run) -> str:
+def _summary_csv(run: RunFolder) -> str:
     parts = [f"{metric.heading} ({part})" for metric in METRICS for part in ("paper", "ours")]
     lines = []
     for subset, prefix in (("validation", ""), ("cross-validation", CROSS_VALIDATION)):
@@ -263,7 +265,7 @@ def _summary_csv(run: Run) -> str:
     return csv_table(["set", "model", *parts, "null cases", "cases"], lines)
 
 
-def _cases_csv(run: Run) -> str:
+def _cases_csv(run: RunFolder) -> str:
     lines: list[list[Any]] = []
     header: list[str] = []
     for path in sorted((run.folder / "metrics").rglob("*.json")):

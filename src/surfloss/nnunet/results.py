@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from surfloss.nnunet.presets import Model
-from surfloss.nnunet.run import Run, read_json
+from surfloss.nnunet.experiments import Model
+from surfloss.nnunet.run_folder import RunFolder, read_json
 
 Case = dict[str, Any]
 """One case's metrics by name, None where undefined, as `metrics.evaluate_folders` gives them."""
@@ -59,7 +59,7 @@ class Row:
         return list(zip(self.paper, self.ours, strict=True))
 
 
-def tables(run: Run) -> dict[str, list[Row]]:
+def tables(run: RunFolder) -> dict[str, list[Row]]:
     """The paper's two tables with our figures, a row a model; what has no result yet is missing."""
     architectures = [name for name in run.evaluated() if name in ("dice_ce_2d", "dice_ce_3d", "ensemble")]
     losses = [model.name for models in families(run).values() if len(models) > 1 for model in models]
@@ -67,7 +67,7 @@ def tables(run: Run) -> dict[str, list[Row]]:
     return {title: rows(run, names) for title, names in named.items() if names}
 
 
-def families(run: Run) -> dict[str, list[Model]]:
+def families(run: RunFolder) -> dict[str, list[Model]]:
     """Models of one network configuration; the first is the one that the others are compared with."""
     groups: dict[str, list[Model]] = {}
     for model in run.preset.models:
@@ -75,29 +75,29 @@ def families(run: Run) -> dict[str, list[Model]]:
     return groups
 
 
-def rows(run: Run, names: Iterable[str]) -> list[Row]:
+def rows(run: RunFolder, names: Iterable[str]) -> list[Row]:
     """A row for each set of predictions."""
     return [_row(run, name) for name in names]
 
 
-def mean_dice(run: Run) -> dict[str, float]:
+def mean_dice(run: RunFolder) -> dict[str, float]:
     """The mean Dice of each model, and of the ensemble, on the validation cases."""
     return {name: read_json(run.metrics(name))["summary"]["dice"]["mean"] for name in run.evaluated()}
 
 
-def read_cases(run: Run, name: str) -> list[Case] | None:
+def read_cases(run: RunFolder, name: str) -> list[Case] | None:
     """Every case of a set of predictions; None where it has not been evaluated."""
     path = run.metrics(name)
     return read_json(path)["cases"] if path.exists() else None
 
 
-def title_of(run: Run, name: str) -> str:
+def title_of(run: RunFolder, name: str) -> str:
     """A readable name for a set of predictions."""
     titles = {model.name: model.title for model in run.preset.models}
     return titles.get(name.removeprefix(CROSS_VALIDATION), "2D + 3D ensemble")
 
 
-def _row(run: Run, name: str) -> Row:
+def _row(run: RunFolder, name: str) -> Row:
     paper = PAPER.get(name, ("-",) * len(METRICS))
     cases = read_cases(run, name)
     if cases is None:

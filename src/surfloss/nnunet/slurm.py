@@ -15,7 +15,7 @@ from typing import Any
 
 from surfloss._check import fail
 from surfloss.nnunet.jobs import Job, perform
-from surfloss.nnunet.run import Run
+from surfloss.nnunet.run_folder import RunFolder
 
 # The states of a job that will not run again; those that it may leave for the queue are not among them.
 _ENDED = frozenset(
@@ -28,7 +28,7 @@ class SlurmExecutor:
     """Submits jobs through submitit and looks into Slurm's queue for their end."""
 
     def __init__(
-        self, run: Run, options: dict[str, Any] | None = None, poll: float = 10.0, settle: float = 10.0
+        self, run: RunFolder, options: dict[str, Any] | None = None, poll: float = 10.0, settle: float = 10.0
     ) -> None:
         """Have `run`'s jobs done by Slurm.
 
@@ -134,7 +134,7 @@ def _minutes(time: str) -> int:
 class _Task:
     """What Slurm's process does: the job; when its time is up, it is queued again and goes on."""
 
-    def __init__(self, run: Run, job: Job) -> None:
+    def __init__(self, run: RunFolder, job: Job) -> None:
         self._run, self._job = run, job
 
     def __call__(self) -> None:

@@ -10,12 +10,12 @@ from surfloss._files import write_text, written_whole
 from surfloss.metrics import evaluate_folders
 from surfloss.nnunet import convert
 from surfloss.nnunet.manifest import describe
-from surfloss.nnunet.run import Progress, Run, processors, read_json
+from surfloss.nnunet.run_folder import Progress, RunFolder, processors, read_json
 
 CONFIGURATIONS = ("2d", "3d_fullres")
 
 
-def prepare(run: Run, progress: Progress) -> None:
+def prepare(run: RunFolder, progress: Progress) -> None:
     """Bring the data (or the phantom, where none is given) into nnU-Net's raw layout.
 
     What an interrupted attempt has converted is kept only if the data are still the same, file by file.
@@ -40,7 +40,7 @@ def prepare(run: Run, progress: Progress) -> None:
     convert.convert(training, validation, run.raw, progress.advance)
 
 
-def plan(run: Run, progress: Progress) -> None:
+def plan(run: RunFolder, progress: Progress) -> None:
     """nnU-Net's fingerprint, plans and preprocessing, and the folds of the cross-validation."""
     from nnunetv2.experiment_planning import plan_and_preprocess_api as api
     from nnunetv2.utilities.crossval_split import generate_crossval_split
@@ -65,7 +65,7 @@ def plan(run: Run, progress: Progress) -> None:
     progress.advance()
 
 
-def ensemble(run: Run, progress: Progress) -> None:
+def ensemble(run: RunFolder, progress: Progress) -> None:
     """Average the probabilities of the ensemble's models and take the likelier label."""
     from nnunetv2.ensembling.ensemble import average_probabilities
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -85,7 +85,7 @@ def ensemble(run: Run, progress: Progress) -> None:
         progress.advance()
 
 
-def evaluate(run: Run, progress: Progress, name: str, truth: Path) -> None:
+def evaluate(run: RunFolder, progress: Progress, name: str, truth: Path) -> None:
     """Measure a set of predictions against the true labels."""
     progress.begin(1)
     result = evaluate_folders(run.predictions(name), truth, tolerance=run.preset.tolerance)
@@ -97,7 +97,7 @@ def evaluate(run: Run, progress: Progress, name: str, truth: Path) -> None:
     progress.advance()
 
 
-def report(run: Run, progress: Progress) -> None:
+def report(run: RunFolder, progress: Progress) -> None:
     """Write the report."""
     from surfloss.nnunet.report import write_report
 
@@ -111,7 +111,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _narrowed(plans: dict[str, Any], run: Run) -> dict[str, Any]:
+def _narrowed(plans: dict[str, Any], run: RunFolder) -> dict[str, Any]:
     """nnU-Net's plans with the preset's width and batch size."""
     for name in CONFIGURATIONS:
         configuration = plans["configurations"][name]

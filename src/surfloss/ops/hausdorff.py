@@ -41,7 +41,7 @@ def _hausdorff_error(
             values there are finite.
         sigmoid: `p = sigmoid(input)`, and `p > 0.5` is taken as `input > 0`; the target then has no gradient.
         alpha: the exponent; 0^0 is 1.
-        empty: "zero", "diagonal" or "reference", the distance in an item that has one label only (0, the
+        empty: "zero", "diagonal" or "scipy", the distance in an item that has one label only (0, the
             physical diagonal of the item, or what SciPy computes for a volume without background).
         kept_dtype: of the gradient: None for the input's, bfloat16 or float16.
 

@@ -13,7 +13,7 @@ from surfloss.backends.cuda import device
 from surfloss.backends.cuda.device import float32, float64, int32, int64, pointer
 
 _FORMS = {"one_sided": 0, "two_sided": 1, "signed": 2}
-_EMPTY = {"zero": 0, "diagonal": 1, "reference": 2}
+_EMPTY = {"zero": 0, "diagonal": 1, "scipy": 2}
 # How a voxel becomes a label: `Kind` of csrc/cuda/common.cuh.
 _NONZERO = {
     torch.bool: 0,
@@ -61,7 +61,7 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
             *map(pointer, [None] * (3 - len(sizes)) + where), pointer(nearest),
             int64(batch), int32(len(sizes)), *map(int32, _in_front(1, sizes)),
         )  # fmt: skip
-        device.launch("follow", _parts(mask.numel(), _THREADS), (_THREADS, 1), 0, arguments, mask.device)
+        device.launch("follow", ceil_div(mask.numel(), _THREADS), (_THREADS, 1), 0, arguments, mask.device)
     return nearest
 
 
@@ -98,7 +98,7 @@ def hausdorff_error(
     _Transform(labels, fields, spacing, item_spacing, "two_sided", True).run("input")
     if not input.numel():
         return error.zero_(), gradient
-    blocks = min(1024, _parts(voxels, 4 * _THREADS))
+    blocks = min(1024, ceil_div(voxels, 4 * _THREADS))
     partial = torch.empty(batch * blocks, dtype=torch.float64, device=input.device)
     real = "float" if input.dtype == torch.float32 else "double"
     arguments = (
@@ -178,7 +178,7 @@ class _Transform:
             int64(rows), int32(sizes[-1]), float64(self.spacing[-1]), pointer(self.item_spacing),
             int32(len(sizes)), *ending,
         )  # fmt: skip
-        blocks, words = _parts(items * rows, _ROW_WARPS), 4 * _WARP * _ROW_WARPS
+        blocks, words = ceil_div(items * rows, _ROW_WARPS), 4 * _WARP * _ROW_WARPS
         device.launch(f"rows_{number}", blocks, (_WARP, _ROW_WARPS), 4 * words, arguments, first.device)
 
     def _columns(
@@ -187,7 +187,7 @@ class _Transform:
         """The pass along y or z, in place, or from `source` where a column is too long for shared memory."""
         batch, *sizes = fields[0].shape
         size, voxels, inner = sizes[axis], math.prod(sizes), math.prod(sizes[axis + 1 :])
-        tiles = _parts(voxels // size, _WARP)
+        tiles = ceil_div(voxels // size, _WARP)
         blocks = batch * len(fields) * tiles
         coarse = (
             source if source is None else source.new_empty(blocks * _coarse_rows(size), dtype=torch.int32)
@@ -199,7 +199,7 @@ class _Transform:
             int32(len(sizes)), int32(axis), *ending,
         )  # fmt: skip
         kernel = ("" if source is None else "long_") + ("nearest" if self.where else "columns")
-        warps = max(1, min(_COLUMN_WARPS, _parts(size, 2 * _FAN)))
+        warps = max(1, min(_COLUMN_WARPS, ceil_div(size, 2 * _FAN)))
         shared_bytes = _tile_bytes(size) if source is None else 0
         device.launch(f"{kernel}_{number}", blocks, (_WARP, warps), shared_bytes, arguments, fields[0].device)
 
@@ -239,7 +239,7 @@ def _column_axes(shape: torch.Size, skipped: bool = False) -> list[int]:
 
 def _coarse_rows(size: int) -> int:
     """How many numbers hold the nearest rows of every 8th row of a tile."""
-    return _parts(size, _FAN) * _WARP
+    return ceil_div(size, _FAN) * _WARP
 
 
 def _tile_bytes(size: int) -> int:
@@ -250,12 +250,12 @@ def _tile_bytes(size: int) -> int:
 def _top(size: int) -> int:
     """How far apart are the rows that are searched without bounds."""
     top = _FAN
-    while _parts(size, top) > _SEARCHED_ROWS:
+    while ceil_div(size, top) > _SEARCHED_ROWS:
         top *= _FAN
     return top
 
 
-def _parts(whole: int, part: int) -> int:
+def ceil_div(whole: int, part: int) -> int:
     return -(-whole // part)
 
 

@@ -46,7 +46,7 @@ class Rows(NamedTuple):
 
 def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
     """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
-    volume = _Volume("mask", mask, spacing, item_spacing)
+    volume = _Layout("mask", mask, spacing, item_spacing)
     distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     if mask.numel():
         with torch.cuda.device(mask.get_device()):
@@ -58,7 +58,7 @@ def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: s
 
 def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
     """Index of the nearest zero voxel along each axis; -1 in an item without one."""
-    volume = _Volume("mask", mask, spacing, item_spacing)
+    volume = _Layout("mask", mask, spacing, item_spacing)
     batch, *spatial = mask.shape
     indices = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
     if mask.numel():
@@ -69,7 +69,7 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
             if volume.is_deep:
                 nearest = torch.empty_like(nearest_y)
             volume.last_pass(field, nearest, "one_sided", True, with_index=True)
-            kernels.trace_indices[(batch * _blocks(volume.voxels, TRACED),)](
+            kernels.trace_indices[(batch * ceil_div(volume.voxels, TRACED),)](
                 rows.distances, nearest_y, nearest, indices, volume.voxels, volume.y, volume.x,
                 DIMS=volume.dims, DEEP=volume.is_deep, TILE=TRACED,
             )  # fmt: skip
@@ -91,7 +91,7 @@ def hausdorff_error(
     """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
     for name, other in (("target", target), ("target_distance", target_squared), ("ignore", ignore)):
         _check_device(name, other, input)
-    whole = _Volume("input", input, spacing, item_spacing)
+    whole = _Layout("input", input, spacing, item_spacing)
     gradient = torch.empty_like(input)
     at_once = whole.items_at_once()
     width = whole.strip_width(
@@ -128,7 +128,7 @@ def _hausdorff_round(
     empty: str,
 ) -> None:
     """The passes over as many items as scratch memory is meant to hold, after the first a strip at a time."""
-    volume = _Volume("input", input, spacing, item_spacing)
+    volume = _Layout("input", input, spacing, item_spacing)
     is_bool = target.dtype == torch.bool
     # Fields and summaries, or the squares as they are.
     sides: list[tuple[Tensor | None, Tensor | None]] = [(input_squared, None), (target_squared, None)]
@@ -178,7 +178,7 @@ def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: i
     return grad_input
 
 
-class _Volume:
+class _Layout:
     """The items of a call as (z, y, x), how they are divided, and the passes over them."""
 
     def __init__(self, name: str, values: Tensor, spacing: list[float], item_spacing: Tensor | None) -> None:
@@ -202,7 +202,7 @@ class _Volume:
 
     def tiles(self, width: int) -> int:
         """Programs of the last pass for an item."""
-        return _blocks(self.size, BLOCK) * _blocks(self.stride(width), LANES)
+        return ceil_div(self.size, BLOCK) * ceil_div(self.stride(width), LANES)
 
     def items_at_once(self) -> int:
         """How many items of the Hausdorff error share scratch memory."""
@@ -221,10 +221,10 @@ class _Volume:
             return self.x
         if self.voxels * size // 2 > MOST_VOXELS:  # offsets within an item have 32 bits
             return self.x
-        summaries = 2 * masks * _blocks(self.y, BLOCK) / self.y
-        fields = 4 * masks * (1 + _blocks(self.z, BLOCK) / self.z)
+        summaries = 2 * masks * ceil_div(self.y, BLOCK) / self.y
+        fields = 4 * masks * (1 + ceil_div(self.z, BLOCK) / self.z)
         room = max(1.0, 4 * self.items / items - summaries)
-        return _blocks(self.x, math.ceil(fields / room))
+        return ceil_div(self.x, math.ceil(fields / room))
 
     def scan(
         self, *masks: tuple[Tensor, float | None], spare: Tensor | None = None, width: int | None = None
@@ -240,10 +240,10 @@ class _Volume:
             pair = 1 if width == self.x else spare.element_size() // rows.element_size()
         else:
             rows = self._empty(count, self.z, self.y, self.x, dtype=torch.int16 if fits else torch.int32)
-        summaries = self._empty(count, self.z, _blocks(self.y, BLOCK), self.x, dtype=rows.dtype)
+        summaries = self._empty(count, self.z, ceil_div(self.y, BLOCK), self.x, dtype=rows.dtype)
         (first, first_above), (second, second_above) = masks[0], masks[-1]
         chunk = min(CHUNK, 2 ** (self.x - 1).bit_length())
-        scan_rows[(count * self.z * _blocks(self.y, BLOCK),)](
+        scan_rows[(count * self.z * ceil_div(self.y, BLOCK),)](
             first, second, rows, summaries, self.items, self.z, self.y, self.x, width,
             PAIR=pair, FIRST_ABOVE=first_above, SECOND_ABOVE=second_above, SEVERAL=self.x > chunk,
             BLOCK=BLOCK, CHUNK=chunk, **_options(
@@ -262,8 +262,8 @@ class _Volume:
         if strip is not None:
             start, width = strip.start, strip.stop - strip.start
         field = self._empty(count, self.z, self.y, width, dtype=torch.float32)
-        summaries = self._empty(count, _blocks(self.z, BLOCK), self.y, width, dtype=torch.float32)
-        tiles = _blocks(self.z, BLOCK) * _blocks(self.y, BLOCK) * _blocks(width, LANES)
+        summaries = self._empty(count, ceil_div(self.z, BLOCK), self.y, width, dtype=torch.float32)
+        tiles = ceil_div(self.z, BLOCK) * ceil_div(self.y, BLOCK) * ceil_div(width, LANES)
         kernels.middle_pass[(count * tiles,)](
             rows.distances, rows.summaries, field, summaries, nearest_y, self.item_spacing,
             self.items, self.z, self.y, self.x, start, width, *self.squared_steps[2:],
@@ -319,8 +319,8 @@ def _strips(name: str, values: Tensor, depth: int) -> tuple[tuple[int], tuple[in
     _check_size(name, [z, y, x])
     if depth == 1:
         items, z = items * z, 1
-    span = _blocks(z, _blocks(z, SPAN))
-    grid = items * _blocks(z, span) * _blocks(y, STRIP) * _blocks(x, LANES - 2 * contour_kernels.RIM.value)
+    span = ceil_div(z, ceil_div(z, SPAN))
+    grid = items * ceil_div(z, span) * ceil_div(y, STRIP) * ceil_div(x, LANES - 2 * contour_kernels.RIM.value)
     return (grid,), (z, y, x, span), {"DEPTH": depth, "ROWS": STRIP, "LANES": LANES, "num_warps": 1}
 
 
@@ -337,7 +337,7 @@ def _as_bytes(values: Tensor) -> Tensor:
     return values.view(torch.uint8) if values.dtype == torch.bool else values
 
 
-def _blocks(size: int, block: int) -> int:
+def ceil_div(size: int, block: int) -> int:
     return -(-size // block)
 
 

@@ -78,7 +78,7 @@ def hausdorff_pass(
             x_rest,
             DIMS,
         )
-    elif EMPTY == "reference":
+    elif EMPTY == "scipy":
         # SciPy's answer for a volume without background: the distance to a voxel before the first one.
         empty += _square_of(
             z + (DIMS == 3),

@@ -18,9 +18,10 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
 
+from surfloss import presets
 from surfloss._check import fail, whole
 from surfloss._files import written_whole
-from surfloss.losses import CompoundLoss, DiceCELoss, GradientRatioMonitor, presets
+from surfloss.losses import CompoundLoss, DiceCELoss, GradientRatioMonitor
 from surfloss.losses.schedule import Schedule
 from surfloss.nnunet.checkpoints import read_checkpoint
 from surfloss.nnunet.validation import add_surface_metrics, tolerance_from_environment

@@ -14,7 +14,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Phantom:
+class PhantomSettings:
     """The synthetic data set that stands in where no real one is given."""
 
     cases: int
@@ -23,7 +23,7 @@ class Phantom:
 
 
 @dataclass(frozen=True)
-class Preset:
+class Experiment:
     """A size of the experiment. None means nnU-Net's own choice."""
 
     name: str
@@ -39,7 +39,7 @@ class Preset:
     base_features: int | None = None
     batch_size_2d: int | None = None
     memory_gb: float | None = None  # of the GPU that nnU-Net plans patches and batches for
-    phantom: Phantom | None = None
+    phantom: PhantomSettings | None = None
     tolerance: float = 0.42  # of the surface Dice, in mm: INSTANCE2022's
     seed: int = 0
 
@@ -65,7 +65,7 @@ HAUSDORFF_PAPER_3D = Model(
 # The paper's losses, and what the training study came to.
 ALL_MODELS = (DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_CONV_3D, HAUSDORFF_PAPER_3D)
 
-TINY = Preset(
+TINY = Experiment(
     name="tiny",
     models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D),
     ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
@@ -79,11 +79,11 @@ TINY = Preset(
     initial_lr=0.06,
     base_features=8,
     batch_size_2d=6,
-    phantom=Phantom(cases=16, size=(16, 64, 64), seed=1),
+    phantom=PhantomSettings(cases=16, size=(16, 64, 64), seed=1),
     seed=1,
 )
 
-SMALL = Preset(
+SMALL = Experiment(
     name="small",
     models=ALL_MODELS,
     ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
@@ -96,11 +96,11 @@ SMALL = Preset(
     initial_lr=0.04,
     base_features=8,
     memory_gb=2,
-    phantom=Phantom(cases=40, size=(24, 256, 256), seed=2),
+    phantom=PhantomSettings(cases=40, size=(24, 256, 256), seed=2),
     seed=2,
 )
 
-PAPER = Preset(
+PAPER = Experiment(
     name="paper",
     models=ALL_MODELS,
     ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
@@ -112,4 +112,4 @@ PAPER = Preset(
     save_every=50,
 )
 
-PRESETS = {preset.name: preset for preset in (TINY, SMALL, PAPER)}
+EXPERIMENTS = {preset.name: preset for preset in (TINY, SMALL, PAPER)}

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from surfloss._files import UNFINISHED, write_text
-from surfloss.nnunet.presets import DICE_CE_2D, DICE_CE_3D, HAUSDORFF_3D, PAPER, TINY
-from surfloss.nnunet.run import Record, Run, fold_seed
+from surfloss.nnunet.experiments import DICE_CE_2D, DICE_CE_3D, HAUSDORFF_3D, PAPER, TINY
+from surfloss.nnunet.run_folder import Record, RunFolder, fold_seed
 
 NO_PHANTOM = dataclasses.replace(TINY, phantom=None, validation_cases=2)
 
 
-def start(run: Run) -> None:
+def start(run: RunFolder) -> None:
     with run.opened():
         pass
 
 
 def test_a_job_is_finished_only_after_its_block(tmp_path: Path) -> None:
-    run = Run(tmp_path, TINY)
-    with run.job("predict/a"):
+    run = RunFolder(tmp_path, TINY)
+    with run.recorded("predict/a"):
         assert not run.finished("predict/a")
         print("said inside")
     assert run.finished("predict/a")
@@ -32,8 +32,8 @@ def test_a_job_is_finished_only_after_its_block(tmp_path: Path) -> None:
 
 
 def test_a_failed_job_is_not_finished(tmp_path: Path) -> None:
-    run = Run(tmp_path, TINY)
-    with pytest.raises(OSError, match="disk"), run.job("plan"):
+    run = RunFolder(tmp_path, TINY)
+    with pytest.raises(OSError, match="disk"), run.recorded("plan"):
         raise OSError("disk")
     assert not run.finished("plan")
     assert not run.finished("pla")
@@ -44,8 +44,8 @@ def test_a_failed_job_is_not_finished(tmp_path: Path) -> None:
 
 
 def test_the_record_follows_the_steps(tmp_path: Path) -> None:
-    run = Run(tmp_path, TINY)
-    with run.job("train/a") as progress:
+    run = RunFolder(tmp_path, TINY)
+    with run.recorded("train/a") as progress:
         progress.begin(4, 2)
         progress.advance()
         assert run.record("train/a") == Record("train/a", "running", 4, 2, 3, pytest.approx(0, abs=5))
@@ -56,13 +56,13 @@ def test_the_record_follows_the_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", '"text', "\xff"])
 def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     """As a machine leaves it that loses its power."""
-    run = Run(tmp_path, TINY)
-    with run.opened(), run.job("train/a/fold_0"):
+    run = RunFolder(tmp_path, TINY)
+    with run.opened(), run.recorded("train/a/fold_0"):
         pass
     record = tmp_path / "state" / "train" / "a" / "fold_0.json"
     readers: dict[Path, list[Callable[[], object]]] = {
         record: [lambda: run.record("train/a/fold_0"), run.seconds],
-        tmp_path / "run.json": [lambda: Run(tmp_path, TINY), lambda: start(run)],
+        tmp_path / "run.json": [lambda: RunFolder(tmp_path, TINY), lambda: start(run)],
     }
     for path, reads in readers.items():
         path.write_text(text, encoding="latin-1")
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", '{"job": "plan", "colour": "red"}'])
 def test_a_record_that_is_none_is_named(tmp_path: Path, text: str) -> None:
-    run = Run(tmp_path, TINY)
+    run = RunFolder(tmp_path, TINY)
     write_text(tmp_path / "state" / "plan.json", text)
     reads: list[Callable[[], object]] = [lambda: run.record("plan"), run.seconds]
     for read in reads:
@@ -85,18 +85,18 @@ def test_a_record_that_is_none_is_named(tmp_path: Path, text: str) -> None:
 def test_settings_that_are_none_are_other_settings(tmp_path: Path, text: str) -> None:
     write_text(tmp_path / "run.json", text)
     with pytest.raises(ValueError, match=r"out: got .* a run with other settings \(base_features, "):
-        Run(tmp_path, TINY)
+        RunFolder(tmp_path, TINY)
 
 
 def test_a_folder_that_cannot_be_made_is_told_before(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     for folder in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/run")):
         with pytest.raises(ValueError, match=rf"^{folder}/run.json: got .*, where it cannot be made"):
-            start(Run(folder, TINY))
+            start(RunFolder(folder, TINY))
 
 
 def test_what_killed_writers_left_is_removed_after_a_day(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", TINY)
+    run = RunFolder(tmp_path / "run", TINY)
     hidden = [run.folder / f"{UNFINISHED}{name}" for name in ("old", "new")]  # no settings are whole yet
     for folder in hidden:
         write_text(folder / "run.json", "half")
@@ -114,17 +114,17 @@ def test_what_killed_writers_left_is_removed_after_a_day(tmp_path: Path) -> None
 def test_names_that_are_no_text_are_refused(dataset: Path, tmp_path: Path) -> None:
     """SimpleITK, through which nnU-Net reads images, crashes on them."""
     with pytest.raises(ValueError, match=r"^out: got '.*/r\\udcffn', wanted a name in UTF-8$"):
-        Run(tmp_path / "r\udcffn", TINY)
+        RunFolder(tmp_path / "r\udcffn", TINY)
     for kind in ("data", "label"):
         (dataset / kind / "004.nii.gz").rename(dataset / kind / "\udcff.nii.gz")
     with pytest.raises(ValueError, match=r"^data: got '\\udcff', wanted a name in UTF-8$"):
-        start(Run(tmp_path / "run", NO_PHANTOM, dataset))
+        start(RunFolder(tmp_path / "run", NO_PHANTOM, dataset))
     assert not (tmp_path / "run").exists()
 
 
 def test_an_error_whose_file_is_no_text_is_recorded(tmp_path: Path) -> None:
-    run = Run(tmp_path, TINY)
-    with pytest.raises(OSError, match="full"), run.job("prepare"):
+    run = RunFolder(tmp_path, TINY)
+    with pytest.raises(OSError, match="full"), run.recorded("prepare"):
         raise OSError(28, "full", "d\udcffta")
     record = run.record("prepare")
     assert record is not None
@@ -134,52 +134,52 @@ def test_an_error_whose_file_is_no_text_is_recorded(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with (
-        Run(tmp_path, TINY).opened(),
+        RunFolder(tmp_path, TINY).opened(),
         pytest.raises(ValueError, match="in which another process runs jobs"),
-        Run(tmp_path, TINY).opened(),
+        RunFolder(tmp_path, TINY).opened(),
     ):
         pass
-    start(Run(tmp_path, TINY))
+    start(RunFolder(tmp_path, TINY))
 
 
 def test_a_run_that_is_looked_at_writes_nothing(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", TINY)
+    run = RunFolder(tmp_path / "run", TINY)
     assert run.record("plan") is None
     assert run.seconds() == {}
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_found_again(tmp_path: Path) -> None:
-    run = Run(tmp_path, TINY)
-    with run.opened(), run.job("prepare"):
+    run = RunFolder(tmp_path, TINY)
+    with run.opened(), run.recorded("prepare"):
         pass
-    assert Run(tmp_path, TINY).finished("prepare")
+    assert RunFolder(tmp_path, TINY).finished("prepare")
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    start(Run(tmp_path, TINY))
+    start(RunFolder(tmp_path, TINY))
     other = dataclasses.replace(TINY, epochs=3, folds=4)
     with pytest.raises(ValueError, match=r"out: got .*a run with other settings \(epochs, folds\)"):
-        Run(tmp_path, other)
+        RunFolder(tmp_path, other)
     assert json.loads((tmp_path / "run.json").read_text())["epochs"] == TINY.epochs
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match=r"out: got .* which holds other files"):
-        start(Run(tmp_path, TINY))
+        start(RunFolder(tmp_path, TINY))
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex"}
 
 
 def test_mistyped_data_leave_the_folder_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"data: got .*nowhere, which is no folder"):
-        start(Run(tmp_path / "run", TINY, tmp_path / "nowhere"))
-    start(Run(tmp_path / "run", TINY))
+        start(RunFolder(tmp_path / "run", TINY, tmp_path / "nowhere"))
+    start(RunFolder(tmp_path / "run", TINY))
 
 
 def test_the_paper_needs_data(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="data: got no folder"):
-        start(Run(tmp_path, PAPER))
+        start(RunFolder(tmp_path, PAPER))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_paper_needs_data(tmp_path: Path) -> None:
 )
 def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Run(tmp_path, TINY, **arguments)
+        RunFolder(tmp_path, TINY, **arguments)
 
 
 def test_losses_of_one_configuration_and_fold_share_a_seed() -> None:

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 from surfloss._check import fail, whole
 from surfloss._files import UNFINISHED, check_writable, naming, remove_abandoned, write_text
-from surfloss.nnunet.convert import Case, split_cases
+from surfloss.nnunet.convert import SourceCase, split_cases
+from surfloss.nnunet.experiments import Experiment, Model
 from surfloss.nnunet.manifest import Manifest, describe, differences
-from surfloss.nnunet.presets import Model, Preset
 
 _LOCK = "lock"
 _PATIENCE = 10.0  # seconds that the processes of a killed driver have to end
@@ -36,7 +36,7 @@ class Record:
     refused: bool = False  # the error lies in the input: another attempt would end the same way
 
 
-class Run:
+class RunFolder:
     """One experiment in one folder.
 
     A job is finished when its record says so; that is written last and at once, so whatever a killed job left
@@ -49,7 +49,7 @@ class Run:
     def __init__(
         self,
         folder: Path,
-        preset: Preset,
+        preset: Experiment,
         data: Path | None = None,
         device: str = "cpu",
         gpus_per_training: int = 1,
@@ -113,7 +113,7 @@ class Run:
                 write_text(self._settings_file, json.dumps(self._settings(), indent=2))
             yield
 
-    def split_cases(self, data: Path) -> tuple[list[Case], list[Case]]:
+    def split_cases(self, data: Path) -> tuple[list[SourceCase], list[SourceCase]]:
         """Training and validation cases of a data set, as `convert.split_cases` finds them."""
         training, validation = split_cases(data, self.preset.validation_cases, self.leave_out)
         for case in training + validation:
@@ -214,7 +214,7 @@ class Run:
         return self.finished("prepare") or self.preprocessed.exists()
 
     @contextmanager
-    def job(self, name: str) -> Iterator["Progress"]:
+    def recorded(self, name: str) -> Iterator["Progress"]:
         """Do a job: its prints and errors go to its log; it is finished if no error leaves the block."""
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -280,7 +280,7 @@ class Progress:
         self._write()
 
     @property
-    def job(self) -> str:
+    def recorded(self) -> str:
         return self._record.job
 
     def begin(self, steps: int, done: int = 0) -> None:
@@ -309,7 +309,7 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fold_seed(preset: Preset, model: Model, fold: int) -> int:
+def fold_seed(preset: Experiment, model: Model, fold: int) -> int:
     """A seed for a training: the same for every loss, so that losses meet the same start and batches."""
     digest = hashlib.sha256(f"{preset.seed}/{model.configuration}/{fold}".encode()).digest()
     return int.from_bytes(digest[:4], "little")
