@@ -103,6 +103,8 @@ class Result:
         """What `surfloss bench --json` writes, in which rows are called cells."""
         found = {"format": FORMAT} | asdict(self) | {"cells": [row.to_dict() for row in self.rows]}
         del found["rows"]
+        if self.machine.gpu is None:
+            del found["machine"]["gpu"]
         return found
 
     @classmethod
