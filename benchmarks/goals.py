@@ -84,19 +84,13 @@ def slopes(result: Result) -> list[Slope]:
             for name in row.results:
                 if seconds := row.seconds(name):
                     points.setdefault((row.task, row.mask, name), {})[row.size[0]] = seconds
-    return [
-        Slope(
-            *key,
-            tuple(sorted(times)),
-            float(np.polyfit(*np.log([_cubed(times), list(times.values())]), 1)[0]),
-        )
-        for key, times in points.items()
-        if len(times) >= 3
-    ]
-
-
-def _cubed(sides: dict[int, float]) -> list[int]:
-    return [side**3 for side in sides]
+    found = []
+    for key, times in points.items():
+        if len(times) >= 3:
+            voxels = [side**3 for side in times]
+            slope = np.polyfit(np.log(voxels), np.log(list(times.values())), 1)[0]
+            found.append(Slope(*key, tuple(sorted(times)), float(slope)))
+    return found
 
 
 def _rows(result: Result, task: str, size: Size, items: int) -> Iterator[Row]:
