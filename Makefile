@@ -55,8 +55,7 @@ format: $(INSTALLED)  ## lay the code out
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)  ## the published comparison, its picture, and the tables of README and docs
-	$(BIN)/surfloss bench --json benchmarks/results --plot benchmarks/results
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python -m benchmarks.compare
 
 study: $(INSTALLED)  ## the study of surface losses: trains what is missing of it, some hours, and fills its page
 	for plan in exploration confirmation replication collapse rare brain; do $(BIN)/python -m benchmarks.training.study run $$plan || exit; done

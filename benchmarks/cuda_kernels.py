@@ -1,6 +1,6 @@
 """What the CUDA kernels need, and what that predicts for a GPU. On any CPU, in the root of the source tree:
 
-    PYTHONPATH=. python benchmarks/cuda_kernels.py
+    python -m benchmarks.cuda_kernels
 
 Registers and spills are nvcc's. Candidates a voxel are counted by running the kernels on the CPU (tests/cpp),
 with every lane of a warp as busy as its busiest. The times are a model of an H100, and not measured.

@@ -2,7 +2,7 @@
 
 Every part runs in a process of its own with a time limit: one that fails, hangs or takes the driver down is
 reported, and the rest goes on. After each the result is written anew, whole, to one JSON file. This file
-needs Python alone; what the parts need is theirs (docs/gpu.md).
+needs Python and what the package imports; what the parts need is theirs (docs/gpu.md).
 """
 
 import argparse
@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -193,16 +192,16 @@ def _is_sound(record: Found) -> bool:
 
 def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Iterator[Group]:
     """The parts of a whole run; what a later one needs of an earlier one it reads off the result."""
-    python = sys.executable
+    script = (sys.executable, "-m")
     options = ("--device", device, *(("--tiny",) if tiny else ()))
-    yield (Part("machine", (python, str(HERE / "measure.py"), "machine", *options), 60, at_top=True),)
+    yield (Part("machine", (*script, "benchmarks.measure", "machine", *options), 60, at_top=True),)
     no_device = result.get("no_device")
     library = result.get("backends", {}).get("cpu", "unknown")
     yield (_build(no_device or ("it is there already" if library is None else None)),)
     backends = [name for name, reason in result.get("gpu_backends", {}).items() if reason is None] or [None]
 
     def tests(stem: str, limit_s: float, backend: str | None, prefix: tuple[str, ...] = ()) -> Part:
-        command = (python, "-m", "pytest", f"tests/gpu/test_{stem}.py", "-o", "addopts=", "--tb=short", "-q")
+        command = (*script, "pytest", f"tests/gpu/test_{stem}.py", "-o", "addopts=", "--tb=short", "-q")
         # The suite's own conftest.py needs more packages than these tests.
         command += ("--import-mode=importlib", "--confcutdir=tests/gpu", "-p", "no:cacheprovider")
         command += ("-k", "few") if tiny else ()
@@ -224,12 +223,12 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
     records = {b: result["parts"].get(f"tests exact {b}", {"state": "done"}) for b in backends if b}
     sound = [backend for backend, record in records.items() if _is_sound(record)]
     named = ("--backends", ",".join(sound)) if sound else ()
-    measure = (python, str(HERE / "measure.py"), "compare", *options, *named)
+    measure = (*script, "benchmarks.measure", "compare", *options, *named)
     yield (Part("compare", measure, 180, at_top=True, skip=no_device),)
-    step = (python, str(HERE / "training_step.py"), *options)
+    step = (*script, "benchmarks.training_step", *options)
     yield (Part("training step", step, 90, at_top=True, skip=no_device),)
     drawn = "matplotlib is not installed" if importlib.util.find_spec("matplotlib") is None else None
-    picture = (python, str(HERE / "measure.py"), "plot", "--result", str(out()))
+    picture = (*script, "benchmarks.measure", "plot", "--result", str(out().resolve()))
     yield (Part("plot", picture, 30, skip=no_device or drawn),)
     limits = {"hausdorff": 60, "losses": 60, "torch": 90}
     yield tuple(tests(stem, limit_s, backend) for stem, limit_s in limits.items() for backend in backends)
@@ -279,13 +278,6 @@ def _install(wheels: Path) -> str:
     return str(target)
 
 
-def _write(path: Path, result: Found) -> None:
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as unfinished:
-        unfinished.write(json.dumps(result, indent=1) + "\n")
-    os.chmod(unfinished.name, 0o644)
-    os.replace(unfinished.name, path)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """0 where every part ended well or was skipped, 1 where one did not, 2 where there is no device."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -305,6 +297,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.wheels is not None:
         paths.insert(1, _install(options.wheels))
     os.environ |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+    sys.path[1:1] = filter(None, paths)
+    from surfloss._files import write_text
+
     result: Found = {"format": 1, "tiny": options.tiny, "parts": {}}
 
     def out() -> Path:
@@ -316,7 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def write(result: Found) -> None:
         if "no_device" not in result or options.out is not None:
-            _write(out(), result)
+            write_text(out(), json.dumps(result, indent=1) + "\n")
 
     parts = plan(result, options.device, options.tiny, out)
     wanted = ("machine", *options.only)

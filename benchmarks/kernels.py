@@ -1,6 +1,6 @@
 """What the compiler makes of the Triton kernels, what they cost, and what that predicts: no GPU is needed.
 
-    python benchmarks/kernels.py --json benchmarks/results/triton-kernels.json --table docs/gpu-transform.md
+    python -m benchmarks.kernels --json benchmarks/results/triton-kernels.json --table docs/gpu-transform.md
 
 compiles every kernel ahead of time and reads registers, shared memory, spills and instructions from the
 binary. How many blocks a search reads is counted in NumPy by its own rules (tests/support/visits.py). The
@@ -14,9 +14,8 @@ import importlib
 import json
 import re
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from benchmarks import documents
+from surfloss._files import write_text
 from surfloss.ops.edt import edt as edt_operator
 from tests.support import cases, visits
 
@@ -50,7 +49,6 @@ ISSUED = 132 * 128 * 1.755e9  # instructions of a thread a second
 COMPARED = ISSUED / 2
 ON_THE_SLOW_UNIT = ("FMNMX", "FSEL", "FSETP", "ISETP", "LOP3", "VIMNMX", "PRMT", "SEL", "SHF", "PLOP3", "LEA")
 SHAPE, MASKS = (16, 320, 320), 4
-BEGIN, END = "<!-- kernels: filled by benchmarks/kernels.py -->", "<!-- kernels: end -->"
 
 INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "start", "width", "tiles", "span")
 
@@ -168,7 +166,7 @@ VARIANTS = {
     "error, double": _variant(
         "hausdorff_pass", DOUBLE, {"ALPHA": 2.5, "EMPTY": "diagonal", "BOOL_TARGET": False}),
     "error, target given": _variant("hausdorff_pass", {"ignore": "u8", "target_summaries": None},
-                                    {"ALPHA": 1.0, "EMPTY": "reference", "SIGMOID": False}),
+                                    {"ALPHA": 1.0, "EMPTY": "scipy", "SIGMOID": False}),
     "error, both given": _variant(
         "hausdorff_pass", {"ignore": "u8", "input_summaries": None, "target_summaries": None},
         {"ALPHA": 0.0}),
@@ -313,9 +311,9 @@ def gather() -> dict[str, Any]:
     }
 
 
-def table(facts: dict[str, Any]) -> str:
+def tables(facts: dict[str, Any]) -> str:
     size = "x".join(map(str, facts["shape"]))
-    columns = (
+    head = (
         "kernel",
         f"registers ({', '.join(TARGETS)})",
         "shared bytes",
@@ -325,23 +323,29 @@ def table(facts: dict[str, Any]) -> str:
         f"predicted microseconds for {facts['masks']} masks of {size} (blob, noise, diagonal)",
         "measured",
     )
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+
+    def each(values: Iterable[Any]) -> str:
+        return ", ".join(map(str, values))
+
+    body = []
     for name, row in facts["kernels"].items():
-        registers = ", ".join(str(row[target]["registers"]) for target in TARGETS)
-        spills = ", ".join(str(row[target]["spills"]) for target in TARGETS)
         counts, times = (
-            [row[what][s] for s in ("blob", "noise", "diagonal")] for what in ("instructions", "predicted_us")
+            each(row[what][s] for s in ("blob", "noise", "diagonal"))
+            for what in ("instructions", "predicted_us")
         )
-        lines.append(
-            f"| `{name}` | {registers} | {row['sm_90']['shared']} | {spills} | {row['bytes']:g} | "
-            f"{', '.join(map(str, counts))} | {', '.join(map(str, times))} | not measured yet |"
+        registers, spills = (
+            each(row[target][what] for target in TARGETS) for what in ("registers", "spills")
         )
-    lines += ["", "| candidates a voxel | " + " | ".join(facts["candidates"]) + " |", "|---" * 6 + "|"]
-    for axis in ("y", "z"):
-        lines.append(
-            f"| along {axis} | " + " | ".join(str(c[axis]) for c in facts["candidates"].values()) + " |"
+        shared = str(row["sm_90"]["shared"])
+        body.append(
+            [f"`{name}`", registers, shared, spills, f"{row['bytes']:g}", counts, times, "not measured yet"]
         )
-    return "\n".join(lines)
+    candidates = [
+        [f"along {axis}", *(str(found[axis]) for found in facts["candidates"].values())]
+        for axis in ("y", "z")
+    ]
+    second = documents.table(["candidates a voxel", *facts["candidates"]], candidates, len(candidates[0]))
+    return f"{documents.table(head, body, len(head))}\n\n{second}"
 
 
 if __name__ == "__main__":
@@ -351,10 +355,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     facts = gather()
     if arguments.json:
-        arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        write_text(arguments.json, json.dumps(facts, indent=1) + "\n")
     if arguments.table:
-        before, rest = arguments.table.read_text(encoding="utf-8").split(BEGIN)
-        text = f"{before}{BEGIN}\n{table(facts)}\n{END}{rest.split(END)[1]}"
-        arguments.table.write_text(text, encoding="utf-8")
+        documents.fill(arguments.table, "kernels", lambda _: tables(facts))
     if not (arguments.json or arguments.table):
-        print(table(facts))
+        print(tables(facts))

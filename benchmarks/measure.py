@@ -1,20 +1,25 @@
 """The parts of `make gpu` that measure, each called by benchmarks/gpu.py in a process of its own."""
 
 import argparse
-import dataclasses
 import json
 import os
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import surfloss
+from benchmarks import checkout, memory
 from surfloss._files import write_text
-from surfloss.bench import machine as facts
-from surfloss.bench import peers, plan
-from surfloss.bench.peers import Contestant
+from surfloss.bench import contestants, workloads
+from surfloss.bench.contestants import Contestant
+from surfloss.bench.machine import Gpu
+from surfloss.bench.result import Result
 from surfloss.bench.run import compare
+from surfloss.bench.timing import synchronized, timed
+from surfloss.bench.workloads import Workload
 from surfloss.ops._select import TABLE
 
 _SECONDS = 1.0  # of timing a row
@@ -29,23 +34,38 @@ def main() -> None:
     parser.add_argument("--result", type=Path, help="what to draw")
     options = parser.parse_args()
     if options.part == "plot":
-        _plot(options.result)
+        from surfloss.bench.plot import draw
+
+        draw(Result.read(options.result), options.result.with_suffix(".png"))
         return
-    named = options.backends.split(",") if options.backends else None
     if options.part == "machine":
         _keep(_machine(options.device))
         return
-    cells = plan.gpu_quick() if options.tiny else plan.gpu()
-    seconds = 0.02 if options.tiny else _SECONDS
-    threads = torch.get_num_threads()
-    compare(
-        cells, _contestants(options.device, named), threads=threads, seconds=seconds, notice=print, keep=_keep
-    )
+    named = options.backends.split(",") if options.backends else None
+    plan = workloads.gpu_quick() if options.tiny else workloads.gpu()
+    _compare(plan, options.device, named, 0.02 if options.tiny else _SECONDS)
+
+
+def _compare(plan: list[Workload], device: str, backends: list[str] | None, seconds: float) -> dict[str, Any]:
+    """Measure and keep what is known after every row, with what `surfloss bench` does not tell."""
+    taking_part, threads = _contestants(device, backends), torch.get_num_threads()
+    commit, gpu = checkout.commit(), _gpu(device)
+
+    def told(result: Result) -> dict[str, Any]:
+        result.commit, result.machine = commit, replace(result.machine, gpu=gpu)
+        return result.to_dict()
+
+    def keep(result: Result) -> None:
+        if device == "cuda":
+            memory.weigh(result.rows[-1], plan[len(result.rows) - 1], taking_part, threads)
+        _keep(told(result))
+
+    return told(compare(plan, taking_part, threads=threads, seconds=seconds, notice=print, keep=keep))
 
 
 def _machine(device: str) -> dict[str, Any]:
     """An empty comparison, which says where and with what; and which backends can be tested."""
-    source = Path(__file__).parents[1] / "src"
+    source = checkout.ROOT / "src"
     if not Path(surfloss.__file__).is_relative_to(source):
         raise RuntimeError(f"surfloss: got the one in {surfloss.__file__}, wanted that of {source}")
     if device == "cuda" and not torch.cuda.is_available():
@@ -55,28 +75,48 @@ def _machine(device: str) -> dict[str, Any]:
         for row in TABLE
         if row.name != "reference" and (row.named_on is None or device in row.named_on)
     }
-    result = {"backends": surfloss.backend_status(), "gpu_backends": on_device}
-    _keep(result)  # what follows fails where no backend runs on the device
-    result |= compare([], _contestants(device, None), threads=torch.get_num_threads(), seconds=1)
-    return result | {"slug": facts.slug(result["machine"])}
+    found = {"backends": surfloss.backend_status(), "gpu_backends": on_device}
+    _keep(found)  # what follows fails where no backend runs on the device
+    result = _compare([], device, None, 1)
+    return found | result | {"slug": Result.from_dict(result).machine.slug}
+
+
+def _gpu(device: str) -> Gpu:
+    """What is measured: a GPU, or in a trial the CPU in its place."""
+    name = torch.cuda.get_device_name(device) if device == "cuda" else device
+    try:
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        asked = ""
+    return Gpu(name, torch.version.cuda, asked.partition("\n")[0].strip() or None, copy_bandwidth(device))
+
+
+def copy_bandwidth(device: str) -> float:
+    """Bytes read and written per second by PyTorch's copy within the device, the best of ten.
+
+    Copies are long, so that launches and waiting do not count.
+    """
+    size, copies = (2**28, 20) if device == "cuda" else (2**24, 1)
+    source = torch.ones(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def copy() -> None:
+        for _ in range(copies):
+            target.copy_(source)
+
+    complete = synchronized(copy, device)
+    complete()
+    return 2 * size * copies / min(timed(complete)[0] for _ in range(10))
 
 
 def _contestants(device: str, backends: list[str] | None) -> list[Contestant]:
+    """This library's backends, the one that answers unasked first, and the libraries of a GPU."""
     if device == "cuda":
-        return peers.choose(None, _fastest_first(backends), device)
-    trial = [peers.ours(peers.fastest_backend(device)), *peers.GPU_PEERS]
-    return [dataclasses.replace(contestant, device=device) for contestant in trial]
-
-
-def _fastest_first(backends: list[str] | None) -> list[str] | None:
-    """The one that answers unasked is what the others are compared with."""
-    return backends and sorted(backends, key=lambda name: name != peers.fastest_backend("cuda"))
-
-
-def _plot(path: Path) -> None:
-    from surfloss.bench.plot import draw
-
-    draw(json.loads(path.read_text(encoding="utf-8")), path.with_suffix(".png"))
+        first = contestants.fastest_backend(device)
+        return contestants.choose(None, backends and sorted(backends, key=lambda name: name != first), device)
+    trial = [contestants.ours(contestants.fastest_backend(device)), *contestants.GPU_PEERS]
+    return [replace(contestant, device=device) for contestant in trial]
 
 
 def _keep(result: dict[str, Any]) -> None:

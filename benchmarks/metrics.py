@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,16 @@ import torch
 from monai.metrics import compute_hausdorff_distance
 from scipy import ndimage
 
+from benchmarks import checkout
 from surfloss import metrics
 from surfloss._files import write_text
 from surfloss.bench import machine
-from surfloss.bench.race import race, timed
+from surfloss.bench.timing import Times, race, timed
 from tests.metrics import official
 
 SHAPE = (30, 512, 512)
 SPACING = (5.0, 0.42, 0.42)
 TOLERANCE = 0.42
-RESULTS = Path(__file__).parent / "results"
 
 # The command, and at its end the most resident KiB of its own process or of a worker. The kernel's other
 # counter of the own process would hold what its parent had when it started it.
@@ -114,7 +115,7 @@ def measure(name: str, pair: Pair, seconds: float) -> dict[str, Any]:
     first = {contestant: timed(call) for contestant, call in calls.items()}
     np.testing.assert_allclose(first["surfloss"][1], first["surface-distance"][1], rtol=1e-12)
     laps = race(calls, {contestant: lap for contestant, (lap, _) in first.items()}, seconds)
-    facts = {contestant: lap.facts() for contestant, lap in laps.items()}
+    facts = {contestant: asdict(Times.of(lap)) for contestant, lap in laps.items()}
     base = facts["surfloss"]["median_s"]
     for contestant, values in facts.items():
         values["ratio"] = values["median_s"] / base
@@ -157,20 +158,19 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", FutureWarning)  # MONAI's, of its own argument
     seconds = 2.0 if options.quick else 20.0
-    here = machine.facts()
-    load = machine.load()
+    here, load = machine.Machine.here(), machine.load()
     result = {
-        "machine": here,
+        "machine": asdict(here),
         "load": load,
         "versions": machine.versions(["scipy", "monai", "surface-distance", "nibabel"]),
-        "commit": machine.commit(),
+        "commit": checkout.commit(),
         "threads": torch.get_num_threads(),
         "shape": SHAPE,
         "spacing": SPACING,
         "pairs": {name: measure(name, pair, seconds) for name, pair in pairs().items()},
         "folders": folders(20 if options.quick else options.cases, options.workers),
     }
-    path = options.json or RESULTS / f"metrics-{machine.slug(here)}.json"
+    path = options.json or checkout.RESULTS / f"metrics-{here.slug}.json"
     write_text(path, json.dumps(result, indent=1) + "\n")
     print(f"Written to {path}")
 

@@ -1,14 +1,195 @@
-"""Fill the benchmark tables of README and docs from the JSON in `results/`: nobody types a number."""
+"""Fill the benchmark tables of README and docs from the JSON in `results`: `python -m benchmarks.tables`.
 
+A block `<!-- benchmark: TABLE of FILE -->` gets a table of that file, whose name has no ending. Where the
+file is missing the block is empty. With `*` in the name it gets the table of every such file under its title;
+where there is none, it says that nothing was measured, and of goals which there are.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
-from surfloss._files import write_text
-from surfloss.bench.report import filled
+from benchmarks.checkout import RESULTS, ROOT
+from benchmarks.documents import fill, table
+from benchmarks.goals import GOALS, LESS, Published, floor_multiple, slopes
+from surfloss._check import fail
+from surfloss.bench import report
+from surfloss.bench.report import Table, ratio_text, size_text, spread_text, time_text
+from surfloss.bench.result import Row
+from surfloss.bench.timing import Times
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "gpu.md")
 
-if __name__ == "__main__":
+
+def _range(values: Iterable[float | None], text: Callable[[float], str]) -> str:
+    found = [value for value in values if value is not None]
+    ends = dict.fromkeys(text(end(found)) for end in (min, max)) if found else ["-"]
+    return " to ".join(ends)
+
+
+def summary(result: Published) -> Table:
+    """One line a size: the baseline's times over the masks, and how many times longer the others took."""
+    peers = [name for name in result.present() if name != result.baseline]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in result.rows:
+        groups.setdefault((row.task, size_text(row)), []).append(row)
+    body = [
+        [*group, _range((row.seconds(result.baseline) for row in rows), time_text)]
+        + [_range((row.results[p].ratio for row in rows if p in row.results), ratio_text) for p in peers]
+        for group, rows in groups.items()
+        if len(rows) > 1  # else it is a point of the scaling series, not a size of its own
+    ]
+    return ["task", "size", result.baseline, *peers], body
+
+
+def shape(result: Published) -> Table:
+    """Every contestant's time as a multiple of its own on blobs of the same size."""
+    names = result.present("edt")
+    rows = [row for row in result.rows if row.task == "edt"]
+    blobs = {size_text(row): row for row in rows if row.mask == "blobs"}
+
+    def multiple(row: Row, name: str) -> str:
+        time, base = row.seconds(name), blobs[size_text(row)].seconds(name)
+        return ratio_text(time / base) if time and base else "-"
+
+    body = [
+        [size_text(row), row.mask, *(multiple(row, name) for name in names)]
+        for row in rows
+        if row.mask != "blobs" and size_text(row) in blobs
+    ]
+    return ["size", "mask", *names], body
+
+
+def scaling(result: Published) -> Table:
+    """The exponent of time over volume, a line a mask."""
+    names = result.present("edt")
+    found = {(s.task, s.mask, s.sides, s.contestant): f"{s.slope:.2f}" for s in slopes(result)}
+    body = [
+        [
+            mask,
+            f"{sides[0]}^3 to {sides[-1]}^3",
+            *(found.get((task, mask, sides, name), "-") for name in names),
+        ]
+        for task, mask, sides in dict.fromkeys(key[:3] for key in found)
+    ]
+    return ["mask", "cubes", *names], body
+
+
+def memory(result: Published) -> Table:
+    """Peak memory beyond the input, in float32 volumes of its size; the batch of a loss is two items."""
+    names = result.present()
+    body = []
+    for row in result.rows:
+        peaks = {name: outcome.peak_extra_bytes for name, outcome in row.results.items()}
+        if any(peaks.values()):
+            volume = 4 * row.voxels * (row.items if row.task == "edt" else 2)
+            numbers = [f"{peak / volume:.1f}" if (peak := peaks.get(name)) else "-" for name in names]
+            body.append([row.task, size_text(row), *numbers])
+    return ["task", "size", *names], body
+
+
+def accuracy(result: Published) -> Table:
+    """The largest relative difference from the reference, over all rows that were timed."""
+    names = result.present()
+    body = []
+    for task in dict.fromkeys(row.task for row in result.rows):
+        rows = [row.results for row in result.rows if row.task == task]
+        off = {name: [o[name].difference for o in rows if name in o] for name in names}
+        largest = (max((d for d in off[name] if d is not None), default=None) for name in names)
+        body.append([task, "all", *("-" if number is None else f"{number:.1g}" for number in largest)])
+    return ["task", "rows", *names], body
+
+
+def floor(result: Published) -> Table:
+    """This library's time as a multiple of one read of the mask and one write of float32."""
+    names = [name for name in result.present("edt") if name.startswith("surfloss/")]
+    body = []
+    for row in result.rows:
+        multiples = [floor_multiple(result, row, name) for name in names]
+        if any(multiples):
+            texts = [ratio_text(multiple) if multiple else "-" for multiple in multiples]
+            body.append([size_text(row), row.mask, *texts])
+    return ["size", "mask", *names], body
+
+
+_UNITS: dict[str, Callable[[float], str]] = {
+    "times": ratio_text,
+    "time": time_text,
+    "floor": ratio_text,
+    "percent": lambda share: f"{100 * share:+.1f}%",
+    "tensors": lambda tensors: f"{tensors:.1f}",
+    "slope": lambda slope: f"{slope:.2f}",
+}
+
+
+def goals(result: Published | None) -> Table:
+    """The goals, and beside them what this library's contestants reached, each at its worst."""
+    names = [name for name in result.present() if name.startswith("surfloss/")] if result else []
+    head, body = ["goal", "must", "should", *(names or ["measured"])], []
+    for goal in GOALS:
+        text, limit = _UNITS[goal.unit], "at most" if goal.unit in LESS else "at least"
+        line = [goal.what, f"{limit} {text(goal.must)}", "-" if goal.aim is None else text(goal.aim)]
+        values = [goal.worst(result, name) for name in names] if result else []
+        line += ["not measured" if v is None else f"{text(v)}, {goal.verdict(v)}" for v in values]
+        body.append(line if names else [*line, "not measured yet"])
+    return head, body
+
+
+def parts(result: Published) -> Table:
+    """What came of every part of `make gpu`; of its tests how many passed."""
+    body = []
+    for name, part in result.parts.items():
+        state = part["state"] if part["state"] == "done" else f"{part['state']}: {part['reason']}"
+        numbers = [str(part["passed"]), str(len(part["failed"]))] if "passed" in part else ["-", "-"]
+        body.append([name, state, *numbers, f"{part['seconds']:.0f} s" if "seconds" in part else "-"])
+    return ["part", "state", "passed", "failed", "time"], body
+
+
+def training(result: Published) -> Table:
+    """A training step with each loss, its time over that of Dice + CE alone, and PyTorch's peak memory."""
+    body = []
+    for name, step in result.training_step.get("steps", {}).items():
+        peak = f"{step['peak_bytes'] / 2**30:.2f} GiB" if step["peak_bytes"] else "-"
+        times = Times(step["median_s"], step["p20_s"], step["p80_s"], step["repeats"])
+        added = f"{100 * (step['ratio'] - 1):+.1f}%"
+        body.append([name, f"{time_text(times.median_s)} {spread_text(times)}", added, peak])
+    return ["loss", "step", "added", "peak memory"], body
+
+
+TABLES: dict[str, Callable[[Published], Table]] = {
+    **{task: partial(report.times, task=task) for task in ("edt", "loss", "contour")},
+    **{made.__name__: made for made in (summary, shape, scaling, memory, accuracy, floor, parts, training)},
+    "goals": goals,
+}
+
+
+def block(words: str, results: Path = RESULTS) -> str:
+    """What a block `<!-- benchmark: TABLE of FILE -->` holds.
+
+    Raises:
+        ValueError: if there is no such table.
+    """
+    name, _, source = words.partition(" of ")
+    if name not in (*TABLES, "machine"):
+        fail("block", repr(name), f"machine, {' or '.join(TABLES)}")
+
+    def content(file: Path) -> str:
+        result = Published.read(file)
+        return "\n".join(report.notes(result)) if name == "machine" else table(*TABLES[name](result))
+
+    if "*" not in source:
+        file = results / f"{source}.json"
+        return content(file) if file.exists() else ""
+    files = sorted(results.glob(f"{source}.json"))
+    if not files:
+        return table(*goals(None)) if name == "goals" else "Not measured yet."
+    return "\n\n".join(f"**{file.stem}**\n\n{content(file)}" for file in files)
+
+
+def main() -> None:
     for document in DOCUMENTS:
-        write_text(document, filled(document.read_text(encoding="utf-8"), RESULTS))
+        fill(document, "benchmark", block)
+
+
+if __name__ == "__main__":
+    main()

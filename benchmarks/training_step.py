@@ -11,19 +11,20 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.memory import gpu_peak
 from surfloss import CompoundLoss, ContourLoss, DiceCELoss, HausdorffDTLoss
 from surfloss._files import write_text
-from surfloss.bench import cases
-from surfloss.bench.accelerator import peak_extra_bytes, synchronized
-from surfloss.bench.race import race
+from surfloss.bench.timing import Times, race, synchronized
+from surfloss.bench.workloads import PATCH, Workload
 
-PATCH, BATCH = (16, 320, 320), 2
+BATCH = 2
 FEATURES = (32, 64, 128, 256, 320, 320, 320)
 KERNELS = ((1, 3, 3),) * 3 + ((3, 3, 3),) * 4
 STRIDES = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
@@ -124,8 +125,8 @@ def losses() -> dict[str, nn.Module]:
 
 def data(patch: tuple[int, ...], levels: int, device: str) -> tuple[Tensor, list[Tensor]]:
     """Noise over the lesions to be found, and the lesions as labels at every resolution."""
-    case = cases.make(patch, "blobs", items=BATCH)
-    labels = torch.from_numpy(case.batch()[0])[:, None].float().to(device)
+    masks, _ = Workload("edt", patch, "blobs", items=BATCH).batch()
+    labels = torch.from_numpy(masks)[:, None].float().to(device)
     image = labels + torch.randn(labels.shape, device=device)
     targets = [labels]
     for stride in STRIDES[1:levels]:
@@ -167,10 +168,10 @@ def measure(device: str, seconds: float, tiny: bool) -> dict[str, Any]:
     for name, call in calls.items():
         value = call()
         assert math.isfinite(float(value)), f"{name} is {float(value)}"
-        peaks[name] = peak_extra_bytes(call, device)
+        peaks[name] = gpu_peak(call, device)
     # A step on a GPU is never as slow as what `race` repeats less often.
     laps = race(calls, dict.fromkeys(calls, 0.0), seconds)
-    results = {name: lap.facts() | {"peak_bytes": peaks[name]} for name, lap in laps.items()}
+    results = {name: asdict(Times.of(lap)) | {"peak_bytes": peaks[name]} for name, lap in laps.items()}
     for result in results.values():
         result["ratio"] = result["median_s"] / results["dice_ce"]["median_s"]
     code = "dynamic_network_architectures" if not isinstance(model, PlainUNet) else "plain PyTorch"

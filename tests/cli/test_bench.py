@@ -1,6 +1,5 @@
 """The `surfloss bench` command: tables, files, and one line on bad input."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from surfloss.bench import plan
+from surfloss.bench import run, workloads
+from surfloss.bench.workloads import Workload
 from surfloss.cli import app
 from tests.support.volumes import DATA
 
@@ -71,12 +71,16 @@ def test_a_file_of_the_user(tmp_path: Path) -> None:
 def test_interrupt_keeps_the_rows_that_are_done(
     done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pressed() -> None:
-        raise KeyboardInterrupt
+    measured, row = [], run._row
 
-    cells = [plan.drawn("edt", (2, 5, 6), "random") for _ in range(3)]
-    cells[done] = dataclasses.replace(cells[done], make=pressed)
-    monkeypatch.setattr(plan, "quick", lambda: cells)
+    def pressed(workload: Workload, *rest: object):
+        if len(measured) == done:
+            raise KeyboardInterrupt
+        measured.append(workload)
+        return row(workload, *rest)
+
+    monkeypatch.setattr(run, "_row", pressed)
+    monkeypatch.setattr(workloads, "quick", lambda: [Workload("edt", (2, 5, 6), "random")] * 3)
     outcome = bench("--quick", "--peers", "none", *FAST, "--json", tmp_path)
     assert outcome.exit_code == 130
     written = list(tmp_path.iterdir())
@@ -91,9 +95,9 @@ def test_interrupt_keeps_the_rows_that_are_done(
 
 
 def test_quick_and_full_plans_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = [plan.drawn(task, (2, 5, 6), "random") for task in plan.TASKS]
-    monkeypatch.setattr(plan, "quick", lambda: small)
-    monkeypatch.setattr(plan, "full", lambda: small[:1])
+    small = [Workload(task, (2, 5, 6), "random") for task in workloads.TASKS]
+    monkeypatch.setattr(workloads, "quick", lambda: small)
+    monkeypatch.setattr(workloads, "full", lambda: small[:1])
     both = bench("--quick", "--peers", "none", *FAST)
     assert both.exit_code == 0, both.stderr
     assert "Hausdorff loss" in both.stdout
@@ -132,7 +136,7 @@ def test_no_picture_without_matplotlib(tmp_path: Path, monkeypatch: pytest.Monke
         (["--size", "16,16"], "size: got '16,16', wanted three whole numbers z,y,x"),
         (["--size", "16,16,1.5"], "size: got '16,16,1.5', wanted three whole numbers"),
         (["--size", "16,-3,16"], "size: got '16,-3,16', wanted three whole numbers"),
-        (["--size", "9999,9999,9999"], "size: got 9999,9999,9999, wanted"),
+        (["--size", "9999,9999,9999"], "size: got 9999,9999,9999, wanted 8 to"),
         (["--size", "8,8,8", "--spacing", "1,nan,1"], "spacing: got '1,nan,1', wanted three numbers"),
         (["--file", "no.nii.gz"], "no.nii.gz: got a file that cannot be read"),
         (["--file", str(DATA / "README.md")], "README.md: got no header of a NIfTI file"),

@@ -43,10 +43,10 @@ def test_table_and_preview(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", "16,64"], "size: got 16,64, wanted three whole numbers z,y,x"),
+        (["--size", "16,64"], "size: got '16,64', wanted three whole numbers z,y,x above 0"),
         (["--size", "16,64,x"], "size: got '16,64,x', wanted three whole numbers z,y,x"),
         (["--size", "1,64,64"], "size: got 1,64,64, wanted"),
-        (["--spacing", "5,-1,1"], "spacing: got [5.0, -1.0, 1.0], wanted positive"),
+        (["--spacing", "5,-1,1"], "spacing: got '5,-1,1', wanted three numbers z,y,x above 0"),
         (["--spacing", "a"], "spacing: got 'a', wanted three numbers"),
         (["--cases", "0"], "cases: got 0, wanted"),
         (["--seed", "-1"], "seed: got -1, wanted"),

@@ -1,6 +1,5 @@
-"""The comparison behind `surfloss bench`: cases, contestants, the gate before the clock, and the report.
+"""The comparison behind `surfloss bench`.
 
-`cases` makes the masks, `peers` holds one adapter a library, `race` times, `memory` weighs, `accelerator`
-knows what a GPU takes beside, `run` puts them together into one JSON-ready dictionary, `report` and `plot`
-show it, `budgets` judges it.
+`masks` and `workloads` say what is measured, `contestants` who takes part, `adapters` how each is called.
+`run` compares the answers and times them (`timing`) into a `result`, which `report` and `plot` show.
 """

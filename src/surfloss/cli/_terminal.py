@@ -1,10 +1,12 @@
 """What commands share: text that shows as it is, their end on bad input, and their progress bars."""
 
+import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from rich import console
@@ -14,6 +16,8 @@ from rich.text import Text
 from surfloss._check import fail
 from surfloss._files import check_writable
 from surfloss._render import printable
+
+Number = TypeVar("Number", int, float)
 
 PICTURES = (".png", ".svg", ".pdf")
 """Endings of the files that matplotlib draws."""
@@ -82,3 +86,19 @@ def stop(message: str) -> NoReturn:
     """End the command for a reason that lies in its input."""
     say(f"Error: {message}")
     raise typer.Exit(2)
+
+
+def three_numbers(option: str, text: str, kind: type[Number]) -> tuple[Number, ...]:
+    """The numbers z,y,x above 0 that a text holds, with commas or x between.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    try:
+        numbers = tuple(kind(part) for part in re.split("[,x]", text))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(0 < number < math.inf for number in numbers):
+        noun = "whole numbers" if kind is int else "numbers"
+        fail(option, repr(text), f"three {noun} z,y,x above 0 with commas between")
+    return numbers

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from surfloss._check import fail
+from surfloss._files import write_text
 from surfloss._render import printable
 from surfloss.cli._terminal import (
     PICTURES,
@@ -21,20 +23,18 @@ from surfloss.cli._terminal import (
     progress_bars,
     say,
     stop,
+    three_numbers,
 )
 
 if TYPE_CHECKING:
-    from surfloss.bench.peers import Contestant
-    from surfloss.bench.plan import Cell
+    from surfloss.bench.contestants import Contestant
+    from surfloss.bench.result import Result
+    from surfloss.bench.workloads import Workload
 
 _TITLES = {
     "edt": "Two-sided distance transform",
     "loss": "Hausdorff loss, batch of 2, forward and backward",
     "contour": "Contour loss, batch of 2, forward and backward",
-    "scaling": "Slope of log time over log voxels",
-    "memory": "Peak memory beyond the input, in float32 volumes",
-    "accuracy": "Largest relative difference from the reference",
-    "floor": "Time as a multiple of moving 5 bytes a voxel",
 }
 _WIDE = 130
 
@@ -84,9 +84,6 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="A first impression: small volumes, few repeats.")
     ] = False,
-    memory: Annotated[
-        bool, typer.Option("--memory", help="Measure the peak memory of what is named (Linux).")
-    ] = False,
     json_out: Annotated[
         Path | None,
         typer.Option("--json", metavar="OUT", help="Write all numbers; a folder gets DEVICE-MACHINE.json."),
@@ -109,43 +106,52 @@ def bench(
     """
     if plot_out is not None and importlib.util.find_spec("matplotlib") is None:
         stop("plot: got no matplotlib, wanted it installed: pip install 'surfloss[bench]'")
-    for option, out in (("json", json_out), ("plot", plot_out)):
-        if out is not None and not out.parent.is_dir():
-            stop(f"{option}: got {out}, wanted a path in a folder that exists")
-    if plot_out is not None and not plot_out.is_dir() and plot_out.suffix not in PICTURES:
-        stop(f"plot: got {plot_out}, wanted a folder or a file ending in {', '.join(PICTURES)}")
-    if measured is not None and any((tasks, sizes, masks, files, peers, backends, threads, quick, memory)):
+    if measured is not None and any((tasks, sizes, masks, files, peers, backends, threads, quick)):
         stop(f"from: got {measured} and what to measure, wanted one of them")
     with exit_on_bad_input():
-        check_outputs(
-            *(
-                out / ending if out is not None and out.is_dir() else out
-                for out, ending in ((json_out, ".json"), (plot_out, ".png"))
-            ),
-            inputs=[*(files or ()), *([] if measured is None else [measured])],
-        )
+        from surfloss.bench.contestants import choose
+        from surfloss.bench.result import Result
+
+        _check_outputs(json_out, plot_out, [*(files or ()), *([measured] if measured else [])])
         if measured is not None:
-            result = _read(measured)
+            result = Result.read(measured)
         else:
             _check_device(device)
-            plan = _plan(tasks or [], sizes or [], masks or [], spacing, files or [], memory, quick, device)
-            contestants = _contestants(peers, backends, device)
+            plan = _plan(tasks or [], sizes or [], masks or [], spacing, files or [], quick, device)
+            contestants = choose(None if peers is None else _names(peers), _names(backends or ""), device)
             result = _measure(plan, contestants, threads, min(seconds, 1) if quick else seconds)
         _print(result)
-        for path in _write(result, json_out, plot_out):
-            say(f"Written to {path}")
-    if result.get("interrupted"):
-        say(f"Interrupted after {len(result['cells'])} rows")
+        _write(result, json_out, plot_out)
+    if result.interrupted:
+        say(f"Interrupted after {len(result.rows)} rows")
         raise typer.Exit(130)
+
+
+def _check_outputs(json_out: Path | None, plot_out: Path | None, inputs: list[Path]) -> None:
+    for option, out in (("json", json_out), ("plot", plot_out)):
+        if out is not None and not out.parent.is_dir():
+            fail(option, out, "a path in a folder that exists")
+    if plot_out is not None and not plot_out.is_dir() and plot_out.suffix not in PICTURES:
+        fail("plot", plot_out, f"a folder or a file ending in {', '.join(PICTURES)}")
+    check_outputs(_inside(json_out, ".json"), _inside(plot_out, ".png"), inputs=inputs)
+
+
+def _inside(out: Path | None, name: str) -> Path | None:
+    """The file of that name where the output is a folder."""
+    return out / name if out is not None and out.is_dir() else out
 
 
 def _check_device(device: str) -> None:
     import torch
 
     if device not in ("cpu", "cuda"):
-        raise ValueError(f"device: got {device!r}, wanted cpu or cuda")
+        fail("device", repr(device), "cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device: got 'cuda', wanted a GPU: PyTorch {torch.__version__} sees none")
+        fail("device", "'cuda'", f"a GPU: PyTorch {torch.__version__} sees none")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
 
 
 def _plan(
@@ -154,114 +160,66 @@ def _plan(
     masks: list[str],
     spacing: str,
     files: list[Path],
-    memory: bool,
     quick: bool,
     device: str,
-) -> list[Cell]:
-    from surfloss.bench import plan
+) -> list[Workload]:
+    from surfloss.bench import workloads
 
     for task in tasks:
-        if task not in plan.TASKS:
-            raise ValueError(f"task: got {task!r}, wanted edt, loss, or both")
+        if task not in workloads.TASKS:
+            fail("task", repr(task), "edt, loss, or both")
     if sizes or masks or files:
-        volumes = [_numbers("size", size, int) for size in sizes]
-        cells = plan.named(volumes, masks, _numbers("spacing", spacing, float), files, memory)
+        volumes = [three_numbers("size", size, int) for size in sizes]
+        plan = workloads.named(volumes, masks, three_numbers("spacing", spacing, float), files)
     elif device == "cpu":
-        cells = plan.quick() if quick else plan.full()
+        plan = workloads.quick() if quick else workloads.full()
     else:
-        cells = plan.gpu_quick() if quick else plan.gpu()
-    return [cell for cell in cells if not tasks or cell.task in tasks]
-
-
-def _contestants(peers: str | None, backends: str | None, device: str) -> list[Contestant]:
-    from surfloss.bench.peers import choose
-
-    def names(text: str) -> list[str]:
-        return [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
-
-    return choose(None if peers is None else names(peers), names(backends or ""), device)
+        plan = workloads.gpu_quick() if quick else workloads.gpu()
+    return [workload for workload in plan if not tasks or workload.task in tasks]
 
 
 def _measure(
-    plan: list[Cell], contestants: list[Contestant], threads: int | None, seconds: float
-) -> dict[str, Any]:
+    plan: list[Workload], contestants: list[Contestant], threads: int | None, seconds: float
+) -> Result:
     import torch
 
     from surfloss.bench.run import compare
 
     threads = torch.get_num_threads() if threads is None else threads
-    if threads < 1:
-        raise ValueError(f"threads: got {threads}, wanted a number above 0")
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"seconds: got {seconds}, wanted a number above 0")
+    for option, number in (("threads", threads), ("seconds", seconds)):
+        if not 0 < number < math.inf:
+            fail(option, number, "a number above 0")
     with progress_bars() as display:
         bar = display.add_task("", total=len(plan))
-
-        def advancing() -> Iterator[Cell]:
-            for cell in plan:
-                yield cell
-                display.advance(bar)
-
         return compare(
-            advancing(),
+            plan,
             contestants,
             threads=threads,
             seconds=seconds,
             notice=lambda text: display.update(bar, description=printable(text)),
+            keep=lambda _: display.advance(bar),
         )
 
 
-def _numbers(option: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
-    try:
-        numbers = tuple(kind(part) for part in re.split("[,x]", text))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != 3 or not all(0 < number < float("inf") for number in numbers):
-        noun = "whole numbers" if kind is int else "numbers"
-        raise ValueError(f"{option}: got {text!r}, wanted three {noun} z,y,x above 0 with commas between")
-    return numbers
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from surfloss.bench.run import FORMAT
-
-    try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if result["format"] == FORMAT:
-            return result
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise ValueError(f"from: got {path}, wanted a file that `surfloss bench --json` wrote")
-
-
-def _write(result: dict[str, Any], json_out: Path | None, plot_out: Path | None) -> Iterator[Path]:
-    from surfloss._files import write_text
-    from surfloss.bench.machine import slug
-
+def _write(result: Result, json_out: Path | None, plot_out: Path | None) -> None:
     # A folder has whole runs: an interrupted one stands beside them.
-    part = "-interrupted" if result.get("interrupted") else ""
-
-    def inside(out: Path, ending: str) -> Path:
-        return out / f"{slug(result['machine'])}{part}{ending}" if out.is_dir() else out
-
-    if json_out is not None:
-        path = inside(json_out, ".json")
-        write_text(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
-        yield path
-    if plot_out is not None:
+    stem = result.machine.slug + ("-interrupted" if result.interrupted else "")
+    if (path := _inside(json_out, f"{stem}.json")) is not None:
+        write_text(path, json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
+        say(f"Written to {path}")
+    if (path := _inside(plot_out, f"{stem}.png")) is not None:
         from surfloss.bench.plot import draw
 
-        path = inside(plot_out, ".png")
         draw(result, path)
-        yield path
+        say(f"Written to {path}")
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: Result) -> None:
     from surfloss.bench import report
 
     console = Console()
-    for name, title in _TITLES.items():
-        head, body = report.TABLES[name](result)
+    for task, title in _TITLES.items():
+        head, body = report.times(result, task)
         if not body:
             continue
         table = Table(*head, title=title, box=None, pad_edge=False)
@@ -275,8 +233,8 @@ def _print(result: dict[str, Any]) -> None:
             shown = size
         console.print(table)
         console.print()
-    for name, contestant in result["contestants"].items():
-        if name not in result["absent"] and any(name in cell["results"] for cell in result["cells"]):
-            console.print(f"{name}: {contestant['computes']}")
+    for name in result.present():
+        if any(name in row.results for row in result.rows):
+            console.print(f"{name}: {result.contestants[name].computes}")
     for line in report.notes(result):
         console.print(line)

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,15 @@ from rich.table import Table
 
 from surfloss._check import fail
 from surfloss._files import written_whole
-from surfloss.cli._terminal import PICTURES, Console, check_outputs, exit_on_bad_input, progress_bars, stop
+from surfloss.cli._terminal import (
+    PICTURES,
+    Console,
+    check_outputs,
+    exit_on_bad_input,
+    progress_bars,
+    stop,
+    three_numbers,
+)
 
 
 def phantom(
@@ -38,14 +45,16 @@ def phantom(
         if preview is not None and preview.suffix.lower() not in PICTURES:
             fail("preview", preview, f"a file ending in {', '.join(PICTURES)}")
         check_outputs(out / "phantom.json", preview)
-        mm = None if spacing is None else _numbers("spacing", spacing, float)
+        mm = None if spacing is None else three_numbers("spacing", spacing, float)
         with progress_bars() as display:
 
             def advance(_: str) -> None:
                 task = display.task_ids[0] if display.task_ids else display.add_task("phantom", total=cases)
                 display.advance(task)
 
-            names = write_dataset(out, cases, _numbers("size", size, int), seed, spacing=mm, on_case=advance)
+            names = write_dataset(
+                out, cases, three_numbers("size", size, int), seed, spacing=mm, on_case=advance
+            )
         if preview is not None:
             with written_whole(preview) as unfinished:
                 contact_sheet(out, unfinished)
@@ -75,14 +84,6 @@ def summarize(out: Path, names: list[str]) -> dict[str, Any]:
         "voxel_ml": voxel_ml,
         "cases": rows,
     }
-
-
-def _numbers(option: str, text: str, kind: Callable[[str], float]) -> list[Any]:
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError:
-        noun = "whole numbers" if kind is int else "numbers"
-        raise ValueError(f"{option}: got {text!r}, wanted three {noun} z,y,x with commas between") from None
 
 
 def _print(summary: dict[str, Any], as_json: bool) -> None:

@@ -5,8 +5,8 @@ import gc
 import numpy as np
 import pytest
 
-from surfloss.bench import race as module
-from surfloss.bench.race import Lap, race
+from surfloss.bench import timing as module
+from surfloss.bench.timing import Times, race, synchronized
 
 
 @pytest.fixture
@@ -37,17 +37,17 @@ def test_rounds(clock: list[float]) -> None:
     laps = race(calls, {"quick": 1.5e-2, "middle": 0.9, "slow": 3, "slowest": 10}, seconds=0.42)
     assert gc.isenabled()
     assert order[:2] == ["quick", "middle"]
-    assert laps["quick"].seconds == pytest.approx([0.01] * 10)
-    assert laps["middle"].seconds == pytest.approx([0.5] * 5)
-    assert laps["slow"].seconds == pytest.approx([3, 2, 2])
-    assert laps["slowest"].seconds == pytest.approx([10, 9])
+    assert laps["quick"] == pytest.approx([0.01] * 10)
+    assert laps["middle"] == pytest.approx([0.5] * 5)
+    assert laps["slow"] == pytest.approx([3, 2, 2])
+    assert laps["slowest"] == pytest.approx([10, 9])
     turn = ["quick", "quick", "middle"]
     assert order[2:] == [*turn * 3, "slow", *turn * 2, "slow", "slowest"]
 
 
 def test_no_end_of_repeats(clock: list[float]) -> None:
     laps = race({"none": lambda: None}, {"none": 0.0}, seconds=1)
-    assert len(laps["none"].seconds) == 100
+    assert len(laps["none"]) == 100
 
 
 def test_turning_collection_back_on_after_an_error() -> None:
@@ -57,5 +57,8 @@ def test_turning_collection_back_on_after_an_error() -> None:
 
 
 def test_percentiles() -> None:
-    facts = Lap(list(np.arange(11.0))).facts()
-    assert facts == {"median_s": 5, "p20_s": 2, "p80_s": 8, "repeats": 11}
+    assert Times.of(list(np.arange(11.0))) == Times(median_s=5, p20_s=2, p80_s=8, repeats=11)
+
+
+def test_waiting_is_for_gpus() -> None:
+    assert synchronized(len, "cpu") is len

@@ -1,5 +1,6 @@
 """Every contestant gives the reference's answer; the absent say why; a wrong answer is noticed."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -7,15 +8,16 @@ import pytest
 import torch
 
 from surfloss import backend_status
-from surfloss.bench import cases, peers, run
-from surfloss.bench.cases import Case
-from surfloss.bench.peers import Call, Contestant
-from surfloss.bench.peers._losses import tensors
+from surfloss.bench import contestants, run
+from surfloss.bench.adapters import Call, network_output, scipy_edt
+from surfloss.bench.contestants import Contestant
+from surfloss.bench.masks import MASKS
+from surfloss.bench.workloads import HEAD_CT, VOXELS, Workload
 from tests.support import oracles
 from tests.support.compare import assert_close
 
 # Nobody times Triton's interpreter.
-ALL = [*peers.PEERS, *(peers.ours(name) for name in backend_status() if name != "triton")]
+ALL = [*contestants.PEERS, *(contestants.ours(name) for name in backend_status() if name != "triton")]
 
 
 def able(task: str) -> pytest.MarkDecorator:
@@ -23,29 +25,29 @@ def able(task: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("contestant", chosen, ids=lambda contestant: contestant.name)
 
 
-def prepared(contestant: Contestant, task: str, case: Case) -> Call:
+def prepared(contestant: Contestant, workload: Workload) -> Call:
     if reason := contestant.absent():
         pytest.skip(f"{contestant.name}: {reason}")
-    return contestant.prepare(task, case, threads=1)
+    return contestant.prepare(workload, threads=1)
 
 
-@pytest.mark.parametrize("mask", cases.MASKS)
-@pytest.mark.parametrize("spacing", [cases.VOXELS, cases.HEAD_CT])
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("spacing", [VOXELS, HEAD_CT])
 @able("edt")
 def test_two_sided_distance(contestant: Contestant, mask: str, spacing: tuple[float, ...]) -> None:
-    case = cases.make((9, 20, 23), mask, spacing)
-    got = prepared(contestant, "edt", case)()
-    wanted = oracles.scipy_two_sided(case.voxels, spacing)
+    workload = Workload("edt", (9, 20, 23), mask, spacing)
+    got = prepared(contestant, workload)()
+    wanted = oracles.scipy_two_sided(workload.voxels, spacing)
     assert run.difference("edt", got, wanted) <= run.TOLERANCE
-    assert np.asarray(got).shape == case.size
+    assert np.asarray(got).shape == workload.size
 
 
-@pytest.mark.parametrize("mask", cases.MASKS)
+@pytest.mark.parametrize("mask", MASKS)
 @able("loss")
 def test_loss_and_gradient(contestant: Contestant, mask: str) -> None:
-    case = cases.make((6, 12, 17), mask)
-    call = prepared(contestant, "loss", case)
-    logits, target = tensors(case)
+    workload = Workload("loss", (6, 12, 17), mask)
+    call = prepared(contestant, workload)
+    logits, target = network_output(workload)
     # Karimi & Salcudean 2020, eq. 8, written out with SciPy's distances; no mask here is empty or full.
     weight = np.zeros(logits.shape)
     for item in range(2):
@@ -62,17 +64,17 @@ def test_loss_and_gradient(contestant: Contestant, mask: str) -> None:
 
 def test_a_missing_library_is_absent_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "edt", None)  # as if not installed
-    peer = next(peer for peer in peers.PEERS if peer.name == "edt")
+    peer = next(peer for peer in contestants.PEERS if peer.name == "edt")
     assert peer.absent().startswith("not installed")
-    broken = Contestant("broken", "scipy", "tests.bench.broken_package", ("edt",), "")
+    broken = Contestant("broken", "tests.bench.broken_package", {"edt": scipy_edt}, "")
     assert broken.absent() == "does not import: no library for this processor"
 
 
 def test_who_takes_part() -> None:
-    names = [contestant.name for contestant in peers.choose()]
-    assert names == [f"surfloss/{peers.fastest_backend()}", "edt", "simpleitk", "scipy", "monai"]
-    assert [c.name for c in peers.choose([], ["reference"])] == ["surfloss/reference"]
-    assert [c.name for c in peers.choose(["scipy", "edt"], ["reference"])][1:] == ["edt", "scipy"]
+    names = [contestant.name for contestant in contestants.choose()]
+    assert names == [f"surfloss/{contestants.fastest_backend()}", "edt", "simpleitk", "scipy", "monai"]
+    assert [c.name for c in contestants.choose([], ["reference"])] == ["surfloss/reference"]
+    assert [c.name for c in contestants.choose(["scipy", "edt"], ["reference"])][1:] == ["edt", "scipy"]
 
 
 @pytest.mark.parametrize(
@@ -84,24 +86,31 @@ def test_who_takes_part() -> None:
 )
 def test_unknown_names(chosen: dict[str, list[str]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        peers.choose(**chosen)
+        contestants.choose(**chosen)
 
 
 def test_a_backend_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "backend_status", lambda: {"cpu": "no compiled library"})
+    table = tuple(
+        dataclasses.replace(row, problem=lambda: "no compiled library") for row in contestants.TABLE
+    )
+    monkeypatch.setattr(contestants, "TABLE", table)
     with pytest.raises(ValueError, match="backends: got 'cpu', wanted backends that run here: no compiled"):
-        peers.choose(backends=["cpu"])
+        contestants.choose(backends=["cpu"])
 
 
 def test_differences() -> None:
     inf = np.inf
-    assert run.edt_difference([1.0, inf], np.array([1.0, inf])) == 0
-    assert run.edt_difference([1.0, 2.2], np.array([1.0, 2.0])) == pytest.approx(0.1)
+    assert run.difference("edt", [1.0, inf], np.array([1.0, inf])) == 0
+    assert run.difference("edt", [1.0, 2.2], np.array([1.0, 2.0])) == pytest.approx(0.1)
     for wrong in ([1.0, 2.0], [inf, inf], [np.nan, inf], [1.0, -inf], [1.0]):
-        assert run.edt_difference(wrong, np.array([1.0, inf])) == inf
+        assert run.difference("edt", wrong, np.array([1.0, inf])) == inf
     one, two = torch.tensor(1.0), torch.tensor([2.0, 0.0])
-    assert run.loss_difference((one, two), (one, two)) == 0
-    assert run.loss_difference((one * 1.5, two), (one, two)) == pytest.approx(0.5)
-    assert run.loss_difference((one, torch.tensor([2.0, 0.5])), (one, two)) == pytest.approx(0.25)
-    assert run.loss_difference((one, two * torch.nan), (one, two)) == inf
-    assert run.loss_difference((one, torch.zeros(2)), (one, torch.zeros(2))) == 0
+
+    def off(value: torch.Tensor, gradient: torch.Tensor) -> float:
+        return run.difference("loss", (value, gradient), (one, two))
+
+    assert off(one, two) == 0
+    assert off(one * 1.5, two) == pytest.approx(0.5)
+    assert off(one, torch.tensor([2.0, 0.5])) == pytest.approx(0.25)
+    assert off(one, two * torch.nan) == inf
+    assert run.difference("loss", (one, torch.zeros(2)), (one, torch.zeros(2))) == 0

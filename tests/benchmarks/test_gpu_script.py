@@ -1,28 +1,17 @@
 """`make gpu` without a GPU: its parts run, fail, hang and are left out as it says, and the rest goes on."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
+from benchmarks import checkout, gpu, training_step
+
 ROOT = Path(__file__).parents[2]
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-gpu, training_step = script("gpu"), script("training_step")
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -232,3 +221,11 @@ def test_a_training_step_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["network"] == "plain PyTorch"
     assert list(result["steps"]) == ["dice_ce", "dice_ce + hausdorff", "dice_ce + contour"]
     assert result["steps"]["dice_ce"]["ratio"] == 1
+
+
+def test_the_commit_of_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    commit = checkout.commit()
+    assert commit is None or len(commit.rstrip("+")) == 40
+    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert checkout.commit() is None

@@ -3,30 +3,43 @@
 import gc
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 _ROUNDS = 5
 _MOST = 100
 _SLOW_S = 1.0  # from here on warming up changes nothing, and repeats cost too much
 
 
-@dataclass
-class Lap:
-    """Seconds that one contestant took, call by call."""
+@dataclass(frozen=True)
+class Times:
+    """Median, 20th and 80th percentile of the seconds that a call took, and how often it was timed."""
 
-    seconds: list[float] = field(default_factory=list)
+    median_s: float
+    p20_s: float
+    p80_s: float
+    repeats: int
 
-    def facts(self) -> dict[str, Any]:
-        p20, median, p80 = np.percentile(self.seconds, (20, 50, 80))
-        return {
-            "median_s": float(median),
-            "p20_s": float(p20),
-            "p80_s": float(p80),
-            "repeats": len(self.seconds),
-        }
+    @classmethod
+    def of(cls, seconds: list[float]) -> "Times":
+        p20, median, p80 = (float(value) for value in np.percentile(seconds, (20, 50, 80)))
+        return cls(median, p20, p80, len(seconds))
+
+
+def synchronized(call: Callable[[], Any], device: str) -> Callable[[], Any]:
+    """The call as one that returns when its work on the device is done."""
+    if torch.device(device).type != "cuda":
+        return call
+
+    def complete() -> Any:
+        result = call()
+        torch.cuda.synchronize(device)
+        return result
+
+    return complete
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -37,8 +50,8 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 def race(
     calls: Mapping[str, Callable[[], Any]], first_s: Mapping[str, float], seconds: float
-) -> dict[str, Lap]:
-    """Time the calls in rounds, in each of which every one has its turn.
+) -> dict[str, list[float]]:
+    """The seconds of each call, timed in rounds in each of which every one has its turn.
 
     A quick call is warmed up by one untimed call and repeated 5 to 100 times; of a slow one (1 s and more)
     the first call counts, and there may be only one or two more.
@@ -48,10 +61,10 @@ def race(
         first_s: how long the first call of each took.
         seconds: to be spent, shared equally; the fewest repeats may need more.
     """
-    laps = {name: Lap([first_s[name]] if first_s[name] >= _SLOW_S else []) for name in calls}
+    laps = {name: [first_s[name]] if first_s[name] >= _SLOW_S else [] for name in calls}
     wanted = {}
     for name, call in calls.items():
-        quick = not laps[name].seconds
+        quick = not laps[name]
         expected = timed(call)[0] if quick else first_s[name]
         fewest = 5 if quick else 2 if expected < 4 * _SLOW_S else 1
         wanted[name] = min(_MOST, max(fewest, int(seconds / len(calls) / max(expected, 1e-9))))
@@ -62,7 +75,7 @@ def race(
             for name, call in calls.items():
                 # A call repeated less often than there are rounds sits some of them out.
                 repeats = wanted[name] * (turn + 1) // _ROUNDS - wanted[name] * turn // _ROUNDS
-                laps[name].seconds += [timed(call)[0] for _ in range(repeats)]
+                laps[name] += [timed(call)[0] for _ in range(repeats)]
     finally:
         if collecting:
             gc.enable()

@@ -1,0 +1,197 @@
+"""How each library is called on a workload.
+
+An adapter is a function `(workload, threads, device)` that brings the input into its library's own form and
+returns the call to be timed, without arguments. On a GPU the call may return before its work is done.
+
+- For "edt" it gives the two-sided distance, float32 or float64, `(z, y, x)` or as `Workload.batch` has it:
+  anything that NumPy can read, or an array of a GPU library.
+- For "loss" and "contour" it does one forward and backward pass, and gives the loss and its gradient on the
+  logits.
+
+Libraries are imported where they are called, for not all of them are installed.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from surfloss.bench.workloads import VOXELS, Spacing, Workload
+from surfloss.edt import two_sided_edt
+from surfloss.losses.contour import ContourLoss
+from surfloss.losses.hausdorff import HausdorffDTLoss
+from surfloss.ops._select import use_backend
+
+Call: TypeAlias = Callable[[], Any]
+Adapter: TypeAlias = Callable[[Workload, int, str], Call]
+
+_OPTIONS: dict[str, Any] = {"sigmoid": True, "include_background": True}
+
+
+def own_edt(workload: Workload, threads: int, device: str, *, backend: str) -> Call:
+    masks, spacing = workload.batch()
+    mask = torch.from_numpy(masks).to(device)
+    return lambda: two_sided_edt(mask, spatial_dims=len(spacing), spacing=spacing, backend=backend)
+
+
+def own_loss(workload: Workload, threads: int, device: str, *, backend: str) -> Call:
+    return _both_passes(HausdorffDTLoss(**_OPTIONS, backend=backend), workload, device)
+
+
+def own_contour(workload: Workload, threads: int, device: str, *, backend: str) -> Call:
+    call = _both_passes(ContourLoss(**_OPTIONS), workload, device)
+
+    def by_backend() -> object:
+        with use_backend(backend):
+            return call()
+
+    return by_backend
+
+
+def replayed(
+    workload: Workload, threads: int, device: str, *, adapter: Callable[..., Call], backend: str
+) -> Call:
+    """The call recorded once in a CUDA graph and replayed: the work without its launches."""
+    call = adapter(workload, threads, device)
+    # On a stream of its own, as PyTorch asks, kernels are compiled before the recording begins.
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = call()
+
+    def replay() -> object:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def edt_edt(workload: Workload, threads: int, device: str) -> Call:
+    """It measures to the nearest voxel of another label, so labels 1 and 2 give both sides."""
+    import edt
+
+    labels = workload.voxels + np.uint8(1)
+    return lambda: edt.edt(labels, anisotropy=workload.spacing, black_border=False, parallel=threads)
+
+
+def simpleitk_edt(workload: Workload, threads: int, device: str) -> Call:
+    """A map of the mask and one of its complement, each 0 or less inside: the larger of both."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    images = [sitk.GetImageFromArray(side.astype(np.uint8)) for side in (workload.voxels, ~workload.voxels)]
+    for image in images:
+        image.SetSpacing(workload.spacing[::-1])
+    options = {"insideIsPositive": False, "squaredDistance": False, "useImageSpacing": True}
+
+    def call() -> object:
+        maps = [sitk.SignedMaurerDistanceMap(image, **options) for image in images]
+        # Views, valid while `maps` lives.
+        return np.maximum(*(sitk.GetArrayViewFromImage(image) for image in maps))
+
+    return call
+
+
+def scipy_edt(workload: Workload, threads: int, device: str) -> Call:
+    """A transform for each side, without threads; a tensor on a GPU goes to the CPU and back."""
+    from scipy.ndimage import distance_transform_edt
+
+    masks, spacing = workload.batch()
+    on_device = torch.from_numpy(masks).to(device)
+
+    def two_sided(mask: Any) -> Any:
+        distance = distance_transform_edt(mask, sampling=spacing)
+        distance += distance_transform_edt(np.logical_not(mask), sampling=spacing)
+        return distance
+
+    def call() -> Tensor:
+        voxels = on_device.cpu().numpy()
+        single = voxels.ndim == len(spacing)
+        distance = two_sided(voxels) if single else np.stack([two_sided(mask) for mask in voxels])
+        return torch.from_numpy(distance).to(device)
+
+    return call
+
+
+def monai_loss(workload: Workload, threads: int, device: str) -> Call:
+    """Distances are SciPy's on CPU tensors; on a GPU cuCIM's where that is installed."""
+    from monai.losses import HausdorffDTLoss as MonaiLoss
+
+    return _both_passes(MonaiLoss(**_OPTIONS), workload, device)
+
+
+def cupy_edt(workload: Workload, threads: int, device: str, *, module: str) -> Call:
+    """CuPy's or cuCIM's, the same parallel banding algorithm (PBA+; Cao, Tang, Mohamed & Tan 2010)."""
+    import cupy
+
+    masks, spacing = workload.batch()
+    shape = masks.shape
+    inside = cupy.asarray(masks.reshape(-1, *shape[-len(spacing) :]))
+    outside = cupy.logical_not(inside)
+    return lambda: _banding(module, inside, outside, spacing).reshape(shape)
+
+
+def cupy_loss(workload: Workload, threads: int, device: str, *, module: str) -> Call:
+    """Karimi & Salcudean 2020, eq. 8, as MONAI computes it, with these distances."""
+    import cupy
+
+    def distances(mask: Tensor) -> Tensor:
+        inside = cupy.from_dlpack(mask.flatten(0, 1).view(torch.uint8))
+        field: Tensor = from_dlpack(_banding(module, inside, inside == 0, VOXELS))
+        return field.view(mask.shape)
+
+    def hausdorff(logits: Tensor, target: Tensor) -> Tensor:
+        prediction = logits.sigmoid()
+        with torch.no_grad():
+            weight = distances(prediction > 0.5) ** 2 + distances(target > 0.5) ** 2
+        return ((prediction - target) ** 2 * weight).mean()
+
+    return _both_passes(hausdorff, workload, device)
+
+
+def _banding(module: str, inside: Any, outside: Any, spacing: Spacing) -> Any:
+    """Two-sided distances of `(items, *spatial)`, a mask and side per call of that module."""
+    import cupy
+
+    transform = importlib.import_module(module).distance_transform_edt
+    distance = cupy.empty(inside.shape, cupy.float32)
+    for item, sides in enumerate(zip(inside, outside, strict=True)):
+        halves = (transform(side, sampling=spacing, float64_distances=False) for side in sides)
+        cupy.add(*halves, out=distance[item])
+    return distance
+
+
+def _both_passes(loss: Callable[[Tensor, Tensor], Tensor], workload: Workload, device: str) -> Call:
+    """Forward and backward of `loss(logits, target)`, as a call."""
+    logits, target = (tensor.to(device) for tensor in network_output(workload))
+    logits.requires_grad_()
+
+    def call() -> tuple[Tensor, Tensor]:
+        logits.grad = None
+        value = loss(logits, target)
+        value.backward()  # type: ignore[no-untyped-call]
+        assert logits.grad is not None
+        return value.detach(), logits.grad
+
+    return call
+
+
+def network_output(workload: Workload) -> tuple[Tensor, Tensor]:
+    """Logits and target, float32 `(2, 1, z, y, x)`: the mask and its mirror image as target.
+
+    The logits are those of a network that is nearly there: its mask is the target moved by two voxels.
+    """
+    target = np.stack([workload.voxels, workload.voxels[:, :, ::-1]])[:, None]
+    moved = np.roll(target, (2, 2), axis=(-2, -1))
+    certainty = np.random.default_rng(1).uniform(0.1, 4, target.shape).astype(np.float32)
+    logits = np.where(moved, certainty, -certainty)
+    return torch.from_numpy(logits), torch.from_numpy(target.astype(np.float32))
