@@ -77,7 +77,8 @@ class InputOptions:
         """Refuse more than one activation, one that cannot be called, and an unknown reduction."""
         if self.other_act is not None and not callable(self.other_act):
             fail("other_act", type(self.other_act).__name__, "None or a callable", TypeError)
-        chosen = [name for name in ("sigmoid", "softmax", "other_act") if getattr(self, name)]
+        activations = (("sigmoid", self.sigmoid), ("softmax", self.softmax), ("other_act", self.other_act))
+        chosen = [name for name, given in activations if given]
         if len(chosen) > 1:
             fail(" and ".join(chosen), "set together", "one activation at most")
         _prepare.check_choice("reduction", self.reduction, Reduction)
@@ -185,7 +186,9 @@ class LossModule(nn.Module):
             input.
         """
         options = {name: getattr(self, name) for name in self._options}
-        options.update((name, value) for name, value in call.items() if value is not None)
+        for name, value in call.items():
+            if value is not None:
+                options[name] = value
         return self._function(input, target, **options)
 
     def extra_repr(self) -> str:

@@ -130,8 +130,7 @@ class BoundaryLoss(ChannelLoss):
 
     Args:
         include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
-        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
-            each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
+        spacing: voxel size in mm, shared or per item, see `surfloss.edt`; None for distances in voxels.
         normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
         empty: phi where a target is all background or all foreground: "zero", as the published code has it
             for background; "diagonal", plus or minus the item's physical diagonal; "raise", an error, for
@@ -180,8 +179,7 @@ class GeneralizedSurfaceLoss(ChannelLoss):
             averaged. Or a weight for each channel that counts, such as the paper's (eq. 13), 1 / N_k with N_k
             the voxels of class k in the whole training set; their scale cancels. A sequence, array or tensor
             `(channels,)` on any device; a constant.
-        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
-            each item, nested or as an array or tensor `(batch, dims)`. None for cubic voxels.
+        spacing: voxel size in mm, shared or per item, see `surfloss.edt`; None for cubic voxels.
         empty: D where a target is all foreground or all background: "zero", such a class does not count and
             has the value 0 by itself; "diagonal", the item's physical diagonal everywhere, as the published
             code has it for background; "raise", an error, for which values are read.

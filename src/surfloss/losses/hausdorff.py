@@ -89,8 +89,7 @@ class HausdorffDTLoss(ChannelLoss):
     Args:
         alpha: exponent of the distances, at least 0; 2 costs least.
         include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
-        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
-            each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
+        spacing: voxel size in mm, shared or per item, see `surfloss.edt`; None for distances in voxels.
         normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
         empty: the distance where a mask is all foreground or all background, so has no boundary: "zero";
             "diagonal", the item's physical diagonal; "scipy", what SciPy gives there and the paper's code

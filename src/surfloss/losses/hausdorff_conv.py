@@ -79,8 +79,7 @@ class HausdorffConvLoss(ChannelLoss):
         radii: of the balls, in the unit of `spacing`, above 0. The convolutions go through Fourier space:
             each radius costs the same, large or small.
         include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
-        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
-            each item, nested or as an array or tensor `(batch, dims)`. None for radii in voxels.
+        spacing: voxel size in mm, shared or per item, see `surfloss.edt`; None for radii in voxels.
             A tensor is read, for which a GPU waits: it decides the balls' sizes.
         ignore_index, validate: see `InputOptions`. Ignored voxels are left out of the balls.
     """

@@ -86,8 +86,7 @@ class SurfaceDiceLoss(ChannelLoss):
         tolerance: in the unit of `spacing`, at least 0; a distance equal to it is within, and so is one that
             exceeds it by rounding, up to 5e-7 of it.
         include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
-        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
-            each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
+        spacing: voxel size in mm, shared or per item, see `surfloss.edt`; None for distances in voxels.
         empty: the value where the target is all background or all foreground, so has no surface: "zero", 0
             without a gradient; "one", what the formula gives, 1 where the prediction has surface and else 0;
             "raise", an error, for which values are read.
