@@ -82,12 +82,8 @@ def dice_ce_loss(
         sums = sums.sum(1)
         if ddp:
             if not torch.distributed.is_initialized():
-                fail(
-                    "ddp",
-                    "True without a process group",
-                    "torch.distributed.init_process_group",
-                    RuntimeError,
-                )
+                wanted = "torch.distributed.init_process_group"
+                fail("ddp", "True without a process group", wanted, RuntimeError)
             sums = sum_over_processes(sums)
     overlap, predicted, true = sums
     dice = (2 * overlap + smooth) / (predicted + true + smooth).clamp_min(1e-8)

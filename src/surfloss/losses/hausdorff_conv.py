@@ -45,8 +45,16 @@ def hausdorff_conv_loss(
     shared, per_item = _check.spacing(spacing, dims, lead, prediction.device)
     p, g = prediction.flatten(0, 1), target.detach().flatten(0, 1)
     ignored = None if ignore is None else ignore.expand_as(target).flatten(0, 1)
+    with_gradient = p.requires_grad and torch.is_grad_enabled()
+
+    def errors(steps: Sequence[float], some: Any = slice(None)) -> Tensor:
+        tensors = p[some], g[some], None if ignored is None else ignored[some]
+        found = _ConvErrors.apply(*tensors, alpha, radii, steps, with_gradient)  # type: ignore[no-untyped-call]
+        values: Tensor = found[0]
+        return values
+
     if per_item is None:
-        values = _conv_errors(p, g, ignored, alpha, radii, shared)
+        values = errors(shared)
     elif torch.compiler.is_compiling() or per_item.is_meta:
         where = "on meta" if per_item.is_meta else "in a compiled graph"
         fail("spacing", f"a tensor {where}", "numbers: they decide the balls' sizes", RuntimeError)
@@ -55,9 +63,7 @@ def hausdorff_conv_loss(
         values = p.new_zeros((len(rows),))
         for steps in dict.fromkeys(rows):
             alike = torch.tensor([i for i, row in enumerate(rows) if row == steps], device=p.device)
-            ignored_here = None if ignored is None else ignored[alike]
-            part = _conv_errors(p[alike], g[alike], ignored_here, alpha, radii, steps)
-            values = values.index_add(0, alike, part)
+            values = values.index_add(0, alike, errors(steps, alike))
     return inputs.reduce(values.view(*lead, *(1,) * dims))
 
 
@@ -118,23 +124,13 @@ class _ConvErrors(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        p: Tensor,
-        g: Tensor,
-        ignore: Tensor | None,
-        alpha: float,
-        radii: Sequence[float],
-        steps: Sequence[float],
-        with_gradient: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(p: Tensor, g: Tensor, ignore: Tensor | None, *settings: Any) -> tuple[Tensor, Tensor]:
         values, gradient = p.new_empty((len(p),)), torch.empty_like(p)
         at_once = max(1, _AT_ONCE // math.prod(p.shape[1:]))
         for first in range(0, len(p), at_once):
             some = slice(first, first + at_once)
             ignored = None if ignore is None else ignore[some]
-            values[some], gradient[some] = _conv_error(
-                p[some], g[some], ignored, alpha, radii, steps, with_gradient
-            )
+            values[some], gradient[some] = _conv_error(p[some], g[some], ignored, *settings)
         return values, gradient
 
     @staticmethod
@@ -150,12 +146,6 @@ class _ConvErrors(torch.autograd.Function):
             return (None,) * 7
         gradient, values = ctx.saved_tensors
         return scaled(gradient, grad, values), *(None,) * 6
-
-
-def _conv_errors(p: Tensor, *constants: Any) -> Tensor:
-    with_gradient = p.requires_grad and torch.is_grad_enabled()
-    values: Tensor = _ConvErrors.apply(p, *constants, with_gradient)[0]  # type: ignore[no-untyped-call]
-    return values
 
 
 def _conv_error(
