@@ -31,7 +31,10 @@ def test_nothing_public_is_left_out() -> None:
         found = {
             key: value.__module__
             for key, value in vars(module).items()
-            if not key.startswith("_") and (inspect.isfunction(value) or inspect.isclass(value))
+            if not key.startswith("_")
+            and (inspect.isfunction(value) or inspect.isclass(value))
+            # The other modules define nothing themselves: what they import they export.
+            and (name != "surfloss.presets" or value.__module__ == name)
         }
         # A module with definitions of its own imports what those need; the others re-export.
         defines = name in found.values()

@@ -49,7 +49,7 @@ def hausdorff_paper(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Schedu
 
 
 def hausdorff_conv(steps: int, **options: Any) -> tuple[HausdorffConvLoss, Schedule]:
-    """The Hausdorff loss by balls in voxels, its weight rising from 0 to 1e-2 over half of the training.
+    """The convolution loss in voxels, its weight rising from 0 to 1e-2 over half of the training.
 
     What the study recommends where its cost is acceptable: the one term that was better than Dice + CE alone
     with seeds that had no part in its choice.

@@ -146,13 +146,23 @@ class TestBoundary:
         # The other label is two steps from either side.
         assert (got.gradient * 4).flatten().tolist() == [-1, 0, 2, 3]
 
-    @pytest.mark.parametrize("bad", [math.nan, torch.zeros(1), np.zeros(3)])
-    def test_refuses_what_is_no_map_of_the_target(self, bad: Any) -> None:
+    @pytest.mark.parametrize(
+        ("bad", "error", "message"),
+        [
+            (math.nan, ValueError, "NaN, wanted distances"),
+            (torch.zeros(1), ValueError, r"shape \(1,\), wanted the target's, \(2, 1, 5, 6, 7\)"),
+            (np.zeros(3), TypeError, "ndarray, wanted a torch.Tensor"),
+        ],
+        ids=["nan", "shape", "array"],
+    )
+    def test_refuses_what_is_no_map_of_the_target(
+        self, bad: Any, error: type[Exception], message: str
+    ) -> None:
         input, target = binary()
         phi = torch.full_like(target, bad) if isinstance(bad, float) else bad
-        with pytest.raises((ValueError, TypeError), match=r"^target_distance: got (NaN|shape|ndarray)"):
+        with pytest.raises(error, match=rf"^target_distance: got {message}$"):
             BoundaryLoss()(input, target, target_distance=phi)
-        with pytest.raises(ValueError, match=r"^normalize: got 'volume'"):
+        with pytest.raises(ValueError, match=r"^normalize: got 'volume', wanted one of diagonal, None$"):
             BoundaryLoss(normalize="volume")
 
 
@@ -228,7 +238,9 @@ class TestGeneralizedSurface:
         loss = GeneralizedSurfaceLoss(**BOTH, empty=empty, spacing=SPACING, reduction="none")
         torch.testing.assert_close(loss(input, target, target_distance=distance), loss(input, target))
         for bad in (-1.0, math.nan):
-            with pytest.raises(ValueError, match=r"^target_distance: got NaN or negative"):
+            with pytest.raises(
+                ValueError, match=r"^target_distance: got NaN or negative values, wanted distances$"
+            ):
                 loss(input, target, target_distance=torch.full_like(distance, bad))
 
     @pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])

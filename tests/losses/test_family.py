@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from surfloss import (
     SurfaceDiceLoss,
     functional,
 )
+from surfloss.losses._options import InputKeywords, InputOptions
 from tests.losses.fields import in_channels, labels, logits, result
 
 # The module, its function, and the options that it needs.
@@ -70,6 +71,41 @@ def test_function_is_the_module(name: str, dims: int) -> None:
     value = module(**options, **BOTH)(input, target)
     assert torch.equal(function(input, target, **options, **BOTH), value)
     assert value > 0
+
+
+def test_options_are_attributes(name: str, make: Callable[..., nn.Module]) -> None:
+    loss = make(**BOTH, reduction="sum", ignore_index=9)
+    assert (loss.softmax, loss.reduction, loss.ignore_index, loss.other_act) == (True, "sum", 9, None)
+    assert "softmax=True" in repr(loss)
+    assert "other_act" not in repr(loss)
+    input, target = sharp(3, 3), labels(3, 3)
+    loss.reduction = "none"
+    assert loss(input, target).shape == (2, 2, 1, 1, 1)
+    loss.reduction = "most"
+    with pytest.raises(ValueError, match=r"^reduction: got 'most', wanted one of mean, sum, none$"):
+        loss(input, target)
+
+
+def test_unknown_options_are_named(name: str) -> None:
+    module, function, options = LOSSES[name]
+    message = r"got an unexpected keyword argument 'reductoin'$"
+    with pytest.raises(TypeError, match=message):
+        module(**options, reductoin="sum")
+    with pytest.raises(TypeError, match=message):
+        function(sharp(3, 3), labels(3, 3), **options, **BOTH, reductoin="sum")
+    with pytest.raises(TypeError, match=message):
+        module(**options, **BOTH)(sharp(3, 3), labels(3, 3), reductoin="sum")
+
+
+def test_the_keywords_of_the_functions_are_the_input_options() -> None:
+    assert get_type_hints(InputKeywords) == get_type_hints(InputOptions)
+
+
+def test_an_activation_with_parameters_is_a_submodule(make: Callable[..., nn.Module]) -> None:
+    other_act = nn.Sequential(nn.Conv3d(3, 3, 1), nn.Softmax(1))
+    loss = make(other_act=other_act, to_onehot_y=True)
+    assert list(loss.parameters()) == list(other_act.parameters())
+    assert loss(sharp(3, 3), labels(3, 3)).isfinite()
 
 
 @pytest.mark.parametrize("include_background", [False, True], ids=["foreground", "background too"])
@@ -231,7 +267,7 @@ def test_raise_names_the_item_and_channel(make: Callable[..., nn.Module]) -> Non
     target[1] = torch.where(target[1] == 2, 9, target[1])  # what is ignored does not count
     with pytest.raises(ValueError, match=r"^target: got an empty or full mask at .* \[\(1, 1\)\], wanted"):
         loss(input, target)
-    with pytest.raises(ValueError, match=r"^empty: got 'nan', wanted one of zero, "):
+    with pytest.raises(ValueError, match=r"^empty: got 'nan', wanted one of zero, \w+, raise$"):
         make(empty="nan")
 
 

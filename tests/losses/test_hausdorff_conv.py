@@ -1,4 +1,4 @@
-"""The Hausdorff loss by balls: its formula on SciPy's convolution, and cases by hand."""
+"""The convolution loss: its formula on SciPy's convolution, and cases by hand."""
 
 import math
 from typing import Any

@@ -268,7 +268,7 @@ NUMBERS: dict[str, tuple[str, Any]] = {
     "alpha": ("hausdorff", 1.5),
     "alpha of erosions": ("hausdorff by erosion", 1.5),
     "iterations": ("hausdorff by erosion", 3),
-    "alpha of balls": ("hausdorff by convolution", 1.5),
+    "alpha of convolutions": ("hausdorff by convolution", 1.5),
     "radii": ("hausdorff by convolution", [1.0, 2.5]),
     "kernel_size": ("contour", 5),
     "kernel_size of each axis": ("contour", [1, 3, 3]),

@@ -1,23 +1,13 @@
-"""Losses, each as a function and as a module with the same options, and what combines and weighs them."""
+"""Losses as modules, and what combines and weighs them; `surfloss.functional` has them as functions."""
 
-from surfloss.losses.boundary import (
-    BoundaryLoss,
-    GeneralizedSurfaceLoss,
-    boundary_loss,
-    generalized_surface_loss,
-)
+from surfloss.losses.boundary import BoundaryLoss, GeneralizedSurfaceLoss
 from surfloss.losses.compound import CompoundLoss, GradientRatioMonitor
-from surfloss.losses.contour import ContourLoss, contour_loss, contour_map
-from surfloss.losses.dice_ce import DiceCELoss, dice_ce_loss
-from surfloss.losses.hausdorff import (
-    HausdorffDTLoss,
-    LogHausdorffDTLoss,
-    hausdorff_dt_loss,
-    log_hausdorff_dt_loss,
-)
-from surfloss.losses.hausdorff_conv import HausdorffConvLoss, hausdorff_conv_loss
-from surfloss.losses.hausdorff_er import HausdorffERLoss, hausdorff_er_loss
-from surfloss.losses.surface_dice import SurfaceDiceLoss, surface_dice_loss
+from surfloss.losses.contour import ContourLoss
+from surfloss.losses.dice_ce import DiceCELoss
+from surfloss.losses.hausdorff import HausdorffDTLoss, LogHausdorffDTLoss
+from surfloss.losses.hausdorff_conv import HausdorffConvLoss
+from surfloss.losses.hausdorff_er import HausdorffERLoss
+from surfloss.losses.surface_dice import SurfaceDiceLoss
 
 __all__ = [
     "BoundaryLoss",
@@ -31,14 +21,4 @@ __all__ = [
     "HausdorffERLoss",
     "LogHausdorffDTLoss",
     "SurfaceDiceLoss",
-    "boundary_loss",
-    "contour_loss",
-    "contour_map",
-    "dice_ce_loss",
-    "generalized_surface_loss",
-    "hausdorff_conv_loss",
-    "hausdorff_dt_loss",
-    "hausdorff_er_loss",
-    "log_hausdorff_dt_loss",
-    "surface_dice_loss",
 ]

@@ -1,6 +1,6 @@
 """Distances of targets in channels, for the losses that weigh voxels by them."""
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,12 +10,12 @@ from surfloss._check import SpacingLike, fail
 from surfloss.edt import distance_transform_edt, two_sided_edt
 from surfloss.ops.edt import two_sided_without
 
+Normalize: TypeAlias = Literal["diagonal", None]
 
-def check_distance_options(empty: str, policies: tuple[str, ...], normalize: str | None = None) -> None:
-    if normalize not in (None, "diagonal"):
-        fail("normalize", repr(normalize), "None or 'diagonal'")
-    if empty not in policies:
-        fail("empty", repr(empty), f"one of {', '.join(policies)}")
+
+def spatial(value: Tensor) -> tuple[int, ...]:
+    """The axes of space of `(batch, channels, *spatial)`."""
+    return tuple(range(2, value.ndim))
 
 
 def squared_two_sided(
@@ -30,12 +30,7 @@ def squared_two_sided(
     Returns:
         float32, the mask's shape, in mm^2; inf where there is no such voxel.
     """
-    options: dict[str, Any] = {
-        "spatial_dims": mask.ndim - 2,
-        "spacing": spacing,
-        "squared": True,
-        "backend": backend,
-    }
+    options: Any = {"spatial_dims": mask.ndim - 2, "spacing": spacing, "squared": True, "backend": backend}
     if ignore is None:
         return two_sided_edt(mask, **options)
     return two_sided_without(ignore, mask, lambda side: distance_transform_edt(side, **options))
@@ -62,17 +57,17 @@ def _steps(mask: Tensor, spacing: SpacingLike) -> list[float] | Tensor:
     return shared if per_item is None else per_item.float().T.reshape(dims, *lead, *(1,) * dims)
 
 
-def checked_map(argument: str, value: object, target: Tensor, validate: bool | None, signed: bool) -> Tensor:
-    """A distance map that the caller gave, as a constant of every gradient."""
-    _check.tensor(argument, value)
+def checked_map(value: object, target: Tensor, validate: bool | None, *, signed: bool) -> Tensor:
+    """The `target_distance` that the caller gave, as a constant of every gradient."""
+    _check.tensor("target_distance", value)
     assert isinstance(value, Tensor)
-    _check.same_device(argument, value, "input", target)
+    _check.same_device("target_distance", value, "input", target)
     if value.shape != target.shape:
-        fail(argument, f"shape {tuple(value.shape)}", f"the target's, {tuple(target.shape)}")
+        fail("target_distance", f"shape {tuple(value.shape)}", f"the target's, {tuple(target.shape)}")
     if _check.can_read(value, validate):
         wrong = value.isnan() if signed else ~(value >= 0)
         if bool(wrong.any()):
-            fail(argument, "NaN" if signed else "NaN or negative values", "distances")
+            fail("target_distance", "NaN" if signed else "NaN or negative values", "distances")
     return value.detach().float()
 
 

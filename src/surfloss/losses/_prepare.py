@@ -1,123 +1,31 @@
-"""What every loss does first and last: logits and labels to probabilities and channels, and the reduction.
-
-The options have the names, order and meaning that MONAI's losses gave them.
-"""
+"""What every loss does first: check logits and labels, and turn them into probabilities and channels."""
 
 import math
 import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import fail
 
-Activation: TypeAlias = Callable[[Tensor], Tensor]
-
 # Probabilities may have been added or interpolated in bfloat16, whatever their dtype is now.
 _ROUNDING = 2 * torch.finfo(torch.bfloat16).eps
-
-_FLAGS = {"include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "ddp", "validate"}
-
-REDUCTIONS = ("mean", "sum", "none")
 
 FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 # PyTorch stores larger unsigned integers, but hardly computes with them.
 LABELS = FLOATING | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 
 
-class Prepared(NamedTuple):
-    """Prediction and target, channel by channel."""
-
-    prediction: Tensor  # (batch, channels, *spatial), float32 or float64
-    target: Tensor  # the same shape and dtype, or bool
-    ignore: Tensor | None  # (batch, 1, *spatial), bool: voxels that count for nothing
-
-
-class LossModule(nn.Module):
-    """What the losses' modules share: the options with which they call their function."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        # Python's numbers are constants of a compiled graph, NumPy's and PyTorch's are data, on which nothing
-        # may depend. A spacing for each item may be such data.
-        self.options = {n: value if n == "spacing" else _check.plain(value) for n, value in options.items()}
-        for name in _FLAGS & set(options):
-            if not isinstance(self.options[name], (bool, type(None))):
-                fail(name, repr(options[name]), "True or False", TypeError)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items() if value is not None)
-
-
-def check_options(
-    sigmoid: bool, softmax: bool, other_act: Activation | None, reduction: str = "mean"
-) -> None:
-    """Refuse more than one activation, one that cannot be called, and an unknown reduction."""
-    if other_act is not None and not callable(other_act):
-        fail("other_act", type(other_act).__name__, "None or a callable", TypeError)
-    chosen = [n for n, on in (("sigmoid", sigmoid), ("softmax", softmax), ("other_act", other_act)) if on]
-    if len(chosen) > 1:
-        fail(" and ".join(chosen), "set together", "one activation at most")
-    if reduction not in REDUCTIONS:
-        fail("reduction", repr(reduction), f"one of {', '.join(REDUCTIONS)}")
-
-
-def prepare(
-    input: Tensor,
-    target: Tensor,
-    *,
-    include_background: bool,
-    to_onehot_y: bool,
-    sigmoid: bool,
-    softmax: bool,
-    other_act: Activation | None,
-    ignore_index: int | None,
-    validate: bool | None,
-    bool_target: bool = False,
-    fused_sigmoid: bool = False,
-) -> Prepared:
-    """Apply the activation, turn labels into channels, drop the background.
-
-    With `bool_target` a target that is bool by then stays so; otherwise it has the prediction's dtype. With
-    `fused_sigmoid` the caller's operator applies the sigmoid, and the prediction remains the logits.
-
-    Half precision is computed in float32, also under autocast: squared distances overflow float16.
-
-    Raises:
-        TypeError, ValueError: on a shape, dtype or device that does not fit, and where values may be read
-            (`validate`) on NaN or infinity, on values that are no probabilities without an activation, and on
-            labels outside the classes.
-    """
-    check_tensors(input, target)
-    channels = input.shape[1]
-    if channels == 1:
-        for name, on in (("softmax", softmax), ("to_onehot_y", to_onehot_y)):
-            warn_single_channel(f"{name}=True", on)
-        warn_single_channel("include_background=False", not include_background)
-        softmax, to_onehot_y, include_background = False, False, True
-    holds_labels(target, channels, to_onehot_y)
-    input, target, ignore = without_ignored(input, target, ignore_index, to_onehot_y)
-    activated = sigmoid or softmax or other_act is not None
-    check_values(input, target, channels if to_onehot_y else None, validate, probabilities=not activated)
-
-    prediction = full_precision(input)
-    with _without_autocast(input.device.type):  # `other_act` may do what autocast takes to half
-        if sigmoid and not fused_sigmoid:
-            prediction = torch.sigmoid(prediction)
-        elif softmax:
-            prediction = torch.softmax(prediction, 1)
-        elif other_act is not None:
-            prediction = _activated(other_act, prediction)
-    first = 0 if include_background else 1
-    target = onehot(target, channels, first) if to_onehot_y else target[:, first:]
-    if not (bool_target and target.dtype == torch.bool):
-        target = target.to(prediction.dtype)
-    return Prepared(prediction[:, first:], target, ignore)
+def check_choice(argument: str, value: object, choices: Any) -> None:
+    """Refuse what is none of the words of a `Literal` type."""
+    words = choices.__args__  # `get_args` takes as long as ten such checks
+    if value not in words:
+        fail(argument, repr(value), f"one of {', '.join(map(str, words))}")
 
 
 def holds_labels(target: Tensor, channels: int, to_onehot_y: bool | None) -> bool:
@@ -130,7 +38,7 @@ def holds_labels(target: Tensor, channels: int, to_onehot_y: bool | None) -> boo
     return target.shape[1] == 1 < channels
 
 
-def _activated(other_act: Activation, input: Tensor) -> Tensor:
+def activated(other_act: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
     result = other_act(input)
     check_image("the result of other_act", result)
     _check.same_device("the result of other_act", result, "input", input)
@@ -139,7 +47,7 @@ def _activated(other_act: Activation, input: Tensor) -> Tensor:
     return full_precision(result)
 
 
-def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
+def without_autocast(device_type: str) -> AbstractContextManager[Any]:
     # Meta tensors know no autocast. Asking PyTorch whether a device does breaks graphs in PyTorch 2.11.
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
@@ -210,29 +118,6 @@ def check_values(
         unknown = unknown[~torch.isin(unknown.double(), known)][:5]
         wanted = "0 and 1 in every channel" if classes is None else f"whole labels from 0 to {last}"
         fail("target", f"the values {unknown.tolist()}", wanted)
-
-
-def reduced(values: Tensor, reduction: str, batch: bool, spatial_dims: int) -> Tensor:
-    """Reduce the `(batch, channels)` values of equally large items.
-
-    Args:
-        batch: average over the batch first.
-
-    Returns:
-        A scalar, or with "none" `(batch or 1, channels, 1, ...)`.
-
-    Raises:
-        ValueError: on a mean over an empty batch, which would be NaN.
-    """
-    if (batch or reduction == "mean") and not len(values):
-        fail("input", "an empty batch", "one item or more, or reduction='sum' or 'none' without `batch`")
-    if batch:
-        values = values.mean(0, keepdim=True)
-    if reduction == "mean":
-        return values.mean()
-    if reduction == "sum":
-        return values.sum()
-    return values.view(*values.shape, *(1,) * spatial_dims)
 
 
 def check_image(argument: str, value: object, dtypes: frozenset[torch.dtype] = FLOATING) -> None:

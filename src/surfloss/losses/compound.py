@@ -3,19 +3,19 @@
 import copy
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from surfloss._check import fail, is_real, not_negative, plain, whole
-from surfloss.losses._prepare import full_precision, warn_at_call
+from surfloss.losses._prepare import check_choice, full_precision, warn_at_call
 from surfloss.losses.schedule import Constant, Schedule
 
 # Calls without a `step()` that no training makes: more than 32 accumulated batches of 6 resolutions.
 UNSTEPPED = 200
 
-NONFINITE = ("keep", "raise", "skip")
+Nonfinite: TypeAlias = Literal["keep", "raise", "skip"]
 
 
 class CompoundLoss(nn.Module):
@@ -54,11 +54,10 @@ class CompoundLoss(nn.Module):
     _weights: Tensor
 
     def __init__(
-        self, terms: Mapping[str, tuple[nn.Module, float | Schedule]], *, nonfinite: str = "keep"
+        self, terms: Mapping[str, tuple[nn.Module, float | Schedule]], *, nonfinite: Nonfinite = "keep"
     ) -> None:
         super().__init__()
-        if nonfinite not in NONFINITE:
-            fail("nonfinite", repr(nonfinite), f"one of {', '.join(NONFINITE)}")
+        check_choice("nonfinite", nonfinite, Nonfinite)
         self.nonfinite = nonfinite
         if not (isinstance(terms, Mapping) and terms):
             fail("terms", repr(terms), "a mapping from the name to the (loss, weight) of each term")
@@ -289,9 +288,7 @@ class GradientRatioMonitor:
         else:
             self.last = 0.0 if pull == 0 else math.inf
         if self.cap:
-            self.compound.scale(
-                self.term, before if nonfinite else min(1.0, self.limit / max(self.last, self.limit))
-            )
+            self.compound.scale(self.term, before if nonfinite else self.limit / max(self.last, self.limit))
         self._warn(nonfinite)
         return self.last
 

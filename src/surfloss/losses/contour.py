@@ -6,7 +6,7 @@ Medical Image Segmentation", MIDL 2021: the contour of x is what a dilation adds
     C(x) = relu(maxpool(minpool(x)) - minpool(x)),    minpool(x) = -maxpool(-x).
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +14,14 @@ from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import NumbersLike, fail, is_whole
-from surfloss.losses._prepare import Activation, LossModule, check_image, check_options, prepare, reduced
+from surfloss.losses._distance import spatial
+from surfloss.losses._options import Activation, ChannelLoss, InputKeywords, InputOptions, Reduction
+from surfloss.losses._prepare import check_choice, check_image
 from surfloss.ops.contour import differentiable_contour_map, has_contour_map
 
 KernelLike: TypeAlias = int | NumbersLike
+Mode: TypeAlias = Literal["map", "length"]
 
-MODES = ("map", "length")
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 _FUSED = ((1, 3, 3), (3, 3, 3))  # the windows of ops/contour.py
 
@@ -53,8 +55,8 @@ def contour_map(x: Tensor, kernel_size: KernelLike = 3, *, ignore: Tensor | None
     fits = window in _FUSED and x.dtype in (torch.float32, torch.float64) and not _check.in_transform()
     if fits and has_contour_map(x.device.type):
         return _fused(x, ignore, window[0])
-    eroded = -_max_pool(-x, kernel, ignore)
-    contour = F.relu(_max_pool(eroded, kernel, ignore) - eroded)
+    eroded = -max_pool(-x, kernel, ignore)
+    contour = F.relu(max_pool(eroded, kernel, ignore) - eroded)
     return contour if ignore is None else contour.masked_fill(ignore, 0)
 
 
@@ -62,18 +64,27 @@ def contour_loss(
     input: Tensor,
     target: Tensor,
     *,
-    mode: str = "map",
+    mode: Mode = "map",
     kernel_size: KernelLike = 3,
-    include_background: bool = False,
-    to_onehot_y: bool = False,
-    sigmoid: bool = False,
-    softmax: bool = False,
-    other_act: Activation | None = None,
-    reduction: str = "mean",
-    batch: bool = False,
-    ignore_index: int | None = None,
-    validate: bool | None = None,
+    **options: Unpack[InputKeywords],
 ) -> Tensor:
+    """`ContourLoss` as a function, with the same arguments.
+
+    Raises:
+        TypeError, ValueError: on an argument of another form.
+    """
+    inputs = InputOptions(**options)
+    check_choice("mode", mode, Mode)
+    prediction, target, ignore = inputs.prepare(input, target)
+    contours = (contour_map(x, kernel_size, ignore=ignore) for x in (prediction, target))
+    difference = torch.sub(*contours)
+    axes = spatial(difference)
+    if mode == "map":
+        return inputs.reduce(difference.square().mean(axes, keepdim=True))
+    return inputs.reduce(difference.sum(axes, keepdim=True).square() / difference[0, 0].numel())
+
+
+class ContourLoss(ChannelLoss):
     """Squared difference of two contours, in voxels.
 
     `mode="map"` is mean((C(p) - C(g))^2), as Sanner & Mukhopadhyay word it; `mode="length"` is
@@ -81,99 +92,51 @@ def contour_loss(
     gradient flows to the voxels that the poolings chose. An empty or a full mask has no contour: C is 0.
 
     Args:
-        input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
-            `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
-        target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
+        mode: "map" or "length".
         kernel_size: see `contour_map`.
-        include_background: whether channel 0 counts; a single channel always does.
-        reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
-        batch: average over the batch before the reduction.
-        ignore_index: label of voxels without error and gradient; to the pooling they are outside the volume,
-            so that their border is no contour either. They still count in the number of voxels.
-        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
-
-    Raises:
-        TypeError, ValueError: on an argument of another form.
+        include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
+        ignore_index, validate: see `InputOptions`. To the pooling, ignored voxels are outside the volume, so
+            that their border is no contour either.
     """
-    check_options(sigmoid, softmax, other_act, reduction)
-    _check_contour_options(mode, kernel_size)
-    prediction, target, ignore = prepare(
-        input,
-        target,
-        include_background=include_background,
-        to_onehot_y=to_onehot_y,
-        sigmoid=sigmoid,
-        softmax=softmax,
-        other_act=other_act,
-        ignore_index=ignore_index,
-        validate=validate,
-    )
-    contours = (contour_map(x, kernel_size, ignore=ignore) for x in (prediction, target))
-    difference = torch.sub(*contours).flatten(2)
-    if mode == "map":
-        values = difference.square().mean(2)
-    else:
-        values = difference.sum(2).square() / max(1, difference.shape[2])
-    return reduced(values, reduction, batch, prediction.ndim - 2)
-
-
-class ContourLoss(LossModule):
-    """`functional.contour_loss` as a module; the arguments are those of the function."""
 
     def __init__(
         self,
-        mode: str = "map",
+        mode: Mode = "map",
         kernel_size: KernelLike = 3,
         include_background: bool = False,
         to_onehot_y: bool = False,
         sigmoid: bool = False,
         softmax: bool = False,
         other_act: Activation | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         batch: bool = False,
         *,
         ignore_index: int | None = None,
         validate: bool | None = None,
     ) -> None:
-        check_options(sigmoid, softmax, other_act, reduction)
-        _check_contour_options(mode, kernel_size)
-        super().__init__(
-            mode=mode,
-            kernel_size=kernel_size,
-            include_background=include_background,
-            to_onehot_y=to_onehot_y,
-            sigmoid=sigmoid,
-            softmax=softmax,
-            other_act=other_act,
-            reduction=reduction,
-            batch=batch,
-            ignore_index=ignore_index,
-            validate=validate,
-        )
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return contour_loss(input, target, **self.options)
+        super().__init__(contour_loss, locals())
+        check_choice("mode", mode, Mode)
+        _kernel(kernel_size)
 
 
-def _check_contour_options(mode: str, kernel_size: KernelLike) -> None:
-    if mode not in MODES:
-        fail("mode", repr(mode), f"one of {', '.join(MODES)}")
-    _sizes(kernel_size)
+def max_pool(x: Tensor, kernel: tuple[int, ...], ignore: Tensor | None) -> Tensor:
+    """The greatest value of each voxel's window; ignored voxels are outside the volume."""
+    if ignore is not None:
+        x = x.masked_fill(ignore, -torch.inf)  # what PyTorch pads with: it never wins
+    padding = tuple(size // 2 for size in kernel)
+    pooled: Tensor = _MAX_POOL[len(kernel)](x, kernel, stride=1, padding=padding)
+    return pooled
 
 
-def _sizes(kernel_size: KernelLike) -> tuple[int, ...]:
-    found = _check.plain(kernel_size)
-    sizes = found if isinstance(found, tuple) else (found,)
+def _kernel(kernel_size: KernelLike, dims: int | None = None) -> tuple[int, ...]:
+    """The odd size along each of `dims` axes; with None the sizes alone are checked."""
+    plain = _check.plain(kernel_size)
+    sizes = plain if isinstance(plain, tuple) else (plain,) * (dims or 1)
     if not all(is_whole(size) and size > 0 and size % 2 for size in sizes):
         fail("kernel_size", kernel_size, "odd positive whole numbers, one for all axes or a tuple")
-    return tuple(int(size) for size in sizes)
-
-
-def _kernel(kernel_size: KernelLike, dims: int) -> tuple[int, ...]:
-    kernel = _sizes(kernel_size) * (dims if is_whole(_check.plain(kernel_size)) else 1)
-    if len(kernel) != dims:
+    if dims not in (None, len(sizes)):
         fail("kernel_size", kernel_size, f"one number, or {dims} for {dims}-D input")
-    return kernel
+    return sizes
 
 
 def _fused(x: Tensor, ignore: Tensor | None, depth: int) -> Tensor:
@@ -183,11 +146,3 @@ def _fused(x: Tensor, ignore: Tensor | None, depth: int) -> Tensor:
     ignore = None if ignore is None else as_items(ignore.expand_as(x))
     contour: Tensor = differentiable_contour_map(as_items(x), ignore, depth, None)[0]
     return contour.view(x.shape)
-
-
-def _max_pool(x: Tensor, kernel: tuple[int, ...], ignore: Tensor | None) -> Tensor:
-    if ignore is not None:
-        x = x.masked_fill(ignore, -torch.inf)  # what PyTorch pads with: it never wins
-    padding = tuple(size // 2 for size in kernel)
-    pooled: Tensor = _MAX_POOL[len(kernel)](x, kernel, stride=1, padding=padding)
-    return pooled

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from surfloss._check import fail, not_negative, plain
+from surfloss.losses._options import LossModule
 from surfloss.losses._prepare import (
-    LossModule,
     check_tensors,
     check_values,
     full_precision,
@@ -34,30 +34,7 @@ def dice_ce_loss(
     ddp: bool = False,
     validate: bool | None = None,
 ) -> Tensor:
-    """nnU-Net v2's Dice + CE, weight_ce * CE - weight_dice * Dice: the Dice part is negative.
-
-    The value equals that of nnU-Net's `DC_and_CE_loss` (Isensee et al. 2021), and may be below 0, where
-    MONAI's `DiceCELoss` takes 1 - Dice. Dice is the mean of the channels' soft Dice (Drozdzal et al. 2016),
-    (2 sum(p g) + smooth) / (sum(p) + sum(g) + smooth). With `sigmoid` the channels are independent and CE is
-    binary: nnU-Net's `DC_and_BCE_loss`. An empty target with an empty prediction has Dice 1.
-
-    Args:
-        input: logits `(batch, channels, *spatial)`, 2-D or 3-D; float16 and bfloat16 are computed in float32.
-        target: labels `(batch, 1, *spatial)`, or channels of 0 and 1 in the input's shape.
-        sigmoid, softmax: which makes the logits probabilities; `sigmoid` goes before `softmax`.
-        to_onehot_y: True if the target must hold labels, False if it must hold channels; None to tell by its
-            shape.
-        include_background: whether channel 0 counts in Dice; None for nnU-Net's choice: with `sigmoid` only.
-            A single channel always does.
-        batch: one Dice over the batch instead of one an item (nnU-Net's `batch_dice`).
-        smooth: added above and below the fraction.
-        ignore_index: label of voxels that count in neither term. As in nnU-Net, the binary CE is then the sum
-            over channels of the mean over the other voxels, where without it it is the mean over both.
-        ddp: with `batch`, take the Dice over the batches of all processes of `torch.distributed`.
-        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
-
-    Returns:
-        A scalar, float32 (float64 for such input).
+    """nnU-Net v2's Dice + CE, whose Dice part is negative: `DiceCELoss` as a function, with its arguments.
 
     Raises:
         TypeError, ValueError: on an argument of another form, and on an empty batch.
@@ -105,12 +82,8 @@ def dice_ce_loss(
         sums = sums.sum(1)
         if ddp:
             if not torch.distributed.is_initialized():
-                fail(
-                    "ddp",
-                    "True without a process group",
-                    "torch.distributed.init_process_group",
-                    RuntimeError,
-                )
+                wanted = "torch.distributed.init_process_group"
+                fail("ddp", "True without a process group", wanted, RuntimeError)
             sums = sum_over_processes(sums)
     overlap, predicted, true = sums
     dice = (2 * overlap + smooth) / (predicted + true + smooth).clamp_min(1e-8)
@@ -119,10 +92,26 @@ def dice_ce_loss(
 
 
 class DiceCELoss(LossModule):
-    """nnU-Net v2's Dice + CE: its Dice part is negative, -Dice and not 1 - Dice.
+    """nnU-Net v2's Dice + CE, weight_ce * CE - weight_dice * Dice: the Dice part is negative.
 
-    It is `functional.dice_ce_loss` as a module. The arguments are those of the function, by name alone:
-    MONAI's loss of this name has them in another order.
+    The value equals that of nnU-Net's `DC_and_CE_loss` (Isensee et al. 2021), and may be below 0, where
+    MONAI's `DiceCELoss` takes 1 - Dice. Dice is the mean of the channels' soft Dice (Drozdzal et al. 2016),
+    (2 sum(p g) + smooth) / (sum(p) + sum(g) + smooth). With `sigmoid` the channels are independent and CE is
+    binary: nnU-Net's `DC_and_BCE_loss`. An empty target with an empty prediction has Dice 1. Arguments go by
+    name alone: MONAI's loss of this name has them in another order.
+
+    Args:
+        sigmoid, softmax: which makes the logits probabilities; `sigmoid` goes before `softmax`.
+        to_onehot_y: True if the target must hold labels, False if it must hold channels; None to tell by its
+            shape.
+        include_background: whether channel 0 counts in Dice; None for nnU-Net's choice: with `sigmoid` only.
+            A single channel always does.
+        batch: one Dice over the batch instead of one per item (nnU-Net's `batch_dice`).
+        smooth: added above and below the fraction.
+        ignore_index: label of voxels that count in neither term. As in nnU-Net, the binary CE is then the sum
+            over channels of the mean over the other voxels, where without it it is the mean over both.
+        ddp: with `batch`, take the Dice over the batches of all processes of `torch.distributed`.
+        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
     """
 
     def __init__(
@@ -140,23 +129,8 @@ class DiceCELoss(LossModule):
         ddp: bool = False,
         validate: bool | None = None,
     ) -> None:
+        super().__init__(dice_ce_loss, locals())
         _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
-        super().__init__(
-            sigmoid=sigmoid,
-            softmax=softmax,
-            to_onehot_y=to_onehot_y,
-            include_background=include_background,
-            batch=batch,
-            smooth=smooth,
-            weight_dice=weight_dice,
-            weight_ce=weight_ce,
-            ignore_index=ignore_index,
-            ddp=ddp,
-            validate=validate,
-        )
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return dice_ce_loss(input, target, **self.options)
 
 
 def _check_options(sigmoid: bool, softmax: bool, smooth: float, weight_dice: float, weight_ce: float) -> None:

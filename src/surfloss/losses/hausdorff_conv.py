@@ -6,19 +6,18 @@ Networks", IEEE Trans. Med. Imaging 39(2), 2020, section II-B.3, with the soft t
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import NumbersLike, SpacingLike, fail
-from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
+from surfloss.losses._options import Activation, ChannelLoss, InputKeywords, InputOptions, Reduction
 from surfloss.losses.hausdorff_er import soft_threshold_
 from surfloss.ops.derivative import scaled
 
 RADII = (3.0, 6.0, 9.0, 12.0, 15.0, 18.0)
-_SLACK = 1 + 1e-9  # so that a number of steps that makes up a radius reaches it
 # Voxels in Fourier space at a time, where there they take several times their memory; one item at least.
 _AT_ONCE = 2**19
 
@@ -29,17 +28,46 @@ def hausdorff_conv_loss(
     *,
     alpha: float = 2.0,
     radii: NumbersLike = RADII,
-    include_background: bool = False,
-    to_onehot_y: bool = False,
-    sigmoid: bool = False,
-    softmax: bool = False,
-    other_act: Activation | None = None,
-    reduction: str = "mean",
-    batch: bool = False,
     spacing: SpacingLike = None,
-    ignore_index: int | None = None,
-    validate: bool | None = None,
+    **options: Unpack[InputKeywords],
 ) -> Tensor:
+    """`HausdorffConvLoss` as a function, with the same arguments.
+
+    Raises:
+        TypeError, ValueError: on an argument of another form.
+        RuntimeError: on a spacing in a tensor or for each item, in a graph that may not break or on meta; on
+            a second derivative.
+    """
+    inputs = InputOptions(**options)
+    alpha, radii = _checked(alpha, radii)
+    prediction, target, ignore = inputs.prepare(input, target)
+    lead, dims = prediction.shape[:2], prediction.ndim - 2
+    shared, per_item = _check.spacing(spacing, dims, lead, prediction.device)
+    p, g = prediction.flatten(0, 1), target.detach().flatten(0, 1)
+    ignored = None if ignore is None else ignore.expand_as(target).flatten(0, 1)
+    with_gradient = p.requires_grad and torch.is_grad_enabled()
+
+    def errors(steps: Sequence[float], some: Any = slice(None)) -> Tensor:
+        tensors = p[some], g[some], None if ignored is None else ignored[some]
+        found = _ConvErrors.apply(*tensors, alpha, radii, steps, with_gradient)  # type: ignore[no-untyped-call]
+        values: Tensor = found[0]
+        return values
+
+    if per_item is None:
+        values = errors(shared)
+    elif torch.compiler.is_compiling() or per_item.is_meta:
+        where = "on meta" if per_item.is_meta else "in a compiled graph"
+        fail("spacing", f"a tensor {where}", "numbers: they decide the balls' sizes", RuntimeError)
+    else:
+        rows = [tuple(row) for row in per_item.tolist()]
+        values = p.new_zeros((len(rows),))
+        for steps in dict.fromkeys(rows):
+            alike = torch.tensor([i for i, row in enumerate(rows) if row == steps], device=p.device)
+            values = values.index_add(0, alike, errors(steps, alike))
+    return inputs.reduce(values.view(*lead, *(1,) * dims))
+
+
+class HausdorffConvLoss(ChannelLoss):
     """Hausdorff loss by convolution with balls (Karimi & Salcudean 2020, section II-B.3).
 
     With B_r the mean over the ball of radius r, x^C = 1 - x, and T the soft threshold at one half, the loss
@@ -49,70 +77,17 @@ def hausdorff_conv_loss(
 
     a wrongly predicted voxel weighs r^alpha if no target lies within r, and again if all within r is
     predicted; a missed one the other way round. The volume is surrounded by background. Empty and full masks
-    need no rule. Unlike in `hausdorff_dt_loss` the gradient also flows through what stands for distances, the
+    need no rule. Unlike in `HausdorffDTLoss` the gradient also flows through what stands for distances, the
     T(B_r p). The forward pass computes it already and keeps nothing else, so there is no second derivative.
 
     Args:
-        input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
-            `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
-        target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
         alpha: exponent of the radii, at least 0.
         radii: of the balls, in the unit of `spacing`, above 0. The convolutions go through Fourier space:
             each radius costs the same, large or small.
-        include_background: whether channel 0 counts; a single channel always does.
-        reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
-        batch: average over the batch before the reduction.
-        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
-            each item, nested or as an array or tensor `(batch, dims)`. None for radii in voxels.
+        include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
+        spacing: voxel size in mm, shared or per item, see `surfloss.edt`; None for radii in voxels.
             A tensor is read, for which a GPU waits: it decides the balls' sizes.
-        ignore_index: label of voxels that have no error, no gradient, and are left out of the balls.
-        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
-
-    Returns:
-        A scalar, or with "none" one value an item and channel; in float32, or float64 for such input.
-
-    Raises:
-        TypeError, ValueError: on an argument of another form.
-        RuntimeError: on a spacing in a tensor or for each item, in a graph that may not break or on meta; on
-            a second derivative.
-    """
-    check_options(sigmoid, softmax, other_act, reduction)
-    alpha, radii = _conv_options(alpha, radii)
-    prediction, target, ignore = prepare(
-        input,
-        target,
-        include_background=include_background,
-        to_onehot_y=to_onehot_y,
-        sigmoid=sigmoid,
-        softmax=softmax,
-        other_act=other_act,
-        ignore_index=ignore_index,
-        validate=validate,
-    )
-    lead, dims = prediction.shape[:2], prediction.ndim - 2
-    shared, per_item = _check.spacing(spacing, dims, lead, prediction.device)
-    p, g = prediction.flatten(0, 1), target.detach().flatten(0, 1)
-    ignored = None if ignore is None else ignore.expand_as(target).flatten(0, 1)
-    if per_item is None:
-        values = _ball_errors(p, g, ignored, alpha, radii, shared)
-    elif torch.compiler.is_compiling() or per_item.is_meta:
-        where = "on meta" if per_item.is_meta else "in a compiled graph"
-        fail("spacing", f"a tensor {where}", "numbers: they decide the balls' sizes", RuntimeError)
-    else:
-        rows = [tuple(row) for row in per_item.tolist()]
-        values = p.new_zeros((len(rows),))
-        for steps in dict.fromkeys(rows):
-            alike = torch.tensor([i for i, row in enumerate(rows) if row == steps], device=p.device)
-            ignored_here = None if ignored is None else ignored[alike]
-            part = _ball_errors(p[alike], g[alike], ignored_here, alpha, radii, steps)
-            values = values.index_add(0, alike, part)
-    return reduced(values.view(lead), reduction, batch, dims)
-
-
-class HausdorffConvLoss(LossModule):
-    """`functional.hausdorff_conv_loss` as a module.
-
-    The arguments are those of the function. `spacing` may be given to a call instead.
+        ignore_index, validate: see `InputOptions`. Ignored voxels are left out of the balls.
     """
 
     def __init__(
@@ -124,66 +99,38 @@ class HausdorffConvLoss(LossModule):
         sigmoid: bool = False,
         softmax: bool = False,
         other_act: Activation | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         batch: bool = False,
         *,
         spacing: SpacingLike = None,
         ignore_index: int | None = None,
         validate: bool | None = None,
     ) -> None:
-        check_options(sigmoid, softmax, other_act, reduction)
-        alpha, radii = _conv_options(alpha, radii)
-        super().__init__(
-            alpha=alpha,
-            radii=radii,
-            include_background=include_background,
-            to_onehot_y=to_onehot_y,
-            sigmoid=sigmoid,
-            softmax=softmax,
-            other_act=other_act,
-            reduction=reduction,
-            batch=batch,
-            spacing=_check.plain_spacing(spacing),
-            ignore_index=ignore_index,
-            validate=validate,
-        )
-
-    def forward(self, input: Tensor, target: Tensor, *, spacing: SpacingLike = None) -> Tensor:
-        options = self.options if spacing is None else {**self.options, "spacing": spacing}
-        return hausdorff_conv_loss(input, target, **options)
+        super().__init__(hausdorff_conv_loss, locals())
+        _checked(alpha, radii)
 
 
-def _conv_options(alpha: float, radii: NumbersLike) -> tuple[float, tuple[float, ...]]:
+def _checked(alpha: float, radii: NumbersLike) -> tuple[float, tuple[float, ...]]:
     alpha, radii = _check.not_negative("alpha", alpha), _check.numbers("radii", radii)
     if 0 in radii:
         fail("radii", repr(radii), "finite numbers above 0")
     return alpha, radii
 
 
-class _BallErrors(torch.autograd.Function):
-    """The loss by balls for each of `(items, *spatial)`; the target and the radii are constants.
+class _ConvErrors(torch.autograd.Function):
+    """The convolution loss of each of `(items, *spatial)`; the target and the radii are constants.
 
     The forward pass finds the gradient beside the value, and keeps nothing else.
     """
 
     @staticmethod
-    def forward(
-        p: Tensor,
-        g: Tensor,
-        ignore: Tensor | None,
-        alpha: float,
-        radii: Sequence[float],
-        steps: Sequence[float],
-        with_gradient: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(p: Tensor, g: Tensor, ignore: Tensor | None, *settings: Any) -> tuple[Tensor, Tensor]:
         values, gradient = p.new_empty((len(p),)), torch.empty_like(p)
         at_once = max(1, _AT_ONCE // math.prod(p.shape[1:]))
         for first in range(0, len(p), at_once):
             some = slice(first, first + at_once)
             ignored = None if ignore is None else ignore[some]
-            values[some], gradient[some] = _conv_error(
-                p[some], g[some], ignored, alpha, radii, steps, with_gradient
-            )
+            values[some], gradient[some] = _conv_error(p[some], g[some], ignored, *settings)
         return values, gradient
 
     @staticmethod
@@ -201,12 +148,6 @@ class _BallErrors(torch.autograd.Function):
         return scaled(gradient, grad, values), *(None,) * 6
 
 
-def _ball_errors(p: Tensor, *constants: Any) -> Tensor:
-    with_gradient = p.requires_grad and torch.is_grad_enabled()
-    values: Tensor = _BallErrors.apply(p, *constants, with_gradient)[0]  # type: ignore[no-untyped-call]
-    return values
-
-
 def _conv_error(
     p: Tensor,
     g: Tensor,
@@ -220,7 +161,7 @@ def _conv_error(
     if ignore is not None:
         p, g = p.masked_fill(ignore, 0), g.masked_fill(ignore, 0)
     squared = (p - g).square()
-    of_p, of_g, through_balls = (torch.zeros_like(p) for _ in range(3))
+    of_p, of_g, through_means = (torch.zeros_like(p) for _ in range(3))
     for radius in radii:
         factor, mean = float(radius**alpha), _ball_mean(p, radius, steps)
         counted: Tensor | float = 1.0
@@ -234,12 +175,12 @@ def _conv_error(
         if with_gradient:
             # The mean over a ball is its own adjoint; T has the slope 2 where it is not 0.
             slope = 2 * factor * squared * (p * (near_p > 0) - g * (far_p > 0))
-            through_balls += mean(slope.div_(counted))
+            through_means += mean(slope.div_(counted))
     weight = p * of_p + g * of_g
     values = (weight * squared).flatten(1).mean(1)
     if not with_gradient:
         return values, torch.zeros_like(p)
-    gradient = (2 * (p - g) * weight + squared * of_p + through_balls) / math.prod(p.shape[1:])
+    gradient = (2 * (p - g) * weight + squared * of_p + through_means) / math.prod(p.shape[1:])
     return values, gradient if ignore is None else gradient.masked_fill(ignore, 0)
 
 
@@ -249,15 +190,16 @@ def _ball_mean(like: Tensor, radius: float, steps: Sequence[float]) -> Callable[
     Around the volume there are zeros.
     """
     spatial = like.shape[1:]
+    reach = _check.limit("radii", radius)  # a voxel exactly on the radius is in the ball
     # An offset that leads out of the volume from everywhere adds nothing; without these, `size + far` is
     # room enough for no sum to come around the end.
-    most = [min(int(radius / step * _SLACK), size - 1) for step, size in zip(steps, spatial, strict=True)]
+    most = [min(int(reach / step), size - 1) for step, size in zip(steps, spatial, strict=True)]
     room = [_fast_length(size + far) for size, far in zip(spatial, most, strict=True)]
     axes = tuple(range(1, like.ndim))
     offsets = [torch.arange(-far, far + 1, device=like.device) for far in most]
-    ball = (_squared_length(offsets, steps) <= radius**2 * _SLACK).to(like.dtype)
+    ball = (_squared_length(offsets, steps) <= reach**2).to(like.dtype)
     spectrum = torch.fft.rfftn(ball, room)
-    voxels = _voxels_in_ball(radius, steps, like.device)
+    voxels = _voxels_in_ball(reach, steps, like.device)
 
     def mean(x: Tensor) -> Tensor:
         sums = torch.fft.irfftn(torch.fft.rfftn(x, room, axes).mul_(spectrum), room, axes)
@@ -276,11 +218,10 @@ def _fast_length(n: int) -> int:
     return n
 
 
-def _voxels_in_ball(radius: float, steps: Sequence[float], device: torch.device) -> Tensor:
+def _voxels_in_ball(reach: float, steps: Sequence[float], device: torch.device) -> Tensor:
     *steps, last = steps
-    reach = [int(radius / step * _SLACK) for step in steps]
-    offsets = [torch.arange(-far, far + 1, device=device) for far in reach]
-    left = radius**2 * _SLACK - _squared_length(offsets, steps)
+    offsets = [torch.arange(-int(reach / step), int(reach / step) + 1, device=device) for step in steps]
+    left = reach**2 - _squared_length(offsets, steps)
     return torch.where(left >= 0, 2 * (left.clamp_min(0).sqrt() / last).floor() + 1, 0).sum()
 
 

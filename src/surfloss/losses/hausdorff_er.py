@@ -7,7 +7,7 @@ repeated.
 """
 
 import math
-from typing import Any
+from typing import Any, Literal, TypeAlias, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from surfloss import _check
-from surfloss._check import fail
-from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
+from surfloss.losses._options import Activation, ChannelLoss, InputKeywords, InputOptions, Reduction
+from surfloss.losses._prepare import check_choice
 
-RESCALES = ("fixed", "minmax")
+Rescale: TypeAlias = Literal["fixed", "minmax"]
 
 
 def hausdorff_er_loss(
@@ -27,62 +27,17 @@ def hausdorff_er_loss(
     *,
     alpha: float = 2.0,
     iterations: int = 10,
-    include_background: bool = False,
-    to_onehot_y: bool = False,
-    sigmoid: bool = False,
-    softmax: bool = False,
-    other_act: Activation | None = None,
-    reduction: str = "mean",
-    batch: bool = False,
-    rescale: str = "fixed",
-    ignore_index: int | None = None,
-    validate: bool | None = None,
+    rescale: Rescale = "fixed",
+    **options: Unpack[InputKeywords],
 ) -> Tensor:
-    """Hausdorff loss by erosion (Karimi & Salcudean 2020, section II-B.2), in voxels.
-
-    The squared error E_0 = (p - g)^2 is eroded again and again: E_k = T(B * E_{k-1}), with B the mean over a
-    voxel and its face neighbors and T the soft threshold at one half. The loss of an item and channel is
-    sum_k k^alpha sum E_k / voxels: the thicker a wrong region, the more erosions it outlives. Outside the
-    volume there is no error. Empty and full masks need no rule.
-
-    The gradient flows through the erosions, of which one bit a voxel is kept ("minmax": each computed again).
-    Errors with |p - g| below 0.7 are gone after the first erosion, so the loss needs a region loss beside it.
-
-    Args:
-        input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
-            `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
-        target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
-        alpha: exponent of the number of erosions, at least 0.
-        iterations: erosions, at least 1: the half thickness in voxels beyond which no region weighs more.
-        include_background: whether channel 0 counts; a single channel always does.
-        reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
-        batch: average over the batch before the reduction.
-        rescale: "fixed", T(x) = relu(2x - 1); "minmax", relu(x - 1/2) stretched to [0, 1] over the item, as
-            the PyTorch code in circulation does it (kornia's `HausdorffERLoss`). That makes a loss of 1 from
-            a remainder of 1e-6, with the gradient to match.
-        ignore_index: label of voxels without error and gradient, as those outside the volume.
-        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
-
-    Returns:
-        A scalar, or with "none" one value an item and channel; in float32, or float64 for such input.
+    """`HausdorffERLoss` as a function, with the same arguments.
 
     Raises:
         TypeError, ValueError: on an argument of another form.
     """
-    check_options(sigmoid, softmax, other_act, reduction)
-    alpha, iterations = _check.plain(alpha), _check.plain(iterations)
-    _check_er_options(alpha, iterations, rescale)
-    prediction, target, ignore = prepare(
-        input,
-        target,
-        include_background=include_background,
-        to_onehot_y=to_onehot_y,
-        sigmoid=sigmoid,
-        softmax=softmax,
-        other_act=other_act,
-        ignore_index=ignore_index,
-        validate=validate,
-    )
+    inputs = InputOptions(**options)
+    alpha, iterations = _checked(alpha, iterations, rescale)
+    prediction, target, ignore = inputs.prepare(input, target)
     error = (prediction - target).square()
     if ignore is not None:
         error = error.masked_fill(ignore, 0)
@@ -90,12 +45,31 @@ def hausdorff_er_loss(
         total, *_ = _Erosions.apply(error, alpha, iterations)  # type: ignore[no-untyped-call]
     else:
         total = _stretched_erosions(error, alpha, iterations)
-    values = total / math.prod(error.shape[2:])
-    return reduced(values, reduction, batch, prediction.ndim - 2)
+    lead, spatial = error.shape[:2], error.shape[2:]
+    return inputs.reduce(total.view(*lead, *(1,) * len(spatial)) / math.prod(spatial))
 
 
-class HausdorffERLoss(LossModule):
-    """`functional.hausdorff_er_loss` as a module; the arguments are those of the function."""
+class HausdorffERLoss(ChannelLoss):
+    """Hausdorff loss by erosion (Karimi & Salcudean 2020, section II-B.2), in voxels.
+
+    The squared error E_0 = (p - g)^2 is eroded again and again: E_k = T(B * E_{k-1}), with B the mean over a
+    voxel and its face neighbors and T the soft threshold at one half. The loss of an item and channel is
+    sum_k k^alpha sum E_k / voxels: the thicker a wrong region, the more erosions it outlives. Outside the
+    volume there is no error. Empty and full masks need no rule.
+
+    The gradient flows through the erosions: one bit per voxel and erosion is saved for it ("minmax": each is
+    computed again). Errors with |p - g| below 0.7 are gone after the first erosion, so the loss needs a
+    region loss beside it.
+
+    Args:
+        alpha: exponent of the number of erosions, at least 0.
+        iterations: erosions, at least 1: the half thickness in voxels beyond which no region weighs more.
+        include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
+        rescale: "fixed", T(x) = relu(2x - 1); "minmax", relu(x - 1/2) stretched to [0, 1] over the item, as
+            the PyTorch code in circulation does it (kornia's `HausdorffERLoss`). That makes a loss of 1 from
+            a remainder of 1e-6, with the gradient to match.
+        ignore_index, validate: see `InputOptions`. Ignored voxels erode as those outside the volume.
+    """
 
     def __init__(
         self,
@@ -106,39 +80,20 @@ class HausdorffERLoss(LossModule):
         sigmoid: bool = False,
         softmax: bool = False,
         other_act: Activation | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         batch: bool = False,
         *,
-        rescale: str = "fixed",
+        rescale: Rescale = "fixed",
         ignore_index: int | None = None,
         validate: bool | None = None,
     ) -> None:
-        check_options(sigmoid, softmax, other_act, reduction)
-        _check_er_options(alpha, iterations, rescale)
-        super().__init__(
-            alpha=alpha,
-            iterations=iterations,
-            include_background=include_background,
-            to_onehot_y=to_onehot_y,
-            sigmoid=sigmoid,
-            softmax=softmax,
-            other_act=other_act,
-            reduction=reduction,
-            batch=batch,
-            rescale=rescale,
-            ignore_index=ignore_index,
-            validate=validate,
-        )
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return hausdorff_er_loss(input, target, **self.options)
+        super().__init__(hausdorff_er_loss, locals())
+        _checked(alpha, iterations, rescale)
 
 
-def _check_er_options(alpha: float, iterations: int, rescale: str) -> None:
-    _check.not_negative("alpha", alpha)
-    _check.whole("iterations", iterations, 1)
-    if rescale not in RESCALES:
-        fail("rescale", repr(rescale), f"one of {', '.join(RESCALES)}")
+def _checked(alpha: float, iterations: int, rescale: str) -> tuple[float, int]:
+    check_choice("rescale", rescale, Rescale)
+    return _check.not_negative("alpha", alpha), _check.whole("iterations", iterations, 1)
 
 
 def soft_threshold_(x: Tensor) -> Tensor:

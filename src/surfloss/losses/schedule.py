@@ -126,14 +126,7 @@ class LinearWarmup(_Ramp):
 class CosineRamp(_Ramp):
     """From `start` to `weight` on half a period of a cosine of `steps` steps, beginning after `delay` steps.
 
-    Args:
-        weight: the last weight, which holds from step `delay + steps` on.
-        steps: the length of the ramp, at least 1.
-        start: the first weight, which holds until step `delay`.
-        delay: steps before the ramp begins.
-
-    Raises:
-        ValueError: if a weight is negative or not finite, `steps` below 1 or `delay` negative.
+    Arguments and errors are those of `LinearWarmup`.
     """
 
     def _share(self, progress: float) -> float:

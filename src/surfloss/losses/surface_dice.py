@@ -7,18 +7,20 @@ Here the surface is made of voxels, and that of a probability map is soft:
     s(x) = x - erosion(x),    erosion(x) = the minimum over a voxel and its face neighbors.
 """
 
+from typing import Literal, TypeAlias, Unpack
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import SpacingLike
 from surfloss.edt import distance_transform_edt
-from surfloss.losses._distance import check_distance_options, refuse_uniform
-from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
+from surfloss.losses._distance import refuse_uniform, spatial
+from surfloss.losses._options import Activation, ChannelLoss, InputKeywords, InputOptions, Reduction
+from surfloss.losses._prepare import check_choice
+from surfloss.losses.contour import max_pool
 
-EMPTY = ("zero", "one", "raise")
-_MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
+Empty: TypeAlias = Literal["zero", "one", "raise"]
 
 
 def surface_dice_loss(
@@ -26,19 +28,44 @@ def surface_dice_loss(
     target: Tensor,
     *,
     tolerance: float,
-    include_background: bool = False,
-    to_onehot_y: bool = False,
-    sigmoid: bool = False,
-    softmax: bool = False,
-    other_act: Activation | None = None,
-    reduction: str = "mean",
-    batch: bool = False,
     spacing: SpacingLike = None,
-    empty: str = "zero",
-    ignore_index: int | None = None,
+    empty: Empty = "zero",
     backend: str | None = None,
-    validate: bool | None = None,
+    **options: Unpack[InputKeywords],
 ) -> Tensor:
+    """`SurfaceDiceLoss` as a function, with the same arguments.
+
+    Raises:
+        TypeError, ValueError: on an argument of another form, or `empty="raise"` with a target of one label.
+        RuntimeError: on `empty="raise"` in a graph that may not break.
+    """
+    inputs = InputOptions(**options)
+    check_choice("empty", empty, Empty)
+    limit = _check.limit("tolerance", tolerance)
+    prediction, target, ignore = inputs.prepare(input, target)
+    if empty == "raise":
+        refuse_uniform("target", target > 0.5, ignore)
+    axes = spatial(prediction)
+    soft, predicted, true = (
+        _surface(x, ignore) for x in (prediction, (prediction > 0.5).to(target.dtype), target)
+    )
+    # One transform for both sides: the distance of every voxel to each of the two surfaces.
+    squared = distance_transform_edt(
+        torch.stack([predicted, true], 2) == 0,
+        spatial_dims=len(axes),
+        spacing=spacing,
+        squared=True,
+        backend=backend,
+    )
+    near_predicted, near_true = (squared <= limit**2).unbind(2)
+    close = (soft * near_true + true * near_predicted).sum(axes, keepdim=True)
+    both = (soft + true).sum(axes, keepdim=True)
+    values = 1 - close / both.masked_fill(both == 0, 1)
+    without = both == 0 if empty == "one" else true.sum(axes, keepdim=True) == 0
+    return inputs.reduce(values.masked_fill(without, 0))
+
+
+class SurfaceDiceLoss(ChannelLoss):
     """1 - surface Dice at a tolerance, made differentiable (after Nikolov et al. 2021).
 
     With s(p) and s(g) the soft surfaces of prediction and target (above), S(x) the set of voxels on the
@@ -56,72 +83,16 @@ def surface_dice_loss(
     lies it does not tell, so the loss needs a region loss beside it.
 
     Args:
-        input: `(batch, channels, *spatial)`, 2-D or 3-D, floating: logits with `sigmoid`, `softmax` or
-            `other_act`, otherwise probabilities. float16 and bfloat16 are computed in float32.
-        target: channels of 0 and 1 in the input's shape, or with `to_onehot_y` labels `(batch, 1, *spatial)`.
         tolerance: in the unit of `spacing`, at least 0; a distance equal to it is within, and so is one that
             exceeds it by rounding, up to 5e-7 of it.
-        include_background: whether channel 0 counts; a single channel always does.
-        reduction: "mean" or "sum" over items and channels, or "none": `(batch, channels, 1, ...)`.
-        batch: average over the batch before the reduction.
-        spacing: mm in array order, as the spatial axes of your tensor: a number, `dims` numbers, or those of
-            each item, nested or as an array or tensor `(batch, dims)`. None for distances in voxels.
+        include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
+        spacing: voxel size in mm, shared or per item, see `surfloss.edt`; None for distances in voxels.
         empty: the value where the target is all background or all foreground, so has no surface: "zero", 0
             without a gradient; "one", what the formula gives, 1 where the prediction has surface and else 0;
             "raise", an error, for which values are read.
-        ignore_index: label of voxels without error and gradient; they are outside the volume, so that their
+        ignore_index, validate: see `InputOptions`. Ignored voxels are outside the volume, so that their
             border is no surface either.
         backend: who computes the distances; None for the fastest on the input's device.
-        validate: read the values to refuse NaN, infinity and unknown labels: None for CPU tensors only.
-
-    Returns:
-        A scalar, or with "none" one value an item and channel; in float32, or float64 for such input.
-
-    Raises:
-        TypeError, ValueError: on an argument of another form, or `empty="raise"` with a target of one label.
-        RuntimeError: on `empty="raise"` in a graph that may not break.
-    """
-    check_options(sigmoid, softmax, other_act, reduction)
-    check_distance_options(empty, EMPTY)
-    limit = _check.limit("tolerance", tolerance)
-    prediction, target, ignore = prepare(
-        input,
-        target,
-        include_background=include_background,
-        to_onehot_y=to_onehot_y,
-        sigmoid=sigmoid,
-        softmax=softmax,
-        other_act=other_act,
-        ignore_index=ignore_index,
-        validate=validate,
-    )
-    mask = target > 0.5
-    if empty == "raise":
-        refuse_uniform("target", mask, ignore)
-    dims = prediction.ndim - 2
-    soft, predicted, true = (
-        _surface(x, ignore) for x in (prediction, (prediction > 0.5).to(target.dtype), target)
-    )
-    # One transform for both sides: the distance of every voxel to each of the two surfaces.
-    squared = distance_transform_edt(
-        torch.stack([predicted, true], 2) == 0,
-        spatial_dims=dims,
-        spacing=spacing,
-        squared=True,
-        backend=backend,
-    )
-    near_predicted, near_true = (squared <= limit**2).unbind(2)
-    close = (soft * near_true + true * near_predicted).flatten(2).sum(2)
-    both = (soft + true).flatten(2).sum(2)
-    values = 1 - close / both.masked_fill(both == 0, 1)
-    without = both == 0 if empty == "one" else true.flatten(2).sum(2) == 0
-    return reduced(values.masked_fill(without, 0), reduction, batch, dims)
-
-
-class SurfaceDiceLoss(LossModule):
-    """`functional.surface_dice_loss` as a module.
-
-    The arguments are those of the function. `spacing` may be given to a call instead.
     """
 
     def __init__(
@@ -132,47 +103,26 @@ class SurfaceDiceLoss(LossModule):
         sigmoid: bool = False,
         softmax: bool = False,
         other_act: Activation | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         batch: bool = False,
         *,
         spacing: SpacingLike = None,
-        empty: str = "zero",
+        empty: Empty = "zero",
         ignore_index: int | None = None,
         backend: str | None = None,
         validate: bool | None = None,
     ) -> None:
-        check_options(sigmoid, softmax, other_act, reduction)
-        check_distance_options(empty, EMPTY)
+        super().__init__(surface_dice_loss, locals())
+        check_choice("empty", empty, Empty)
         _check.not_negative("tolerance", tolerance)
-        super().__init__(
-            tolerance=tolerance,
-            include_background=include_background,
-            to_onehot_y=to_onehot_y,
-            sigmoid=sigmoid,
-            softmax=softmax,
-            other_act=other_act,
-            reduction=reduction,
-            batch=batch,
-            spacing=_check.plain_spacing(spacing),
-            empty=empty,
-            ignore_index=ignore_index,
-            backend=backend,
-            validate=validate,
-        )
-
-    def forward(self, input: Tensor, target: Tensor, *, spacing: SpacingLike = None) -> Tensor:
-        options = self.options if spacing is None else {**self.options, "spacing": spacing}
-        return surface_dice_loss(input, target, **options)
 
 
 def _surface(x: Tensor, ignore: Tensor | None) -> Tensor:
     """What a voxel has beyond the least of its face neighbors: of a mask, its outermost voxels."""
     dims = x.ndim - 2
-    negative = -x if ignore is None else (-x).masked_fill(ignore, -torch.inf)
-    largest = negative
+    largest = negative = -x
     for axis in range(dims):
-        kernel = [3 if a == axis else 1 for a in range(dims)]
-        padding = [size // 2 for size in kernel]
-        largest = torch.maximum(largest, _MAX_POOL[dims](negative, kernel, stride=1, padding=padding))
+        kernel = tuple(3 if a == axis else 1 for a in range(dims))
+        largest = torch.maximum(largest, max_pool(negative, kernel, ignore))
     surface = x + largest
     return surface if ignore is None else surface.masked_fill(ignore, 0)
