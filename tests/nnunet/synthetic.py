@@ -54,9 +54,9 @@ def lesion(center: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 def write_logs(run: RunFolder, name: str, epochs: int = 6) -> None:
     """The logs of a model's trainings; the second fold has a surface term of 0 in its first epoch."""
-    (model,) = [model for model in run.preset.models if model.name == name]
+    (model,) = [model for model in run.experiment.models if model.name == name]
     times = np.arange(1, epochs + 1)
-    for fold in range(run.preset.folds):
+    for fold in range(run.experiment.folds):
         surface = "DiceCE" not in model.trainer
         log = {
             "train_losses": (1 / (times + fold)).tolist(),

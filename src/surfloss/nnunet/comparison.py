@@ -25,7 +25,7 @@ def comparison_table(run: RunFolder, prefix: str = "") -> TextTable | None:
     """
     evaluated = {
         model.name: {case["case"]: case for case in cases}
-        for model in run.preset.models
+        for model in run.experiment.models
         if (cases := read_cases(run, f"{prefix}{model.name}")) is not None
     }
     pairs = [

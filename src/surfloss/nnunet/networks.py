@@ -62,8 +62,8 @@ def train_rank(rank: int, run: RunFolder, progress: Progress, model: Model, fold
 def predict(run: RunFolder, progress: Progress, model: Model) -> None:
     """Predict the validation cases with the average of the model's folds."""
     images = sorted((run.raw / "imagesTs").glob("*.nii.gz"))
-    with_probabilities = model.name in run.preset.ensemble
-    folds = range(run.preset.folds)
+    with_probabilities = model.name in run.experiment.ensemble
+    folds = range(run.experiment.folds)
     _predict(run, progress, model, folds, images, run.predictions(model.name), with_probabilities)
 
 
@@ -94,15 +94,15 @@ def make_trainer(run: RunFolder, model: Model, fold: int) -> Any:
 
 
 def _train(run: RunFolder, progress: Progress, model: Model, fold: int, rank: int = 0) -> None:
-    seed = fold_seed(run.preset, model, fold)
+    seed = fold_seed(run.experiment, model, fold)
     torch.manual_seed(seed)  # of the first weights; the trainer seeds each epoch
     trainer = make_trainer(run, model, fold)
     trainer.seed = seed
-    trainer.num_epochs = run.preset.epochs
-    trainer.num_iterations_per_epoch = run.preset.iterations
-    trainer.num_val_iterations_per_epoch = run.preset.validation_iterations
-    trainer.save_every = run.preset.save_every
-    trainer.initial_lr = run.preset.initial_lr
+    trainer.num_epochs = run.experiment.epochs
+    trainer.num_iterations_per_epoch = run.experiment.iterations
+    trainer.num_val_iterations_per_epoch = run.experiment.validation_iterations
+    trainer.save_every = run.experiment.save_every
+    trainer.initial_lr = run.experiment.initial_lr
     trainer.initialize()
     folder = Path(trainer.output_folder)
     for checkpoint in ("checkpoint_final.pth", "checkpoint_latest.pth"):
@@ -110,7 +110,7 @@ def _train(run: RunFolder, progress: Progress, model: Model, fold: int, rank: in
             trainer.load_checkpoint(str(folder / checkpoint))
             break
     if rank == 0:
-        progress.begin(run.preset.epochs, trainer.current_epoch)
+        progress.begin(run.experiment.epochs, trainer.current_epoch)
         trainer.epoch_callback = lambda _: progress.advance()
     if trainer.current_epoch < trainer.num_epochs:
         trainer.run_training()

@@ -31,16 +31,16 @@ _PAIRED = tuple(metric for metric in METRICS if "dice" in metric.name)
 def training_curves(run: RunFolder) -> Picture | None:
     """Loss, pseudo Dice, surface weight and gradient ratio by epoch: the folds' mean in their range."""
     logs = {
-        model: [read_json(path) for fold in range(run.preset.folds)
+        model: [read_json(path) for fold in range(run.experiment.folds)
                 if (path := run.training_log(model, fold)).exists()]
-        for model in run.preset.models
+        for model in run.experiment.models
     }  # fmt: skip
     if not any(logs.values()):
         return None
     figure = Figure(figsize=(12, 7.5), layout="constrained")
     for axes, (key, title) in zip(figure.subplots(2, 2).flat, _CURVES.items(), strict=True):
         for color, (model, folds) in zip(_COLORS, logs.items(), strict=False):
-            label = f"{model.title}, {len(folds)} of {run.preset.folds} folds"
+            label = f"{model.title}, {len(folds)} of {run.experiment.folds} folds"
             _curve(axes, [log.get(key, []) for log in folds], color, label)
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

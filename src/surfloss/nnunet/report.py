@@ -84,7 +84,7 @@ def _sections(run: RunFolder) -> Iterable[Section]:
         published=False,
     )
     shown = [_figures(title, found) for title, found in tables(run).items()]
-    held_out = rows(run, [f"{CROSS_VALIDATION}{model.name}" for model in run.preset.models])
+    held_out = rows(run, [f"{CROSS_VALIDATION}{model.name}" for model in run.experiment.models])
     yield Section(
         "results",
         "Results",
@@ -122,7 +122,7 @@ def _sections(run: RunFolder) -> Iterable[Section]:
         published=False,
     )
     yield Section("cases", "Validation cases", pictures=list(case_pictures(run)))
-    names = run.evaluated() + [f"{CROSS_VALIDATION}{model.name}" for model in run.preset.models]
+    names = run.evaluated() + [f"{CROSS_VALIDATION}{model.name}" for model in run.experiment.models]
     yield Section(
         "values",
         "All values",
@@ -135,7 +135,7 @@ def _sections(run: RunFolder) -> Iterable[Section]:
 def _about(run: RunFolder) -> str:
     if run.data is not None:
         return f"Data: {run.data.name}."
-    phantom = run.preset.phantom
+    phantom = run.experiment.phantom
     assert phantom is not None
     size = "x".join(map(str, phantom.size))
     return (
@@ -147,14 +147,14 @@ def _about(run: RunFolder) -> str:
 
 def _missing(run: RunFolder) -> list[str]:
     held_out = [
-        model for model in run.preset.models if not run.metrics(CROSS_VALIDATION + model.name).exists()
+        model for model in run.experiment.models if not run.metrics(CROSS_VALIDATION + model.name).exists()
     ]
     validation = [title_of(run, name) for name in run.evaluated() if not run.metrics(name).exists()]
     return validation + [f"cross-validation of {model.title}" for model in held_out]
 
 
 def _settings(run: RunFolder) -> TextTable:
-    preset = asdict(run.preset)
+    preset = asdict(run.experiment)
     phantom = preset.pop("phantom")
     settings: dict[str, Any] = {"data": run.data or f"the phantom ({_plain(phantom)})"}
     settings |= {name.replace("_", " "): value for name, value in preset.items() if name != "models"}
@@ -190,13 +190,12 @@ def _version(package: str) -> str:
 
 def _models(run: RunFolder) -> TextTable:
     lines = []
-    for model in run.preset.models:
-        trained = sum(run.training_log(model, fold).exists() for fold in range(run.preset.folds))
+    for model in run.experiment.models:
+        trained = sum(run.training_log(model, fold).exists() for fold in range(run.experiment.folds))
         cases = [read_cases(run, prefix + model.name) for prefix in ("", CROSS_VALIDATION)]
         evaluated = ["missing" if found is None else str(len(found)) for found in cases]
-        lines.append(
-            (model.title, model.configuration, model.trainer, f"{trained} of {run.preset.folds}", *evaluated)
-        )
+        folds = f"{trained} of {run.experiment.folds}"
+        lines.append((model.title, model.configuration, model.trainer, folds, *evaluated))
     return TextTable(
         "Models",
         ("Model", "Configuration", "Trainer", "Folds trained", "Validation cases", "Cross-validation cases"),

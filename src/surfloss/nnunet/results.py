@@ -70,7 +70,7 @@ def tables(run: RunFolder) -> dict[str, list[Row]]:
 def families(run: RunFolder) -> dict[str, list[Model]]:
     """Models of one network configuration; the first is the one that the others are compared with."""
     groups: dict[str, list[Model]] = {}
-    for model in run.preset.models:
+    for model in run.experiment.models:
         groups.setdefault(model.configuration, []).append(model)
     return groups
 
@@ -93,7 +93,7 @@ def read_cases(run: RunFolder, name: str) -> list[Case] | None:
 
 def title_of(run: RunFolder, name: str) -> str:
     """A readable name for a set of predictions."""
-    titles = {model.name: model.title for model in run.preset.models}
+    titles = {model.name: model.title for model in run.experiment.models}
     return titles.get(name.removeprefix(CROSS_VALIDATION), "2D + 3D ensemble")
 
 
