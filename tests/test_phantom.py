@@ -12,8 +12,8 @@ from scipy import ndimage, stats
 
 from surfloss.phantom import Phantom, contact_sheet, default_spacing, make_case, write_dataset
 from surfloss.phantom._bleed import draw_volumes
-from surfloss.phantom._case import _noise
 from surfloss.phantom._head import Head
+from surfloss.phantom._scan import _noise
 
 SMALL = (16, 64, 64)
 

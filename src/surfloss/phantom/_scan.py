@@ -1,8 +1,9 @@
-"""One case: arguments, grid, slices, noise."""
+"""One scan: arguments, grid, slices, noise."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ FIELD_OF_VIEW = (150.0, 215.0)
 """What the default spacing spreads over the slices and over the pixels, in mm."""
 
 _SMALLEST = (4, 16, 16)
-_BAND = 2**15  # pixels drawn at once: the many planes of a step stay in the cache
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,8 @@ def make_case(size: Sequence[int], *, spacing: SpacingLike = None, seed: int = 0
     bleeds = draw_bleeds(head, (half_x, half_y, half_z), seed, case)
     noise = np.random.default_rng([seed, case, 1])
     image, share = np.empty(size, np.int16), np.empty(size, np.float32)
-    band = max(1, _BAND // len(x))
-    hu = np.empty(size[1:], np.float32)
     for k, height in enumerate(z):
-        for row in range(0, len(y), band):
-            rows = slice(row, row + band)
-            hu[rows], share[k, rows] = _slice(head, bleeds, float(height), y[rows], x, mm)
+        hu, share[k] = _slice(head, bleeds, float(height), y, x, mm)
         hu += _noise(noise, head, hu, mm[0])
         image[k] = np.rint(np.clip(hu, -1024, 3071))
     label = share >= 0.5
@@ -83,15 +79,10 @@ def default_spacing(size: Sequence[int]) -> Triple:
 def check_grid(size: Sequence[int], spacing: SpacingLike) -> tuple[tuple[int, int, int], Triple]:
     """The size as three integers and the spacing as three floats, or the default one for None."""
     axes = tuple(size)
-    if (
-        len(axes) != 3
-        or not all(map(is_whole, axes))
-        or any(n < least for n, least in zip(axes, _SMALLEST, strict=True))
-    ):
+    if len(axes) != 3 or not all(is_whole(n) and n >= m for n, m in zip(axes, _SMALLEST, strict=True)):
         least = ",".join(map(str, _SMALLEST))
         fail("size", ",".join(map(str, axes)), f"three whole numbers z,y,x of at least {least}")
-    given = default_spacing(axes) if spacing is None else spacing
-    z, y, x = spacing_of_one(given, 3)
+    z, y, x = spacing_of_one(default_spacing(axes) if spacing is None else spacing, 3)
     return (int(axes[0]), int(axes[1]), int(axes[2])), (z, y, x)
 
 
@@ -104,11 +95,8 @@ def _slice(
         _thin_slice(head, bleeds, z + ((k + 0.5) / n - 0.5) * spacing[0], y, x, min(spacing[1:]))
         for k in range(n)
     ]
-    (hu, share), *rest = thin
-    for more_hu, more_share in rest:
-        hu += more_hu
-        share += more_share
-    return hu / np.float32(n), share / np.float32(n)
+    hu, share = (reduce(np.add, parts) / np.float32(n) for parts in zip(*thin, strict=True))
+    return hu, share
 
 
 def _thin_slice(
