@@ -39,7 +39,7 @@ def synthetic_run(
     for name in run.evaluated():
         result = evaluate_folders(run.predictions(name), run.raw / "labelsTs", tolerance=0.42, bootstrap=0)
         for place in (name, f"cross_validation/{name}"):
-            write_text(run.metrics(place), json.dumps(result))
+            write_text(run.metrics(place), json.dumps(result.to_dict()))
     for model in preset.models:
         write_logs(run, model.name)
     with run.recorded("train/first/fold_0"):

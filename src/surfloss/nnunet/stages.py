@@ -89,11 +89,11 @@ def evaluate(run: RunFolder, progress: Progress, name: str, truth: Path) -> None
     """Measure a set of predictions against the true labels."""
     progress.begin(1)
     result = evaluate_folders(run.predictions(name), truth, tolerance=run.experiment.tolerance)
-    for case in result["cases"]:
-        if case["problem"]:
-            got = f"a problem ({case['problem']['message']})"
-            fail(f"case {case['case']} of {name}", got, "an evaluation of every case")
-    write_text(run.metrics(name), json.dumps(result, indent=2, allow_nan=False))
+    for case in result.cases:
+        if case.problem:
+            got = f"a problem ({case.problem.message})"
+            fail(f"case {case.case} of {name}", got, "an evaluation of every case")
+    write_text(run.metrics(name), json.dumps(result.to_dict(), indent=2, allow_nan=False))
     progress.advance()
 
 
