@@ -131,10 +131,21 @@ def _predict(
     """Sliding-window prediction by the average of `folds`' networks; cases already there are kept."""
     progress.begin(len(images))
     predictor = _predictor(run, model, folds)
+    files = predictor.plans_manager.image_reader_writer_class()
     for image in images:
         name = image.name.removesuffix("_0000.nii.gz")
         if not (out / f"{name}.nii.gz").exists():
-            _predict_case(predictor, image, out, name, with_probabilities)
+            voxels, properties = files.read_images([str(image)])
+            prediction = predictor.predict_single_npy_array(
+                voxels, properties, save_or_return_probabilities=with_probabilities
+            )
+            if with_probabilities:
+                prediction, probabilities = prediction
+                with written_whole(out / f"{name}.npz") as unfinished:
+                    np.savez_compressed(unfinished, probabilities=probabilities)
+            # The segmentation comes last: it tells that the case is whole.
+            with written_whole(out / f"{name}.nii.gz") as unfinished:
+                files.write_seg(prediction, str(unfinished), properties)
         progress.advance()
 
 
@@ -158,32 +169,3 @@ def _predictor(run: RunFolder, model: Model, folds: Iterable[int]) -> Any:
         checkpoints[0]["inference_allowed_mirroring_axes"],
     )
     return predictor
-
-
-def _predict_case(predictor: Any, image: Path, out: Path, name: str, with_probabilities: bool) -> None:
-    from nnunetv2.inference.export_prediction import (
-        convert_predicted_logits_to_segmentation_with_correct_shape as in_the_image,
-    )
-
-    plans, configuration = predictor.plans_manager, predictor.configuration_manager
-    preprocessor = configuration.preprocessor_class(verbose=False)
-    data, _, properties = preprocessor.run_case(
-        [str(image)], None, plans, configuration, predictor.dataset_json
-    )
-    logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
-    prediction = in_the_image(
-        logits,
-        plans,
-        configuration,
-        predictor.label_manager,
-        properties,
-        return_probabilities=with_probabilities,
-        num_threads_torch=torch.get_num_threads(),
-    )
-    if with_probabilities:
-        prediction, probabilities = prediction
-        with written_whole(out / f"{name}.npz") as unfinished:
-            np.savez_compressed(unfinished, probabilities=probabilities)
-    # The segmentation comes last: it tells that the case is whole.
-    with written_whole(out / f"{name}.nii.gz") as unfinished:
-        plans.image_reader_writer_class().write_seg(prediction, str(unfinished), properties)

@@ -120,8 +120,7 @@ def _level(bleed: Bleed, head: Head, volume: float) -> float:
     x, y, z = (steps + np.float32(c) for c in bleed.center)
     values = []
     for height in z:
-        p = head.frame(height.reshape(1, 1), y[:, None], x)
-        plane = Plane(float(height), y, x, p, head.cranium(p), pixel=2 * reach / (n - 1))
+        plane = head.plane(float(height), y, x, pixel=2 * reach / (n - 1))
         values.append(bleed.shape(head, plane)[plane.d < -2.5])
     inside = np.sort(np.concatenate(values))
     count = int(volume / (2 * reach / (n - 1)) ** 3)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from surfloss._check import SpacingLike, fail, is_whole, spacing_of_one, whole
 from surfloss.phantom._bleed import Bleed, draw_bleeds
-from surfloss.phantom._field import Array, Plane, Triple, cover, paint
+from surfloss.phantom._field import Array, Triple, cover, paint
 from surfloss.phantom._head import Head
 
 FIELD_OF_VIEW = (150.0, 215.0)
@@ -102,8 +102,7 @@ def _slice(
 def _thin_slice(
     head: Head, bleeds: list[Bleed], z: float, y: Array, x: Array, pixel: float
 ) -> tuple[Array, Array]:
-    p = head.frame(np.array([[z]], np.float32), y[:, None], x)
-    plane = Plane(z, y, x, p, head.cranium(p), pixel)
+    plane = head.plane(z, y, x, pixel)
     hu = head.outside(plane)
     share = np.zeros_like(hu)
     near = plane.d < plane.edge
