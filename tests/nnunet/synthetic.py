@@ -17,7 +17,7 @@ SHAPE = (32, 28, 6)  # x, y, z
 
 
 def synthetic_run(
-    folder: Path, preset: Experiment, cases: int, missed: Collection[tuple[str, str]] = ()
+    folder: Path, experiment: Experiment, cases: int, missed: Collection[tuple[str, str]] = ()
 ) -> RunFolder:
     """Ellipsoids as lesions; every model predicts each of them a little displaced.
 
@@ -25,7 +25,7 @@ def synthetic_run(
         cases: of the validation; those of the cross-validation are the same.
         missed: names of models and of cases in which they predict nothing.
     """
-    run = RunFolder(folder, preset)
+    run = RunFolder(folder, experiment)
     for number in range(1, cases + 1):
         case = f"{number:03}"
         rng = np.random.default_rng(number)
@@ -40,7 +40,7 @@ def synthetic_run(
         result = evaluate_folders(run.predictions(name), run.raw / "labelsTs", tolerance=0.42, bootstrap=0)
         for place in (name, f"cross_validation/{name}"):
             write_text(run.metrics(place), json.dumps(result.to_dict()))
-    for model in preset.models:
+    for model in experiment.models:
         write_logs(run, model.name)
     with run.recorded("train/first/fold_0"):
         pass

@@ -20,7 +20,7 @@ from tests.nnunet.conftest import MINI
 from tests.nnunet.synthetic import synthetic_run
 from tests.support.browser import assert_sound, needs_browser, visit
 
-PRESET = dataclasses.replace(
+EXPERIMENT = dataclasses.replace(
     MINI,
     name="hand-written",
     models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D),
@@ -32,7 +32,7 @@ MISSED = {("contour_3d", "002"), ("dice_ce_2d", "001")}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    run = synthetic_run(tmp_path_factory.mktemp("whole") / "run", PRESET, CASES, MISSED)
+    run = synthetic_run(tmp_path_factory.mktemp("whole") / "run", EXPERIMENT, CASES, MISSED)
     write_report(run)
     return run
 
@@ -40,8 +40,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture
 def small(tmp_path: Path) -> RunFolder:
     """Two cases, of which the 2-D model misses the first."""
-    preset = dataclasses.replace(PRESET, models=PRESET.models[:3])
-    return synthetic_run(tmp_path / "run", preset, 2, {("dice_ce_2d", "001")})
+    experiment = dataclasses.replace(EXPERIMENT, models=EXPERIMENT.models[:3])
+    return synthetic_run(tmp_path / "run", experiment, 2, {("dice_ce_2d", "001")})
 
 
 def values(run: RunFolder, name: str, metric: str) -> dict[str, float | None]:
@@ -132,7 +132,7 @@ def test_markdown_csv_and_latex(run: RunFolder) -> None:
     assert [row["table"] for row in rows] == ["Architectures"] * 3 + ["Losses"] * 3 + ["Cross-validation"] * 4
     assert rows[0]["Null cases"] == "1 of 8"
     assert [rows[i]["Dice [%] paper"] for i in (0, -1)] == ["71.0 ± 30.0", "null"]
-    assert all(row["Dice [%] ours"][-4:] == "null" or "±" in row["Dice [%] ours"] for row in rows)
+    assert all("±" in row["Dice [%] ours"] for row in rows)
     missed = [c for c in read_csv(run.report / "cases.csv") if (c["predictions"], c["case"]) in MISSED]
     assert [c["hausdorff_distance"] for c in missed] == ["null"] * 2
     assert len(read_csv(run.report / "tests.csv")) == 2 * 15
@@ -185,9 +185,9 @@ def test_the_page_is_self_contained(run: RunFolder) -> None:
 
 
 def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
-    page = write_report(RunFolder(tmp_path / "run", PRESET)).read_text()
+    page = write_report(RunFolder(tmp_path / "run", EXPERIMENT)).read_text()
     assert "Without a result: 2D U-Net, Dice+CE; 3D U-Net, Dice+CE;" in page
-    assert page.count("<td>missing</td>") >= 4 * len(PRESET.models)
+    assert page.count("<td>missing</td>") >= 4 * len(EXPERIMENT.models)
     assert "0 of 2" in page
 
 
@@ -209,9 +209,9 @@ def test_a_run_with_a_failed_model_has_a_report(small: RunFolder) -> None:
 
 
 def test_one_case_one_fold_and_no_distance(tmp_path: Path) -> None:
-    preset = dataclasses.replace(PRESET, folds=1, models=PRESET.models[:3])
-    names = [*(model.name for model in preset.models), "ensemble"]
-    run = synthetic_run(tmp_path / "run", preset, 1, {(name, "001") for name in names})
+    experiment = dataclasses.replace(EXPERIMENT, folds=1, models=EXPERIMENT.models[:3])
+    names = [*(model.name for model in experiment.models), "ensemble"]
+    run = synthetic_run(tmp_path / "run", experiment, 1, {(name, "001") for name in names})
     assert tables(run)["Losses"][0].ours == ("0.0 ± 0.0", "100.0 ± 0.0", "null", "0.0 ± 0.0")
     page = write_report(run).read_text()
     assert "empty prediction" in page
