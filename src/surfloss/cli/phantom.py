@@ -53,8 +53,8 @@ def phantom(
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
-    shape, mm = (" x ".join(f"{v:g}" for v in summary[key]) for key in ("size", "spacing"))
-    table = Table("case", "bleeds", "ml", "each, ml", title=f"{shape} voxels of {mm} mm (z, y, x)")
+    shape, voxel = (" x ".join(f"{v:g}" for v in summary[key]) for key in ("size", "spacing"))
+    table = Table("case", "bleeds", "ml", "each, ml", title=f"{shape} voxels of {voxel} mm (z, y, x)")
     for row in summary["cases"]:
         each = ", ".join(f"{v:.2f}" for v in row["lesions_ml"])
         table.add_row(row["case"], str(len(row["lesions_ml"])), f"{row['volume_ml']:.2f}", each)
