@@ -131,7 +131,7 @@ def test_markdown_csv_and_latex(run: RunFolder) -> None:
     rows = read_csv(run.report / "results.csv")
     assert [row["table"] for row in rows] == ["Architectures"] * 3 + ["Losses"] * 3 + ["Cross-validation"] * 4
     assert rows[0]["Null cases"] == "1 of 8"
-    assert [rows[i]["Dice [%] paper"] for i in (0, -1)] == ["71.0 ± 30.0", "null"]
+    assert [rows[i]["Dice [%] paper"] for i in (0, -1)] == ["71.0 ± 30.0", "-"]
     assert all("±" in row["Dice [%] ours"] for row in rows)
     missed = [c for c in read_csv(run.report / "cases.csv") if (c["predictions"], c["case"]) in MISSED]
     assert [c["hausdorff_distance"] for c in missed] == ["null"] * 2
@@ -179,6 +179,7 @@ def test_the_page_is_self_contained(run: RunFolder) -> None:
     assert len(sources) > 10
     assert all(source.startswith(("data:", "#")) for source in sources)
     assert "not complete" not in page
+    assert page.count("<td>1</td>") >= 9 * CASES  # the lesion of each case, in whole numbers
     parser = _Balance()
     parser.feed(page)
     assert parser.open == []

@@ -12,7 +12,7 @@ from typing import Any
 
 from surfloss._figures import Picture
 from surfloss._files import write_text, written_whole
-from surfloss._render import TextTable, csv_table, latex_table, number, render
+from surfloss._render import TextTable, cell, csv_table, latex_table, render
 from surfloss.nnunet.comparison import agreement_table, comparison_table
 from surfloss.nnunet.pictures import case_pictures, worst_case_pictures, worst_cases, worst_cases_table
 from surfloss.nnunet.plots import bland_altman, paired_cases, training_curves
@@ -151,12 +151,13 @@ def _full_title(run: RunFolder, name: str) -> str:
 
 
 def _settings(run: RunFolder) -> TextTable:
-    settings = asdict(run.experiment)
-    phantom = settings.pop("phantom")
-    del settings["models"]
+    experiment = asdict(run.experiment)
+    phantom = experiment.pop("phantom")
+    del experiment["models"]
     packages = ("surfloss", "torch", "nnunetv2", "numpy", "scipy")
-    settings |= {
+    settings = {
         "data": run.data or f"the phantom of seed {phantom['seed']}",
+        **experiment,
         "device": _device(run.device),
         "machine": f"{platform.platform()}, {os.cpu_count()} CPUs",
         "Python": platform.python_version(),
@@ -233,7 +234,7 @@ def _all_values(run: RunFolder) -> Iterable[TextTable]:
         if cases := read_cases(run, name):
             metrics = next(iter(cases.values()))
             header = ["case", *(metric.replace("_", " ") for metric in metrics)]
-            lines = [[case, *map(number, values.values())] for case, values in cases.items()]
+            lines = [[case, *map(cell, values.values())] for case, values in cases.items()]
             yield TextTable(_full_title(run, name), header, lines)
 
 
@@ -248,11 +249,11 @@ def _cases_csv(run: RunFolder) -> str:
 
 
 def _joined_csv(found: Sequence[TextTable]) -> str:
-    """Tables one below the other, with a column that tells them apart; null where one has no such column."""
+    """Tables one below the other, with a column that tells them apart; "-" where one has no such column."""
     header = ["table", *dict.fromkeys(name for table in found for name in table.header)]
     lines = [
         {"table": table.title, **dict(zip(table.header, row, strict=True))}
         for table in found
         for row in table.rows
     ]
-    return csv_table(header, ([line.get(name) for name in header] for line in lines))
+    return csv_table(header, ([line.get(name, "-") for name in header] for line in lines))
