@@ -17,6 +17,7 @@ FIELD_OF_VIEW = (150.0, 215.0)
 """What the default spacing spreads over the slices and over the pixels, in mm."""
 
 _SMALLEST = (4, 16, 16)
+_BAND = 2**15  # pixels drawn at once: the many planes of a step stay in the cache
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,12 @@ def make_case(size: Sequence[int], *, spacing: SpacingLike = None, seed: int = 0
     bleeds = draw_bleeds(head, (half_x, half_y, half_z), seed, case)
     noise = np.random.default_rng([seed, case, 1])
     image, share = np.empty(size, np.int16), np.empty(size, np.float32)
+    band = max(1, _BAND // len(x))
+    hu = np.empty(size[1:], np.float32)
     for k, height in enumerate(z):
-        hu, share[k] = _slice(head, bleeds, float(height), y, x, mm)
+        for row in range(0, len(y), band):
+            rows = slice(row, row + band)
+            hu[rows], share[k, rows] = _slice(head, bleeds, float(height), y[rows], x, mm)
         hu += _noise(noise, head, hu, mm[0])
         image[k] = np.rint(np.clip(hu, -1024, 3071))
     label = share >= 0.5
