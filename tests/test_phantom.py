@@ -12,8 +12,8 @@ from scipy import ndimage, stats
 
 from surfloss.phantom import Phantom, contact_sheet, default_spacing, make_case, write_dataset
 from surfloss.phantom._bleed import draw_volumes
-from surfloss.phantom._case import _noise
 from surfloss.phantom._head import Head
+from surfloss.phantom._scan import _noise
 
 SMALL = (16, 64, 64)
 
@@ -285,13 +285,17 @@ def test_another_datasets_folder_is_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path / "phantom", 2, (4, 16, 16))
     with pytest.raises(ValueError, match=r"^out: got .* with the dataset .*\"seed\": 0"):
         write_dataset(tmp_path / "phantom", 2, (4, 16, 16), seed=1)
-    with pytest.raises(ValueError, match=r"^out: got .* with 002.nii.gz, wanted no files but"):
+    with pytest.raises(
+        ValueError, match=r"^out: got .* with 002\.nii\.gz, wanted no files but those of 1 cases$"
+    ):
         write_dataset(tmp_path / "phantom", 1, (4, 16, 16))
-    with pytest.raises(ValueError, match=r"^out: got .* with other files in it"):
+    with pytest.raises(
+        ValueError, match=r"^out: got .* with other files in it, wanted a new or empty folder"
+    ):
         write_dataset(tmp_path, 2, (4, 16, 16))
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(ValueError, match=r"^out: got the file .*, wanted a folder"):
+    with pytest.raises(ValueError, match=r"^out: got the file .*/file, wanted a folder$"):
         write_dataset(file, 2, (4, 16, 16))
     with pytest.raises(ValueError, match=r"^cases: got 0, wanted a whole number of at least 1"):
         write_dataset(tmp_path / "new", 0, (4, 16, 16))

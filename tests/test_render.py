@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from surfloss._render import Table, csv_table, latex, latex_table, markdown, number, printable, render
+from surfloss._render import TextTable, csv_table, latex, latex_table, markdown, number, printable, render
 
-TABLE = Table(
+TABLE = TextTable(
     "A & B", ("model", "n", "p < 0.05"), [("dice_ce", "3", "2 %"), ("a|b", "4", "± 1")], "Note #1", 1
 )
 
@@ -108,7 +108,7 @@ def test_a_spread_has_the_decimals_of_its_mean() -> None:
 
 
 def test_a_template_may_come_from_the_root_and_markdown_keeps_its_columns() -> None:
-    empty = Table("", (), ())
+    empty = TextTable("", (), ())
     content = {
         "targets": 1,
         "problems": empty,

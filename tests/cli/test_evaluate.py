@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from surfloss._render import number
 from surfloss.cli import app
-from surfloss.metrics import evaluate_folders
+from surfloss.metrics import FolderEvaluation, evaluate_folders
 from tests.support.browser import assert_sound, needs_browser, visit
 
 
@@ -35,7 +35,8 @@ def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
     out = tmp_path / "new folder" / "metrics.json"
     result = run(*folders, "--tolerance", "0.5", "--json", str(out))
     assert result.exit_code == 0, result.output
-    assert json.loads(out.read_text()) == evaluate_folders(*folders, tolerance=0.5)
+    written = FolderEvaluation.from_dict(json.loads(out.read_text()))
+    assert written == evaluate_folders(*folders, tolerance=0.5)
     assert [path.name for path in out.parent.iterdir()] == ["metrics.json"]
     rows = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if line.startswith("│")}
     distance = [cell.strip() for cell in rows["hausdorff_distance"].split("│")[2:-1]]
@@ -93,7 +94,7 @@ def test_predictions_without_target_are_noted(folders):
 )  # fmt: skip
 def test_bad_input_ends_with_one_line_and_code_2(folders, change, message, monkeypatch):
     """Before any case is measured."""
-    monkeypatch.setattr("surfloss.metrics.folders._measured", None)
+    monkeypatch.setattr("surfloss.metrics.folders.measure_case", None)
     result = run(*change(*folders))
     assert result.exit_code == 2
     line = result.stderr.strip().splitlines()[-1]  # behind the progress bar
@@ -122,7 +123,7 @@ def test_a_case_with_a_problem_is_named_and_the_rest_is_written(folders, tmp_pat
 
 
 def test_limits_decide_the_exit_code(folders):
-    mean = evaluate_folders(*folders, tolerance=0.42)["summary"]["dice"]["mean"]
+    mean = evaluate_folders(*folders, tolerance=0.42).summary["dice"].mean
     assert run(*folders, "--fail-under", f"dice={mean - 0.01}").exit_code == 0
     result = run(*folders, "--fail-under", "lesions=1", "--fail-under", f"dice={mean + 0.01}")
     assert result.exit_code == 1
@@ -134,7 +135,7 @@ def test_limits_decide_the_exit_code(folders):
 
 def test_limits_may_be_those_of_a_label(folders):
     labels = ("--labels", "1=lesion [old]")
-    mean = evaluate_folders(*folders, tolerance=0.42)["summary"]["dice"]["mean"]
+    mean = evaluate_folders(*folders, tolerance=0.42).summary["dice"].mean
     assert run(*folders, *labels, "--fail-under", f"dice[lesion [old]]={mean - 0.01}").exit_code == 0
     result = run(*folders, *labels, "--fail-under", f"dice[lesion [old]]={mean + 0.01}")
     assert result.exit_code == 1
@@ -161,9 +162,8 @@ def test_empty_targets_pass_no_limit(folders):
 def test_rules_for_empty_masks(folders, tmp_path):
     out = tmp_path / "out.json"
     assert run(*folders, "--empty", "worst", "--both-empty", "null", "--json", out).exit_code == 0
-    assert json.loads(out.read_text()) == evaluate_folders(
-        *folders, tolerance=0.42, empty="worst", both_empty="null"
-    )
+    wanted = evaluate_folders(*folders, tolerance=0.42, empty="worst", both_empty="null")
+    assert FolderEvaluation.from_dict(json.loads(out.read_text())) == wanted
 
 
 def test_several_labels_without_a_choice_mention_the_option(folders):
@@ -186,7 +186,7 @@ def test_reports_hold_every_case_and_every_lesion(folders, tmp_path):
     evaluation = evaluate_folders(*folders, tolerance=(0.42, 1), per_lesion=True)
     rows = list(csv.DictReader(csv_out.read_text().splitlines()))
     assert [row["case"] for row in rows] == ["a", "b"]
-    assert float(rows[0]["surface_dice_1"]) == evaluation["cases"][0]["surface_dice_1"]
+    assert float(rows[0]["surface_dice_1"]) == evaluation.cases[0].values["surface_dice_1"]
     assert rows[1]["hausdorff_distance"] == "null"
     lesions = list(csv.DictReader((tmp_path / "cases_lesions.csv").read_text().splitlines()))
     assert [(row["case"], row["in"], row["matched"]) for row in lesions] == [
@@ -194,7 +194,7 @@ def test_reports_hold_every_case_and_every_lesion(folders, tmp_path):
         ("b", "target", ""),
     ]
     assert lesions[1]["hausdorff_distance_95"] == "null"
-    dice = number(evaluation["cases"][0]["dice"])
+    dice = number(evaluation.cases[0].values["dice"])
     for path in (markdown, page):
         text = path.read_text()
         assert dice in text
@@ -273,7 +273,7 @@ PLACES = {
 @pytest.mark.parametrize("option", ["--json", "--csv", "--markdown", "--html"])
 @pytest.mark.parametrize("place", PLACES)
 def test_no_output_overwrites_an_input(folders, tmp_path, option, place, monkeypatch):
-    monkeypatch.setattr("surfloss.metrics.folders._measured", None)
+    monkeypatch.setattr("surfloss.metrics.folders.measure_case", None)
     images = tmp_path / "images"
     images.mkdir()
     raw_pair(Path(folders[1]))
@@ -297,7 +297,7 @@ def test_no_output_overwrites_an_input(folders, tmp_path, option, place, monkeyp
     ],
 )
 def test_no_output_overwrites_another(folders, tmp_path, outputs, monkeypatch):
-    monkeypatch.setattr("surfloss.metrics.folders._measured", None)
+    monkeypatch.setattr("surfloss.metrics.folders.measure_case", None)
     (tmp_path / "x").mkdir()
     (tmp_path / "link.txt").symlink_to("same.txt")
     result = run(*folders, *(part if part.startswith("--") else tmp_path / part for part in outputs))

@@ -4,6 +4,7 @@ import io
 import itertools
 import re
 import warnings
+from dataclasses import replace
 
 import matplotlib.image
 import nibabel
@@ -16,9 +17,16 @@ from surfloss._figures import OUTLINES, PREDICTION, TRUTH
 from surfloss.cli import app
 from surfloss.cli._pictures import _slice_picture, _upright, chosen_rows, distributions, worst_cases
 from surfloss.cli._report import report
-from surfloss.metrics import evaluate_folders, hausdorff_distance
+from surfloss.metrics import (
+    CaseResult,
+    FolderEvaluation,
+    FolderSettings,
+    evaluate_folders,
+    hausdorff_distance,
+)
 from surfloss.metrics._images import Image
-from surfloss.metrics._labels import parse_labels
+from surfloss.metrics.evaluate import Settings
+from surfloss.metrics.summary import summarize
 from surfloss.metrics.surface import farthest_voxel
 from tests.support.browser import needs_browser, visit
 
@@ -79,7 +87,7 @@ def test_problems_and_settings_come_first(folders, tmp_path, monkeypatch):
 
 def test_a_page_without_problems_says_so(folders):
     result = evaluated(folders)
-    result["cases"] = [{**row, "problem": None} for row in result["cases"]]
+    result = replace(result, cases=tuple(replace(row, problem=None) for row in result.cases))
     page = report(result, "evaluation.html.j2", {}, distributions=[], worst=[], outlines=OUTLINES)
     assert "<strong>No problems.</strong>" in page
     assert "Worst cases" not in page
@@ -87,8 +95,8 @@ def test_a_page_without_problems_says_so(folders):
 
 def test_a_page_of_a_thousand_cases_is_small(folders):
     result = evaluated(folders)
-    rows = [{**row, "case": f"case_{number:04}"} for number in range(500) for row in result["cases"][:2]]
-    result["cases"] = rows
+    rows = [replace(row, case=f"case_{number:04}") for number in range(500) for row in result.cases[:2]]
+    result = replace(result, cases=tuple(rows))
     plots = distributions(result)
     assert [plot.caption for plot in plots][:3] == [
         "Dice",
@@ -99,17 +107,22 @@ def test_a_page_of_a_thousand_cases_is_small(folders):
     assert len(page) < 2e6
 
 
-def summarized(rows):
-    values = [{"label": "1", "volume_ml": value} for value in rows]
-    count = sum(value is not None for value in rows)
-    return {"cases": values, "summary": {"volume_ml": {"count": count}}, "settings": {"tolerances": [1]}}
+def evaluation_of(rows):
+    """An evaluation of one case for each row of values."""
+    cases = tuple(CaseResult(str(number), "1", values) for number, values in enumerate(rows))
+    summary = summarize([[values] for values in rows], list(rows[0])).summary
+    return FolderEvaluation(cases, summary, {}, (), (), (), FolderSettings(Settings((1.0,))))
+
+
+def volumes(values):
+    return evaluation_of([{"volume_ml": value} for value in values])
 
 
 @pytest.mark.parametrize("largest", [0, 1.1e-4, 0.00017, 0.0234, 0.77, 3, 45.6, 1234, 98765])
 def test_numbers_below_a_plot_stand_apart(largest, monkeypatch):
     figures = []
     monkeypatch.setattr("surfloss.cli._pictures.png", lambda figure: figures.append(figure) or b"")
-    distributions(summarized([largest / 2, largest]))
+    distributions(volumes([largest / 2, largest]))
     (figure,) = figures
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
@@ -117,8 +130,8 @@ def test_numbers_below_a_plot_stand_apart(largest, monkeypatch):
 
 
 def test_a_metric_without_a_value_has_no_plot():
-    assert distributions(summarized([None, None])) == []
-    assert len(distributions(summarized([None, 2.0]))) == 1
+    assert distributions(volumes([None, None])) == []
+    assert len(distributions(volumes([None, 2.0]))) == 1
 
 
 def test_labels_stand_beside_each_other_in_a_table_of_metrics(folders, tmp_path):
@@ -162,7 +175,7 @@ def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
     dice = [1, 0.9, 0.5, None, 0.2, 0.8, 0.7, 0.6, 0.95]
     distances = [0, 9, 2, None, None, 3, 4, 5, 0.1]
     rows = [{"dice": a, "hausdorff_distance_95": b} for a, b in zip(dice, distances, strict=True)]
-    chosen = chosen_rows({"cases": rows})
+    chosen = chosen_rows(evaluation_of(rows))
     assert list(chosen) == [4, 2, 7, 6, 1, 5]
     assert (chosen[4], chosen[7], chosen[1]) == (
         "lowest Dice",
@@ -172,7 +185,7 @@ def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
 
 
 def test_pictures_say_what_they_show(folders):
-    shown = list(worst_cases(evaluated(folders), *folders, parse_labels(LABELS), None))
+    shown = list(worst_cases(evaluated(folders), *folders, None))
     assert shown[0].caption == (
         "case_1, $tumor (lowest Dice). Dice 0.0000, Hausdorff distance 95 % undefined. Axial slice 3 of 6, "
         "no prediction on this slice."
@@ -184,8 +197,7 @@ def test_pictures_say_what_they_show(folders):
 def test_an_image_lies_below_the_outlines_if_it_fits(folders, tmp_path):
     (tmp_path / "images" / "case_1_0000.nii.gz").write_bytes(b"")  # this one goes without
     plain, over = (
-        list(worst_cases(evaluated(folders), *folders, parse_labels(LABELS), images))
-        for images in (None, tmp_path / "images")
+        list(worst_cases(evaluated(folders), *folders, images)) for images in (None, tmp_path / "images")
     )
     different = [a.png != b.png for a, b in zip(plain, over, strict=True)]
     assert different == [not picture.caption.startswith("case_1,") for picture in plain]
@@ -209,9 +221,9 @@ def test_a_largest_distance_is_shown_where_it_is(tmp_path, part):
         folder.mkdir()
         nibabel.save(nibabel.Nifti1Image(mask, AFFINE), folder / "a.nii.gz")
     result = evaluate_folders(*folders, tolerance=1)
-    (shown,) = worst_cases(result, *folders, None, None)
+    (shown,) = worst_cases(result, *folders, None)
     other = {"prediction": "target", "target": "prediction"}[part]
-    distance = _render.number(result["cases"][0]["hausdorff_distance"])
+    distance = _render.number(result.cases[0].values["hausdorff_distance"])
     assert shown.caption.endswith(
         f"Axial slice 6 of 6, no {other} on this slice. The farthest point here is {distance} mm off."
     )
@@ -274,7 +286,7 @@ def test_an_image_that_cannot_be_used_is_named_once(folders, tmp_path, name, cap
     spoil(tmp_path / "images" / "case_1_0000.nii.gz")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        shown = list(worst_cases(evaluated(folders), *folders, parse_labels(LABELS), tmp_path / "images"))
+        shown = list(worst_cases(evaluated(folders), *folders, tmp_path / "images"))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("case_1: image: ")
     assert message in line

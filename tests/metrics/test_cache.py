@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK
 
 from surfloss import metrics
-from surfloss.metrics import _cache
+from surfloss.metrics import CaseComponent, CaseResult, Component, Lesion, _cache
+from surfloss.metrics._case import MeasuredCase
 
 ENDINGS = (".nhdr", ".mhd", ".nrrd", ".mha")
 
@@ -33,8 +33,8 @@ def voxels(folder: Path) -> Path:
 
 def test_changed_voxels_are_evaluated_again(folders: tuple[Path, Path], tmp_path: Path) -> None:
     def dice() -> float:
-        (case,) = metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")["cases"]
-        return case["dice"]
+        (case,) = metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache").cases
+        return case.values["dice"]
 
     assert dice() == 1
     path = voxels(folders[0])
@@ -50,7 +50,7 @@ def test_a_missing_file_of_voxels_is_not_kept(folders: tuple[Path, Path], tmp_pa
     content = path.read_bytes()
 
     def problems() -> dict[str, int]:
-        return metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")["problems"]
+        return metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache").problems
 
     if path.suffix in ENDINGS:
         pytest.skip("one file")
@@ -64,7 +64,7 @@ def test_the_limit_of_sizes_is_a_setting(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def problems() -> dict[str, int]:
-        return metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")["problems"]
+        return metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache").problems
 
     monkeypatch.setenv("SURFLOSS_MAX_VOLUME_GIB", "1e-9")
     assert problems() == {"unreadable": 1}
@@ -72,7 +72,12 @@ def test_the_limit_of_sizes_is_a_setting(
     assert problems() == {}
 
 
-RESULT = {"rows": [{"dice": 0.1 + 0.2, "problem": None}], "found": (1, 2), "name": "\udcff"}
+RESULT = MeasuredCase(
+    (CaseResult("\udcff", "1", {"dice": 0.1 + 0.2}),),
+    (CaseComponent("\udcff", "1", Lesion(1, 2, None, (1, 2), 0.5)),),
+    (CaseComponent("\udcff", "1", Component(3, 4, 0.1)),),
+    target_labels=(1, 2),
+)
 
 
 OTHERS = ["", "{", "[]", "null", "\udcff", "[" * 100_000, '{"key": "another"}', '{"key": "key"}',
@@ -84,7 +89,7 @@ def test_other_files_in_the_cache_are_passed_over(tmp_path: Path, content: str) 
     (tmp_path / "case.json").write_bytes(content.encode(errors="surrogateescape"))
     assert _cache.kept(tmp_path, "case", "key") is None
     _cache.keep(tmp_path, "case", "key", RESULT)
-    assert _cache.kept(tmp_path, "case", "key") == RESULT | {"found": [1, 2]}
+    assert _cache.kept(tmp_path, "case", "key") == RESULT
     assert _cache.kept(tmp_path, "case", "other") is None
 
 
@@ -100,7 +105,7 @@ def test_a_result_that_was_changed_in_the_cache_is_passed_over(tmp_path: Path, o
 
 
 def test_a_file_of_the_cache_without_rows_is_written_anew(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    def evaluated() -> dict[str, Any]:
+    def evaluated() -> metrics.FolderEvaluation:
         return metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")
 
     first = evaluated()

@@ -37,7 +37,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "predictions", tmp_path / "targets"
 
 
-def evaluated(folders: tuple[Path, Path], **options: Any) -> dict[str, Any]:
+def evaluated(folders: tuple[Path, Path], **options: Any) -> metrics.FolderEvaluation:
     return metrics.evaluate_folders(*folders, tolerance=0.42, **options)
 
 
@@ -105,11 +105,11 @@ def test_a_spoiled_file_is_the_problem_of_its_case(
     (folders[0] / "bad.nii.gz").unlink()
     spoil(folders[0])
     result = evaluated(folders, cache=folders[0].parent / "cache")
-    bad, good = result["cases"]
-    assert (bad["problem"]["kind"], bad["dice"]) == (kind, None)
-    assert re.search(message, bad["problem"]["message"])
-    assert (good["problem"], good["dice"]) == (None, 1)
-    assert result["problems"] == {kind: 1}
+    bad, good = result.cases
+    assert (bad.problem.kind, bad.values["dice"]) == (kind, None)
+    assert re.search(message, bad.problem.message)
+    assert (good.problem, good.values["dice"]) == (None, 1)
+    assert result.problems == {kind: 1}
     assert evaluated(folders, cache=folders[0].parent / "cache") == result
 
 
@@ -123,10 +123,10 @@ def test_a_file_that_may_not_be_opened(folders: tuple[Path, Path], monkeypatch: 
         return plain(path)
 
     monkeypatch.setattr(gzip, "open", open_)
-    bad, good = evaluated(folders)["cases"]
-    assert bad["problem"]["kind"] == "unavailable"
-    assert "Permission denied" in bad["problem"]["message"]
-    assert good["dice"] == 1
+    bad, good = evaluated(folders).cases
+    assert bad.problem.kind == "unavailable"
+    assert "Permission denied" in bad.problem.message
+    assert good.values["dice"] == 1
 
 
 def test_a_measurement_without_memory_is_no_fact(
@@ -136,11 +136,11 @@ def test_a_measurement_without_memory_is_no_fact(
         raise MemoryError("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr("surfloss.metrics.folders.measure", full)
+        patch.setattr("surfloss.metrics._case.measure", full)
         result = evaluated(folders, cache=tmp_path / "cache")
-    assert result["problems"] == {"unavailable": 2}
-    assert "no room" in result["cases"][0]["problem"]["message"]
-    assert evaluated(folders, cache=tmp_path / "cache")["problems"] == {}
+    assert result.problems == {"unavailable": 2}
+    assert "no room" in result.cases[0].problem.message
+    assert evaluated(folders, cache=tmp_path / "cache").problems == {}
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -155,8 +155,8 @@ def test_names_in_capitals_and_of_no_encoding(folders: tuple[Path, Path]) -> Non
     for folder in folders:
         (folder / "bad.nii.gz").rename(folder / "bad.NII.GZ")
         os.rename(folder / "good.nii.gz", os.fsencode(folder) + b"/g\xfcd.nii.gz")
-    result = json.loads(json.dumps(evaluated(folders)))
-    assert [(row["case"], row["dice"]) for row in result["cases"]] == [("bad", 1), ("g\udcfcd", 1)]
+    result = metrics.FolderEvaluation.from_dict(json.loads(json.dumps(evaluated(folders).to_dict())))
+    assert [(row.case, row.values["dice"]) for row in result.cases] == [("bad", 1), ("g\udcfcd", 1)]
 
 
 @pytest.mark.parametrize("units", ["meter", "mm", "micron", "unknown"])
@@ -181,7 +181,7 @@ def test_a_target_of_another_format_has_the_same_values(folders: tuple[Path, Pat
     SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(folders[1] / f"bad{ending}"))
     path.unlink()
     assert metrics.evaluate_folders(*folders, tolerance=0.3) == wanted
-    assert wanted["cases"][0]["surface_dice"] == 1
+    assert wanted.cases[0].values["surface_dice"] == 1
 
 
 def test_labels_under_the_header_of_the_image_are_whole(folders: tuple[Path, Path]) -> None:
@@ -189,8 +189,8 @@ def test_labels_under_the_header_of_the_image_are_whole(folders: tuple[Path, Pat
     nibabel.save(nibabel.Nifti1Image(np.where(MASK > 0, 1.0, 0.0), AFFINE, header), folders[0] / "bad.nii.gz")
     nibabel.save(nibabel.Nifti1Image(2.0 * MASK, AFFINE, header), folders[0] / "good.nii.gz")
     save(folders[1] / "good.nii.gz", 2 * MASK)
-    assert evaluated(folders)["cases"][0]["dice"] == 1
-    assert evaluated(folders, labels=[1, 2])["cases"][3]["dice"] == 1
+    assert evaluated(folders).cases[0].values["dice"] == 1
+    assert evaluated(folders, labels=[1, 2]).cases[3].values["dice"] == 1
 
 
 def test_many_labels_take_no_more_memory_than_few(folders: tuple[Path, Path]) -> None:
@@ -203,7 +203,7 @@ def test_many_labels_take_no_more_memory_than_few(folders: tuple[Path, Path]) ->
     def peak(labels: int) -> int:
         tracemalloc.start()
         try:
-            assert evaluated(folders, labels=range(1, labels + 1), bootstrap=0)["problems"] == {}
+            assert evaluated(folders, labels=range(1, labels + 1), bootstrap=0).problems == {}
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -219,10 +219,10 @@ def test_where_a_header_has_no_place_the_voxel_size_counts(folders: tuple[Path, 
     image.set_qform(None, 0)
     image.set_sform(None, 0)
     nibabel.save(image, folders[missing] / "bad.nii.gz")
-    assert evaluated(folders)["problems"] == {}
+    assert evaluated(folders).problems == {}
     longer = nibabel.Nifti1Image(MASK, AFFINE @ np.diag([1.1, 1, 1, 1]))
     nibabel.save(longer, folders[1 - missing] / "bad.nii.gz")
-    assert evaluated(folders)["problems"] == {"misaligned": 1}
+    assert evaluated(folders).problems == {"misaligned": 1}
 
 
 @pytest.mark.parametrize("rewritten", [0, 1], ids=["prediction", "target"])
@@ -240,5 +240,5 @@ def test_a_header_without_a_place_lies_where_simpleitk_rewrites_it(
     path.unlink()
     SimpleITK.WriteImage(image, str(path.with_name(f"bad{ending}")))
     result = evaluated(folders)
-    assert result["problems"] == {}
-    assert [case["dice"] for case in result["cases"]] == [1, 1]
+    assert result.problems == {}
+    assert [case.values["dice"] for case in result.cases] == [1, 1]

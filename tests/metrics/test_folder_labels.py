@@ -1,6 +1,7 @@
 """Labels, regions and rules for empty masks in folders; what is absent or left over is named."""
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -60,16 +61,16 @@ def test_names_and_regions(folders, tmp_path, form):
         labels = tmp_path / "dataset.json"
         assert evaluate(folders, str(labels)) == evaluate(folders, labels)
     result = evaluate(folders, labels)
-    assert [(row["case"], row["label"]) for row in result["cases"]] == [
+    assert [(row.case, row.label) for row in result.cases] == [
         (case, label) for case in "ab" for label in ("liver", "tumor", "whole")
     ]
-    assert list(result["summary_by_label"]) == ["liver", "tumor", "whole"]
-    assert result["settings"]["labels"] == {"liver": [1], "tumor": [2], "whole": [1, 2]}
+    assert list(result.summary_by_label) == ["liver", "tumor", "whole"]
+    assert result.settings.labels == LabelSet((("liver", (1,)), ("tumor", (2,)), ("whole", (1, 2))))
     prediction, target = np.roll(organ(), 1, axis=2), organ()
     whole = metrics.evaluate(
         np.isin(prediction, (1, 2)), np.isin(target, (1, 2)), spacing=SPACING, tolerance=0.42
     )
-    assert result["cases"][2] == {"case": "a", "label": "whole", **vars(whole), "problem": None}
+    assert result.cases[2] == metrics.CaseResult("a", "whole", vars(whole), None)
 
 
 def test_decathlon_and_plain_numbers():
@@ -91,32 +92,29 @@ def test_a_dataset_json_in_capitals_and_with_a_byte_order_mark(tmp_path):
 
 def test_a_label_that_no_target_has_is_a_problem_and_no_perfect_score(folders):
     result = evaluate(folders, "1,7")
-    assert result["absent_labels"] == [7]
-    assert result["problems"] == {"absent": 1}
-    first, second = result["cases"][:2]
-    assert first["problem"] is None
-    assert second["problem"] == {
-        "kind": "absent",
-        "message": "labels: got 7, wanted a label that a target has",
-    }
-    assert (second["dice"], result["summary_by_label"]["7"]["dice"]["mean"]) == (None, None)
-    assert result["summary"]["dice"] == result["summary_by_label"]["1"]["dice"] | {"null": 2}
+    assert result.absent_labels == (7,)
+    assert result.problems == {"absent": 1}
+    first, second = result.cases[:2]
+    assert first.problem is None
+    assert second.problem == metrics.Problem("absent", "labels: got 7, wanted a label that a target has")
+    assert (second.values["dice"], result.summary_by_label["7"]["dice"].mean) == (None, None)
+    assert result.summary["dice"] == replace(result.summary_by_label["1"]["dice"], null=2)
 
 
 def test_a_region_with_a_label_that_no_target_has_is_measured_and_named(folders):
     result = evaluate(folders, "1+20=whole")
-    assert (result["absent_labels"], result["problems"]) == ([20], {"absent": 1})
-    assert result["cases"][0]["problem"] is None
-    assert result["cases"][0]["dice"] == evaluate(folders, "1")["cases"][0]["dice"]
+    assert (result.absent_labels, result.problems) == ((20,), {"absent": 1})
+    assert result.cases[0].problem is None
+    assert result.cases[0].values["dice"] == evaluate(folders, "1").cases[0].values["dice"]
 
 
 def test_labels_that_were_not_asked_for_are_reported(folders):
-    assert evaluate(folders, "1")["other_labels"] == [
-        {"label": 2, "targets": 1, "predictions": 1},
-        {"label": 3, "targets": 1, "predictions": 0},
-        {"label": 4, "targets": 0, "predictions": 1},
-    ]
-    assert evaluate(folders, "1+2,3,4")["other_labels"] == []
+    assert evaluate(folders, "1").other_labels == (
+        metrics.OtherLabel(2, targets=1, predictions=1),
+        metrics.OtherLabel(3, targets=1, predictions=0),
+        metrics.OtherLabel(4, targets=0, predictions=1),
+    )
+    assert evaluate(folders, "1+2,3,4").other_labels == ()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -124,9 +122,9 @@ def test_all_labels_are_those_of_the_targets(folders, workers):
     (folders[1] / "c.nii.gz").write_bytes(b"")  # is named later, as a case that cannot be read
     assert choose_labels("all", folders[1], workers) == parse_labels([1, 2, 3])
     result = evaluate(folders, "all", workers=workers)
-    assert list(result["summary_by_label"]) == ["1", "2", "3"]
-    assert result["problems"] == {"unreadable": 1}
-    assert [other["label"] for other in result["other_labels"]] == [4]
+    assert list(result.summary_by_label) == ["1", "2", "3"]
+    assert result.problems == {"unreadable": 1}
+    assert [other.label for other in result.other_labels] == [4]
 
 
 def test_all_of_nothing_is_an_error(folders):
@@ -141,9 +139,9 @@ def test_a_negative_voxel_is_another_label_and_no_part_of_all(folders):
     target[0, 0, 0] = -1
     save(folders[1] / "a.nii.gz", target)
     result = evaluate(folders, "all")
-    assert list(result["summary_by_label"]) == ["1", "2"]
-    assert result["other_labels"][0] == {"label": -1, "targets": 1, "predictions": 0}
-    assert result["problems"] == {}
+    assert list(result.summary_by_label) == ["1", "2"]
+    assert result.other_labels[0] == metrics.OtherLabel(-1, targets=1, predictions=0)
+    assert result.problems == {}
     save(folders[1] / "a.nii.gz", np.minimum(target, 0))
     (folders[1] / "b.nii.gz").unlink()
     with pytest.raises(ValueError, match="'all' and no label in any target that could be read"):
@@ -156,16 +154,13 @@ def test_masks_whose_targets_are_all_empty_are_no_perfect_score(tmp_path, cases)
         for folder in ("predictions", "targets"):
             save(tmp_path / folder / f"{case}.nii.gz", 0 * organ())
     result = evaluate((tmp_path / "predictions", tmp_path / "targets"))
-    assert (result["absent_labels"], result["problems"]) == ([1], {"absent": 1})
-    assert {row["problem"]["kind"] for row in result["cases"]} == {"absent"}
-    assert result["summary"]["dice"] | {"null": 0} == dict.fromkeys(("mean", "std", "median", "ci95")) | {
-        "count": 0,
-        "null": 0,
-    }
+    assert (result.absent_labels, result.problems) == ((1,), {"absent": 1})
+    assert {row.problem.kind for row in result.cases} == {"absent"}
+    assert result.summary["dice"] == metrics.Summary(None, None, None, None, count=0, null=cases)
     save(tmp_path / "targets" / "other.nii.gz", np.minimum(organ(), 1))
     save(tmp_path / "predictions" / "other.nii.gz", np.minimum(organ(), 1))
     result = evaluate((tmp_path / "predictions", tmp_path / "targets"))
-    assert (result["problems"], result["summary"]["dice"]["mean"]) == ({}, 1)
+    assert (result.problems, result.summary["dice"].mean) == ({}, 1)
 
 
 def test_nothing_is_absent_from_targets_that_could_not_be_read(folders):
@@ -173,7 +168,7 @@ def test_nothing_is_absent_from_targets_that_could_not_be_read(folders):
         path.write_bytes(b"")
     for labels in (None, "1"):
         result = evaluate(folders, labels)
-        assert (result["absent_labels"], result["problems"]) == ([], {"unreadable": 2})
+        assert (result.absent_labels, result.problems) == ((), {"unreadable": 2})
 
 
 def test_ignored_voxels_count_in_neither_mask(folders):
@@ -184,14 +179,14 @@ def test_ignored_voxels_count_in_neither_mask(folders):
     save(folders[1] / "a.nii.gz", target)
     save(folders[0] / "a.nii.gz", prediction)
     result = evaluate(folders, {**LABELS, "ignore": 9})
-    assert result["settings"]["ignore_label"] == 9
-    assert [row["dice"] for row in result["cases"][:3]] == [1, 1, 1]
-    assert result["other_labels"] == [{"label": 4, "targets": 0, "predictions": 1}]
-    assert evaluate(folders, LABELS)["cases"][0]["dice"] < 1
+    assert result.settings.labels.ignore == 9
+    assert [row.values["dice"] for row in result.cases[:3]] == [1, 1, 1]
+    assert result.other_labels == (metrics.OtherLabel(4, targets=0, predictions=1),)
+    assert evaluate(folders, LABELS).cases[0].values["dice"] < 1
 
 
 def test_several_labels_without_a_choice_say_what_to_do(folders):
-    message = evaluate(folders)["cases"][0]["problem"]["message"]
+    message = evaluate(folders).cases[0].problem.message
     assert (
         "got values [2, 3], wanted a binary mask of 0 and 1; for several labels say which (--labels)"
         in message
@@ -243,25 +238,25 @@ def test_rules_for_empty_masks_and_missing_predictions(folders):
 
     def rows(**rules):
         result = evaluate(folders, "1,2", **rules)
-        assert result["problems"] == {"missing": 1}
-        assert [result["settings"][rule] for rule in rules] == list(rules.values())
-        return {row["case"] + row["label"]: row for row in result["cases"]}
+        assert result.problems == {"missing": 1}
+        assert [getattr(result.settings.metrics, rule) for rule in rules] == list(rules.values())
+        return {row.case + row.label: row for row in result.cases}
 
     null = rows()
-    assert null["a2"]["hausdorff_distance"] is None
-    assert null["b1"]["dice"] is None
+    assert null["a2"].values["hausdorff_distance"] is None
+    assert null["b1"].values["dice"] is None
     worst = rows(empty="worst", both_empty="perfect")
     for row in ("a2", "b1"):
-        assert (worst[row]["dice"], worst[row]["surface_dice"]) == (0, 0)
-        assert worst[row]["hausdorff_distance_95"] == pytest.approx(DIAGONAL)
-    assert worst["b1"]["problem"]["kind"] == "missing"
-    assert worst["b2"]["dice"] is None  # no tumor there either, but nothing was predicted
-    assert rows(empty="diagonal")["a2"]["hausdorff_distance"] == pytest.approx(DIAGONAL)
+        assert (worst[row].values["dice"], worst[row].values["surface_dice"]) == (0, 0)
+        assert worst[row].values["hausdorff_distance_95"] == pytest.approx(DIAGONAL)
+    assert worst["b1"].problem.kind == "missing"
+    assert worst["b2"].values["dice"] is None  # no tumor there either, but nothing was predicted
+    assert rows(empty="diagonal")["a2"].values["hausdorff_distance"] == pytest.approx(DIAGONAL)
 
 
 @pytest.mark.parametrize(
     ("rule", "values"), [("official", [1, None]), ("perfect", [1, 0]), ("null", [None] * 2)]
 )
 def test_rules_where_both_masks_are_empty(folders, rule, values):
-    row = evaluate(folders, "2", both_empty=rule)["cases"][1]
-    assert [row["dice"], row["hausdorff_distance"]] == values
+    row = evaluate(folders, "2", both_empty=rule).cases[1]
+    assert [row.values["dice"], row.values["hausdorff_distance"]] == values

@@ -40,45 +40,44 @@ def folders(tmp_path):
 def test_folders_give_cases_and_a_summary_without_undefined_values(folders):
     seen = []
     result = metrics.evaluate_folders(*folders, tolerance=0.5, progress=lambda *step: seen.append(step))
-    json.dumps(result, allow_nan=False)
+    text = json.dumps(result.to_dict(), allow_nan=False)
+    assert metrics.FolderEvaluation.from_dict(json.loads(text)) == result
     assert seen == [("case_1", 1, 2), ("case_2", 2, 2)]
-    assert [case["case"] for case in result["cases"]] == ["case_1", "case_2"]
-    assert (result["unmatched"], result["problems"]) == ([], {})
+    assert [case.case for case in result.cases] == ["case_1", "case_2"]
+    assert (result.unmatched, result.problems) == ((), {})
 
-    first, second = result["cases"]
+    first, second = result.cases
     mask = np.ascontiguousarray(blob().T)
     moved = np.ascontiguousarray(blob(1).T)
     spacing = (5.0, 0.4, 0.5)
     values = vars(metrics.evaluate(moved, mask, spacing=spacing, tolerance=0.5))
-    assert first == {"case": "case_1", "label": "1", **values, "problem": None}
-    assert first["hausdorff_distance"] == pytest.approx(0.5)  # along x
-    assert first["target_volume_ml"] == pytest.approx(6 * 6 * 3 * 0.5 * 0.4 * 5 / 1000)
-    assert second["hausdorff_distance"] is None
-    assert second["relative_volume_difference"] == 1
+    assert first == metrics.CaseResult("case_1", "1", values, None)
+    assert first.values["hausdorff_distance"] == pytest.approx(0.5)  # along x
+    assert first.values["target_volume_ml"] == pytest.approx(6 * 6 * 3 * 0.5 * 0.4 * 5 / 1000)
+    assert second.values["hausdorff_distance"] is None
+    assert second.values["relative_volume_difference"] == 1
 
-    summary = result["summary"]
+    summary = result.summary
     assert list(summary) == [field.name for field in dataclasses.fields(metrics.CaseMetrics)]
-    values = [first["dice"], second["dice"]]
-    assert summary["dice"] == {
-        "mean": pytest.approx(statistics.fmean(values)),
-        "std": pytest.approx(np.std(values)),
-        "median": pytest.approx(np.median(values)),
-        "ci95": [second["dice"], first["dice"]],  # of two cases, one half of the samples holds one twice
-        "count": 2,
-        "null": 0,
-    }
-    only = first["hausdorff_distance"]
-    wanted = {"mean": only, "std": 0, "median": only, "ci95": None, "count": 1, "null": 1}
-    assert summary["hausdorff_distance"] == wanted
+    values = [first.values["dice"], second.values["dice"]]
+    assert summary["dice"] == metrics.Summary(
+        mean=pytest.approx(statistics.fmean(values)),
+        std=pytest.approx(np.std(values)),
+        median=pytest.approx(np.median(values)),
+        ci95=(min(values), max(values)),  # of two cases, one half of the samples holds one twice
+        count=2,
+        null=0,
+    )
+    only = first.values["hausdorff_distance"]
+    assert summary["hausdorff_distance"] == metrics.Summary(only, 0, only, None, count=1, null=1)
 
 
 def test_a_metric_that_is_never_defined_has_no_mean(folders):
     predictions, targets = folders
     (predictions / "case_1.nii.gz").unlink()
     (targets / "case_1.nii.gz").unlink()
-    summary = metrics.evaluate_folders(predictions, targets, tolerance=0.42)["summary"]
-    wanted = {"mean": None, "std": None, "median": None, "ci95": None, "count": 0, "null": 1}
-    assert summary["hausdorff_distance"] == wanted
+    summary = metrics.evaluate_folders(predictions, targets, tolerance=0.42).summary
+    assert summary["hausdorff_distance"] == metrics.Summary(None, None, None, None, count=0, null=1)
 
 
 def test_other_files_are_passed_over_and_predictions_without_target_are_named(folders):
@@ -86,25 +85,24 @@ def test_other_files_are_passed_over_and_predictions_without_target_are_named(fo
     (predictions / "dataset.json").write_text("{}")
     save(predictions / "case_9.nii.gz", blob())
     result = metrics.evaluate_folders(predictions, targets, tolerance=0.42)
-    assert len(result["cases"]) == 2
-    assert result["unmatched"] == ["case_9"]
-    assert result["problems"] == {"extra": 1}
+    assert len(result.cases) == 2
+    assert result.unmatched == ("case_9",)
+    assert result.problems == {"extra": 1}
 
 
 def test_plain_nifti_and_rounded_affines_are_taken(folders):
     predictions, targets = folders
     (predictions / "case_1.nii.gz").unlink()
     save(predictions / "case_1.nii", blob(1).astype(np.float32), AFFINE + 1e-6)
-    assert metrics.evaluate_folders(predictions, targets, tolerance=0.42)["cases"][0]["dice"] > 0.8
+    assert metrics.evaluate_folders(predictions, targets, tolerance=0.42).cases[0].values["dice"] > 0.8
 
 
 def test_two_dimensional_files_are_taken(tmp_path):
     for folder in ("predictions", "targets"):
         save(tmp_path / folder / "case.nii.gz", blob()[:, :, 2])
-    (case,) = metrics.evaluate_folders(tmp_path / "predictions", tmp_path / "targets", tolerance=0.42)[
-        "cases"
-    ]
-    assert (case["dice"], case["volume_ml"]) == (1, None)
+    folders = tmp_path / "predictions", tmp_path / "targets"
+    (case,) = metrics.evaluate_folders(*folders, tolerance=0.42).cases
+    assert (case.values["dice"], case.values["volume_ml"]) == (1, None)
 
 
 def broken(name):
@@ -162,20 +160,20 @@ def test_a_case_with_a_problem_is_reported_and_counted(folders, name):
     broken(name)(folders[0] / "case_1.nii.gz")
     result = metrics.evaluate_folders(*folders, tolerance=0.42)
     kind, message = PROBLEMS[name]
-    first, second = result["cases"]
-    assert first["problem"]["kind"] == kind
-    assert re.search(message, first["problem"]["message"])
-    assert {first[field.name] for field in dataclasses.fields(metrics.CaseMetrics)} == {None}
-    assert second == good["cases"][1]
-    assert result["problems"] == {kind: 1}
-    assert (result["summary"]["dice"]["count"], result["summary"]["dice"]["null"]) == (1, 1)
+    first, second = result.cases
+    assert first.problem.kind == kind
+    assert re.search(message, first.problem.message)
+    assert first.values == dict.fromkeys(field.name for field in dataclasses.fields(metrics.CaseMetrics))
+    assert second == good.cases[1]
+    assert result.problems == {kind: 1}
+    assert (result.summary["dice"].count, result.summary["dice"].null) == (1, 1)
 
 
 def test_a_broken_target_is_the_case_s_problem_too(folders):
     (folders[1] / "case_2.nii.gz").write_bytes(b"")
     result = metrics.evaluate_folders(*folders, tolerance=0.42)
-    assert [case["problem"] is None for case in result["cases"]] == [True, False]
-    assert "targets/case_2.nii.gz" in result["cases"][1]["problem"]["message"]
+    assert [case.problem is None for case in result.cases] == [True, False]
+    assert "targets/case_2.nii.gz" in result.cases[1].problem.message
 
 
 def test_a_case_that_cannot_be_measured_ends_no_run(folders):
@@ -184,16 +182,16 @@ def test_a_case_that_cannot_be_measured_ends_no_run(folders):
     for folder in folders:
         save(folder / "case_1.nii.gz", blob(), affine)
     result = metrics.evaluate_folders(*folders, tolerance=0.42)
-    assert result["problems"] == {"unmeasurable": 1}
-    assert "spacing: got" in result["cases"][0]["problem"]["message"]
-    assert result["cases"][1]["problem"] is None
+    assert result.problems == {"unmeasurable": 1}
+    assert "spacing: got" in result.cases[0].problem.message
+    assert result.cases[1].problem is None
 
 
 def test_a_folder_with_the_name_of_an_image_is_a_problem(folders, tmp_path):
     (folders[0] / "case_2.nii.gz").unlink()
     (folders[0] / "case_2.nii.gz").mkdir()
     result = metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")
-    assert result["problems"] == {"unreadable": 1}
+    assert result.problems == {"unreadable": 1}
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case_1.json"]
 
 
@@ -248,50 +246,51 @@ def organs(tmp_path):
 
 def test_labels_are_evaluated_one_by_one(organs):
     result = metrics.evaluate_folders(*organs, tolerance=0.42, labels=[2, 1])
-    assert [(case["case"], case["label"]) for case in result["cases"]] == [
+    assert [(case.case, case.label) for case in result.cases] == [
         (case, label) for case in "abc" for label in ("2", "1")
     ]
     prediction, target = (np.asarray(nibabel.load(folder / "b.nii.gz").dataobj).T == 2 for folder in organs)
     wanted = metrics.evaluate(prediction, target, spacing=(5.0, 0.4, 0.5), tolerance=0.42)
-    assert result["cases"][2] == {"case": "b", "label": "2", **vars(wanted), "problem": None}
-    both, two = result["summary"], result["summary_by_label"]["2"]
-    assert (both["surface_dice"]["count"], both["surface_dice"]["null"]) == (5, 1)
-    assert (two["surface_dice"]["count"], two["surface_dice"]["null"]) == (2, 1)
-    assert result["problems"] == {}
+    assert result.cases[2] == metrics.CaseResult("b", "2", vars(wanted), None)
+    both, two = result.summary, result.summary_by_label["2"]
+    assert (both["surface_dice"].count, both["surface_dice"].null) == (5, 1)
+    assert (two["surface_dice"].count, two["surface_dice"].null) == (2, 1)
+    assert result.problems == {}
 
 
 def test_without_labels_other_labels_are_a_problem(organs):
-    assert metrics.evaluate_folders(*organs, tolerance=0.42)["problems"] == {"labels": 3}
+    assert metrics.evaluate_folders(*organs, tolerance=0.42).problems == {"labels": 3}
 
 
 def test_labels_are_whole_numbers(organs):
     save(organs[0] / "b.nii.gz", np.full((12, 14, 6), 1.5, np.float32))
     result = metrics.evaluate_folders(*organs, tolerance=0.42, labels=[1, 2])
-    assert result["problems"] == {"labels": 1}
-    assert "got values [1.5], wanted whole numbers" in result["cases"][2]["problem"]["message"]
+    assert result.problems == {"labels": 1}
+    assert "got values [1.5], wanted whole numbers" in result.cases[2].problem.message
 
 
 def test_further_tolerances_and_percentiles_are_further_values(folders):
-    first = metrics.evaluate_folders(*folders, tolerance=(0.5, 0.1), percentiles=(50,))["cases"][0]
+    first = metrics.evaluate_folders(*folders, tolerance=(0.5, 0.1), percentiles=(50,)).cases[0]
     mask, moved = np.ascontiguousarray(blob().T), np.ascontiguousarray(blob(1).T)
     surfaces = metrics.surface_distances(moved, mask, spacing=(5.0, 0.4, 0.5))
-    assert first["surface_dice"] == surfaces.dice(0.5)
-    assert first["surface_dice_0.1"] == surfaces.dice(0.1)
-    assert first["hausdorff_distance_50"] == surfaces.hausdorff(50)
+    assert first.values["surface_dice"] == surfaces.dice(0.5)
+    assert first.values["surface_dice_0.1"] == surfaces.dice(0.1)
+    assert first.values["hausdorff_distance_50"] == surfaces.hausdorff(50)
 
 
 def test_lesions_are_listed_on_demand(folders):
-    assert "lesions" not in metrics.evaluate_folders(*folders, tolerance=0.42)
+    assert "lesions" not in metrics.evaluate_folders(*folders, tolerance=0.42).to_dict()
     result = metrics.evaluate_folders(*folders, tolerance=0.42, per_lesion=True)
     mask, moved = np.ascontiguousarray(blob().T), np.ascontiguousarray(blob(1).T)
     spacing = (5.0, 0.4, 0.5)
     (wanted,) = metrics.per_lesion(moved, mask, spacing=spacing, tolerance=0.42).lesions
-    found, missed = result["lesions"]
-    assert (found["case"], found["component"], found["matched"]) == ("case_1", 1, [1])
-    assert found["surface_dice"] == wanted.surface_dice
-    assert (missed["case"], missed["matched"], missed["surface_dice"]) == ("case_2", [], 0)
-    assert missed["hausdorff_distance_95"] is None
-    assert result["false_positives"] == []
+    found, missed = result.lesions
+    assert found == metrics.CaseComponent("case_1", "1", wanted)
+    assert found.to_dict()["component"] == wanted.label
+    assert (missed.case, missed.component.matched, missed.component.surface_dice) == ("case_2", (), 0)
+    assert missed.component.hausdorff_distance_95 is None
+    assert result.false_positives == ()
+    assert metrics.FolderEvaluation.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])
@@ -304,34 +303,32 @@ def test_other_formats_give_the_same(folders, tmp_path, ending):
         SimpleITK.WriteImage(image, str(other / path.name.replace(".nii.gz", ending)), True)
     wanted = metrics.evaluate_folders(*folders, tolerance=0.42)
     assert metrics.evaluate_folders(other, folders[1], tolerance=0.42) == wanted
-    turned = metrics.evaluate_folders(folders[0], other, tolerance=0.42)["cases"][
-        0
-    ]  # as target, with its own spacing
-    assert turned["problem"] is None
-    assert turned["target_volume_ml"] == pytest.approx(6 * 6 * 3 * 0.5 * 0.4 * 5 / 1000)
+    turned = metrics.evaluate_folders(folders[0], other, tolerance=0.42).cases[0]  # with its own spacing
+    assert turned.problem is None
+    assert turned.values["target_volume_ml"] == pytest.approx(6 * 6 * 3 * 0.5 * 0.4 * 5 / 1000)
 
     path = other / f"case_1{ending}"
     path.write_bytes(path.read_bytes()[:-30])
     (other / f"case_2{ending}").write_bytes(b"")
     result = metrics.evaluate_folders(other, folders[1], tolerance=0.42)
-    assert result["problems"] == {"unreadable": 2}
-    assert "cannot be read" in result["cases"][0]["problem"]["message"]
+    assert result.problems == {"unreadable": 2}
+    assert "cannot be read" in result.cases[0].problem.message
 
 
 def test_pictures_of_several_channels_are_no_masks(folders):
     image = SimpleITK.GetImageFromArray(np.zeros((6, 14, 12, 3), np.uint8), isVector=True)
     (folders[0] / "case_1.nii.gz").unlink()
     SimpleITK.WriteImage(image, str(folders[0] / "case_1.mha"))
-    problem = metrics.evaluate_folders(*folders, tolerance=0.42)["cases"][0]["problem"]
-    assert problem["kind"] == "unreadable"
-    assert "values of 3 numbers" in problem["message"]
+    problem = metrics.evaluate_folders(*folders, tolerance=0.42).cases[0].problem
+    assert problem.kind == "unreadable"
+    assert "values of 3 numbers" in problem.message
 
 
 def test_finished_cases_are_kept_until_files_or_settings_change(folders, tmp_path, monkeypatch):
     measured = []
-    plain = metrics.folders._measured
+    plain = metrics.folders.measure_case
     monkeypatch.setattr(
-        metrics.folders, "_measured", lambda case: (measured.append(case.name), plain(case))[1]
+        metrics.folders, "measure_case", lambda case: (measured.append(case.name), plain(case))[1]
     )
 
     def run(tolerance=0.42):
@@ -348,7 +345,7 @@ def test_finished_cases_are_kept_until_files_or_settings_change(folders, tmp_pat
     run(tolerance=1.0)
     assert measured == []
     save(folders[0] / "case_2.nii.gz", blob())
-    assert run(tolerance=1.0)["cases"][1]["dice"] == 1
+    assert run(tolerance=1.0).cases[1].values["dice"] == 1
     assert measured == ["case_2"]
     (tmp_path / "cache" / "case_1.json").write_text("{")
     run(tolerance=1.0)

@@ -57,11 +57,8 @@ def case_by_case(**options) -> list[list[dict[str, float | None]]]:
     ]
 
 
-def wanted(cases: list[list[dict[str, float | None]]]) -> dict[str, object]:
-    by_label = {
-        name: summarize([[case[place]] for case in cases], NAMES) for place, name in enumerate(CLASSES[1:])
-    }
-    return {"summary": summarize(cases, NAMES), "summary_by_label": by_label}
+def wanted(cases: list[list[dict[str, float | None]]]) -> metrics.Summaries:
+    return summarize(cases, NAMES, labels=CLASSES[1:])
 
 
 @pytest.fixture(
@@ -119,8 +116,8 @@ def test_one_spacing_is_for_all(surface_metrics, running):
     running.update(*labels(), spacing=0.5 * torch.ones(3))
     other = surface_metrics(classes=3, tolerance=[0.5, 1.0], spatial_dims=3)
     other.update(*labels(), spacing=0.5)
-    assert other.summary()["summary"] == running.summary()["summary"]
-    assert list(other.summary()["summary_by_label"]) == ["1", "2"]
+    assert other.summary().summary == running.summary().summary
+    assert list(other.summary().summary_by_label) == ["1", "2"]
 
 
 def test_compute_gives_means_over_classes_and_by_class_and_counts_what_is_undefined(running):
@@ -128,12 +125,12 @@ def test_compute_gives_means_over_classes_and_by_class_and_counts_what_is_undefi
     got, summaries = running.compute(), wanted(case_by_case())
     expected = {}
     for suffix, summary in (
-        ("", summaries["summary"]),
-        ("/liver", summaries["summary_by_label"]["liver"]),
-        ("/tumor", summaries["summary_by_label"]["tumor"]),
+        ("", summaries.summary),
+        ("/liver", summaries.summary_by_label["liver"]),
+        ("/tumor", summaries.summary_by_label["tumor"]),
     ):
-        expected |= {f"{name}{suffix}": summary[name]["mean"] for name in NAMES}
-        expected |= {f"null/{name}{suffix}": summary[name]["null"] for name in NAMES}
+        expected |= {f"{name}{suffix}": summary[name].mean for name in NAMES}
+        expected |= {f"null/{name}{suffix}": summary[name].null for name in NAMES}
     assert got.keys() == expected.keys()
     assert all(isinstance(value, Tensor) and value.shape == () for value in got.values())
     assert {name: value.item() for name, value in got.items()} == pytest.approx(expected, rel=1e-6)
@@ -153,15 +150,14 @@ def test_the_values_are_those_of_the_folders(running, tmp_path):
     result = metrics.evaluate_folders(*folders, tolerance=(0.5, 1.0), **options)
     running.update(*labels(), spacing=SPACING)
     got = running.summary()
-    liver, tumor = (result["summary_by_label"][label] for label in "12")
-    tumor["surface_dice"] = tumor["surface_dice_1"]  # of the second tolerance
-    assert got["summary_by_label"] == {
+    liver, tumor = (result.summary_by_label[label] for label in "12")
+    assert got.summary_by_label == {
         "liver": {name: liver[name] for name in NAMES},
-        "tumor": {name: tumor[name] for name in NAMES},
+        "tumor": {name: tumor[name] for name in NAMES} | {"surface_dice": tumor["surface_dice_1"]},
     }
     for name in set(NAMES) - {"surface_dice"}:
-        assert got["summary"][name] == result["summary"][name]
-        assert running.compute()[name].item() == pytest.approx(result["summary"][name]["mean"])
+        assert got.summary[name] == result.summary[name]
+        assert running.compute()[name].item() == pytest.approx(result.summary[name].mean)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -179,7 +175,7 @@ def test_a_class_that_no_target_has_is_undefined_as_in_folders(surface_metrics, 
             nibabel.save(image, tmp_path / folder / f"{case}.nii.gz")
     folders, options = (tmp_path / "predictions", tmp_path / "targets"), {"labels": [1, 2, 3, 4, 5]}
     result = metrics.evaluate_folders(*folders, tolerance=0.5, bootstrap=0, both_empty=both_empty, **options)
-    assert result["absent_labels"] == [3, 5]
+    assert result.absent_labels == (3, 5)
     running = surface_metrics(classes=6, tolerance=0.5, both_empty=both_empty)
     spacing = (5.0, 0.5, 0.5)[-dims:]
     for cases in (slice(0, 2), slice(2, 5)):
@@ -187,7 +183,7 @@ def test_a_class_that_no_target_has_is_undefined_as_in_folders(surface_metrics, 
     with pytest.warns(UserWarning, match="^no target has the class 3, 5: all of its values") as warned:
         got = running.summary()
     assert len(warned) == 1
-    assert got == {part: result[part] for part in ("summary", "summary_by_label")}
+    assert got == metrics.Summaries(result.summary, result.summary_by_label)
     with pytest.warns(UserWarning, match="3, 5") as warned:
         means = running.compute()
     assert len(warned) == 1
@@ -201,7 +197,7 @@ def test_without_any_foreground_in_the_targets_nothing_is_defined(surface_metric
     running = surface_metrics(classes=2, tolerance=1.0)
     running.update(PREDICTION * 0, TARGET * 0, spacing=SPACING)
     with pytest.warns(UserWarning, match="no target has the class 1"):
-        assert running.summary()["summary"]["dice"] == summarize([[{"dice": None}]] * 5, ["dice"])["dice"]
+        assert running.summary() == summarize([[dict.fromkeys(NAMES)]] * 5, NAMES, labels=["1"])
 
 
 def test_an_empty_batch_counts_nothing(running):
@@ -233,7 +229,7 @@ def test_nothing_gathered_has_no_mean(running):
     got = running.compute()
     assert got["dice"].isnan()
     assert got["null/dice"] == 0
-    assert running.summary()["summary"]["dice"]["count"] == 0
+    assert running.summary().summary["dice"].count == 0
 
 
 def test_ignored_voxels_belong_to_no_mask(surface_metrics):
@@ -260,7 +256,7 @@ def test_regions_may_overlap_and_have_no_background(surface_metrics):
     running.reset()
     running.update(regions[:1].roll(1, dims=-1), regions[:1], spacing=SPACING[:1])
     assert running.compute()["dice/whole"].item() == pytest.approx(whole.dice)
-    assert running.summary()["summary_by_label"].keys() == {"whole", "core"}
+    assert running.summary().summary_by_label.keys() == {"whole", "core"}
 
 
 def test_rules_for_empty_masks_are_those_of_evaluate(surface_metrics):
@@ -269,7 +265,7 @@ def test_rules_for_empty_masks_are_those_of_evaluate(surface_metrics):
     running.update(*labels(), spacing=SPACING)
     assert running.summary() == wanted(case_by_case(**rules))
     assert running.compute()["null/hausdorff_distance"] == 0
-    assert running.summary()["summary_by_label"]["tumor"]["hausdorff_distance"]["count"] == 5
+    assert running.summary().summary_by_label["tumor"]["hausdorff_distance"].count == 5
 
 
 def test_the_slice_axis_of_abc2_is_free(surface_metrics):
@@ -279,7 +275,7 @@ def test_the_slice_axis_of_abc2_is_free(surface_metrics):
     spacing = (0.5, 0.6, 5.0)  # (x, y, z)
     running = surface_metrics(classes=2, tolerance=1.0, slice_axis=2)
     running.update(mask, mask, spacing=spacing)
-    got = running.summary()["summary"]["abc2_volume_ml"]["mean"]
+    got = running.summary().summary["abc2_volume_ml"].mean
     assert got == metrics.abc2_volume_ml(mask[0], spacing=spacing, slice_axis=2)
     assert got != metrics.abc2_volume_ml(mask[0], spacing=spacing)
 
@@ -287,8 +283,8 @@ def test_the_slice_axis_of_abc2_is_free(surface_metrics):
 def test_two_dimensions(surface_metrics):
     running = surface_metrics(classes=3, tolerance=1.0)
     running.update(PREDICTION[0], TARGET[0], spacing=(0.5, 0.5))  # six slices
-    got = running.summary()["summary"]
-    assert (got["dice"]["count"], got["volume_ml"]["null"]) == (12, 12)
+    got = running.summary().summary
+    assert (got["dice"].count, got["volume_ml"].null) == (12, 12)
 
 
 def test_monais_cases_bring_their_spacing(running):
@@ -361,7 +357,7 @@ def test_what_is_ambiguous_or_wrong_is_refused_and_nothing_counts(
     spoiled = [*TARGET[:1], 5 * TARGET[1]]
     with pytest.raises(ValueError, match="prediction: got values"):
         running.update(spoiled, TARGET[:2], spacing=MM)
-    assert running.summary()["summary"]["dice"]["count"] == 0
+    assert running.summary().summary["dice"].count == 0
 
 
 WRONG_OPTIONS = {
@@ -426,12 +422,12 @@ def test_two_processes_compute_what_one_does(surface_metrics, tmp_path: Path, sp
     mp.spawn(work, args=(str(tmp_path), with_torchmetrics, split), nprocs=PROCESSES)
     means = {}
     for rank in range(PROCESSES):
-        means[rank], summary, own = torch.load(tmp_path / f"{rank}.pt")
+        means[rank], summary, own = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         assert summary == wanted(case_by_case())
         assert own == (split, 5 - split)[rank]
     assert means[0].keys() == means[1].keys()
     assert all(torch.equal(means[0][name], means[1][name]) for name in means[0])
-    assert means[0]["dice"].item() == pytest.approx(summary["summary"]["dice"]["mean"])
+    assert means[0]["dice"].item() == pytest.approx(summary.summary["dice"].mean)
 
 
 def test_torchmetrics_is_loaded_only_when_it_is_asked_for():

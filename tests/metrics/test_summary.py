@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from surfloss.metrics.summary import summarize
+from surfloss.metrics.summary import Summary, summarize
 
 
 def interval(cases, **options):
-    return summarize(cases, ["x"], **options)["x"]["ci95"]
+    return summarize(cases, ["x"], **options).summary["x"].ci95
 
 
 def test_the_interval_is_scipys_percentile_bootstrap():
@@ -31,8 +31,8 @@ def test_the_same_seed_gives_the_same_interval():
 
 def test_undefined_values_are_counted_and_not_drawn():
     cases = [[{"x": 1.0}, {"x": None}], [{"x": None}, {"x": None}], [{"x": 1.0}, {"x": 1.0}]]
-    got = summarize(cases, ["x"], bootstrap=50)["x"]
-    assert got == {"mean": 1, "std": 0, "median": 1, "ci95": (1, 1), "count": 3, "null": 3}
+    got = summarize(cases, ["x"], bootstrap=50).summary["x"]
+    assert got == Summary(mean=1, std=0, median=1, ci95=(1, 1), count=3, null=3)
 
 
 @pytest.mark.parametrize(("cases", "bootstrap"), [([], 10), ([[{"x": 1.0}]], 10), ([[{"x": 1.0}]] * 3, 0)])

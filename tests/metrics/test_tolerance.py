@@ -55,7 +55,7 @@ def test_every_function_and_format(step: float, tmp_path: Path) -> None:
                 metrics.surface_dice(*masks, **options),
                 metrics.evaluate(*masks, **options).surface_dice,
                 metrics.per_lesion(*masks, **options).lesions[0].surface_dice,
-                folders["cases"][0]["surface_dice"],
+                folders.cases[0].values["surface_dice"],
             ]
             assert [score == 1 for score in scores] == [by == voxels] * 4, (voxels, by)
 

@@ -43,12 +43,10 @@ def test_it_is_a_metric_of_torchmetrics(running):
 def test_a_call_gives_the_values_of_the_batch_and_keeps_its_cases(running):
     for part in (FIRST, REST):
         batch = running(PREDICTION[part], TARGET[part], spacing=SPACING[part])
-        dice = wanted(case_by_case()[part])["summary"]["dice"]["mean"]
+        dice = wanted(case_by_case()[part]).summary["dice"].mean
         assert batch["dice"].item() == pytest.approx(dice)
-    assert running.summary()["summary"]["dice"]["count"] == 10
-    assert running.compute()["dice"].item() == pytest.approx(
-        wanted(case_by_case())["summary"]["dice"]["mean"]
-    )
+    assert running.summary().summary["dice"].count == 10
+    assert running.compute()["dice"].item() == pytest.approx(wanted(case_by_case()).summary["dice"].mean)
 
 
 def test_a_class_that_a_batch_lacks_is_undefined_there_without_a_warning(running, recwarn):
@@ -57,7 +55,7 @@ def test_a_class_that_a_batch_lacks_is_undefined_there_without_a_warning(running
         assert batch["dice/tumor"].isnan() == (case == 2)
         assert not batch["dice"].isnan()
     assert not recwarn.list
-    assert running.summary()["summary_by_label"]["tumor"]["dice"]["count"] == 2
+    assert running.summary().summary_by_label["tumor"]["dice"].count == 2
 
 
 def test_metrics_with_other_settings_stay_apart_in_a_collection(surface_metrics):

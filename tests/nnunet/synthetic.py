@@ -17,7 +17,7 @@ SHAPE = (32, 28, 6)  # x, y, z
 
 
 def synthetic_run(
-    folder: Path, preset: Experiment, cases: int, missed: Collection[tuple[str, str]] = ()
+    folder: Path, experiment: Experiment, cases: int, missed: Collection[tuple[str, str]] = ()
 ) -> RunFolder:
     """Ellipsoids as lesions; every model predicts each of them a little displaced.
 
@@ -25,7 +25,7 @@ def synthetic_run(
         cases: of the validation; those of the cross-validation are the same.
         missed: names of models and of cases in which they predict nothing.
     """
-    run = RunFolder(folder, preset)
+    run = RunFolder(folder, experiment)
     for number in range(1, cases + 1):
         case = f"{number:03}"
         rng = np.random.default_rng(number)
@@ -39,8 +39,8 @@ def synthetic_run(
     for name in run.evaluated():
         result = evaluate_folders(run.predictions(name), run.raw / "labelsTs", tolerance=0.42, bootstrap=0)
         for place in (name, f"cross_validation/{name}"):
-            write_text(run.metrics(place), json.dumps(result))
-    for model in preset.models:
+            write_text(run.metrics(place), json.dumps(result.to_dict()))
+    for model in experiment.models:
         write_logs(run, model.name)
     with run.recorded("train/first/fold_0"):
         pass
@@ -54,9 +54,9 @@ def lesion(center: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 def write_logs(run: RunFolder, name: str, epochs: int = 6) -> None:
     """The logs of a model's trainings; the second fold has a surface term of 0 in its first epoch."""
-    (model,) = [model for model in run.preset.models if model.name == name]
+    (model,) = [model for model in run.experiment.models if model.name == name]
     times = np.arange(1, epochs + 1)
-    for fold in range(run.preset.folds):
+    for fold in range(run.experiment.folds):
         surface = "DiceCE" not in model.trainer
         log = {
             "train_losses": (1 / (times + fold)).tolist(),

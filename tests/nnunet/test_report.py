@@ -12,7 +12,7 @@ from scipy import stats
 
 from surfloss.nnunet.comparison import agreement_table, comparison_table
 from surfloss.nnunet.experiments import CONTOUR_3D, DICE_CE_2D, DICE_CE_3D, HAUSDORFF_3D
-from surfloss.nnunet.pictures import failures
+from surfloss.nnunet.pictures import worst_cases
 from surfloss.nnunet.report import tables, write_report
 from surfloss.nnunet.results import CROSS_VALIDATION, read_cases
 from surfloss.nnunet.run_folder import RunFolder
@@ -20,7 +20,7 @@ from tests.nnunet.conftest import MINI
 from tests.nnunet.synthetic import synthetic_run
 from tests.support.browser import assert_sound, needs_browser, visit
 
-PRESET = dataclasses.replace(
+EXPERIMENT = dataclasses.replace(
     MINI,
     name="hand-written",
     models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D),
@@ -32,7 +32,7 @@ MISSED = {("contour_3d", "002"), ("dice_ce_2d", "001")}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    run = synthetic_run(tmp_path_factory.mktemp("whole") / "run", PRESET, CASES, MISSED)
+    run = synthetic_run(tmp_path_factory.mktemp("whole") / "run", EXPERIMENT, CASES, MISSED)
     write_report(run)
     return run
 
@@ -40,12 +40,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture
 def small(tmp_path: Path) -> RunFolder:
     """Two cases, of which the 2-D model misses the first."""
-    preset = dataclasses.replace(PRESET, models=PRESET.models[:3])
-    return synthetic_run(tmp_path / "run", preset, 2, {("dice_ce_2d", "001")})
+    experiment = dataclasses.replace(EXPERIMENT, models=EXPERIMENT.models[:3])
+    return synthetic_run(tmp_path / "run", experiment, 2, {("dice_ce_2d", "001")})
 
 
 def values(run: RunFolder, name: str, metric: str) -> dict[str, float | None]:
-    return {case["case"]: case[metric] for case in read_cases(run, name) or []}
+    return {case: each[metric] for case, each in read_cases(run, name).items()}
 
 
 def test_tables(small: RunFolder) -> None:
@@ -111,9 +111,8 @@ def test_volumes_agree_as_far_as_they_do(small: RunFolder) -> None:
     assert rows["2D U-Net, Dice+CE", "ABC/2"][:2] == ["2", f"{lost:+.2f}"]
 
 
-def test_failures_are_the_worst_cases_and_the_empty_predictions(run: RunFolder) -> None:
-    found = [failure for failure in failures(run) if failure.name == "contour_3d"]
-    reasons = {failure.case["case"]: failure.reasons for failure in found}
+def test_worst_cases_are_those_of_each_metric_and_the_empty_predictions(run: RunFolder) -> None:
+    reasons = {worst.case: worst.reasons for worst in worst_cases(run) if worst.name == "contour_3d"}
     assert reasons["002"] == ("empty prediction", "worst Dice")
     distances = {
         case: value for case, value in values(run, "contour_3d", "hausdorff_distance").items() if value
@@ -129,15 +128,17 @@ def test_markdown_csv_and_latex(run: RunFolder) -> None:
     assert len(links) == len(set(links)) == len(list(run.report.glob("*.png")))
     for link in links:
         assert (run.report / link).stat().st_size > 1000
-    rows = read_csv(run.report / "report.csv")
-    assert len(rows) == 10  # four models and the ensemble, on validation and cross-validation
-    assert rows[0]["null cases"] == "1"
+    rows = read_csv(run.report / "results.csv")
+    assert [row["table"] for row in rows] == ["Architectures"] * 3 + ["Losses"] * 3 + ["Cross-validation"] * 4
+    assert rows[0]["Null cases"] == "1 of 8"
+    assert [rows[i]["Dice [%] paper"] for i in (0, -1)] == ["71.0 ± 30.0", "-"]
+    assert all("±" in row["Dice [%] ours"] for row in rows)
     missed = [c for c in read_csv(run.report / "cases.csv") if (c["predictions"], c["case"]) in MISSED]
     assert [c["hausdorff_distance"] for c in missed] == ["null"] * 2
     assert len(read_csv(run.report / "tests.csv")) == 2 * 15
     assert len(read_csv(run.report / "volumes.csv")) == 2 * 5
     latex = (run.report / "report.tex").read_text()
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 6
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 7
     assert r"71.0 $\pm$ 30.0" in latex
     assert r"Dice [\%]" in latex
     assert not list(run.report.glob(".*"))
@@ -178,15 +179,16 @@ def test_the_page_is_self_contained(run: RunFolder) -> None:
     assert len(sources) > 10
     assert all(source.startswith(("data:", "#")) for source in sources)
     assert "not complete" not in page
+    assert page.count("<td>1</td>") >= 9 * CASES  # the lesion of each case, in whole numbers
     parser = _Balance()
     parser.feed(page)
     assert parser.open == []
 
 
 def test_a_run_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
-    page = write_report(RunFolder(tmp_path / "run", PRESET)).read_text()
+    page = write_report(RunFolder(tmp_path / "run", EXPERIMENT)).read_text()
     assert "Without a result: 2D U-Net, Dice+CE; 3D U-Net, Dice+CE;" in page
-    assert page.count("<td>missing</td>") >= 4 * len(PRESET.models)
+    assert page.count("<td>missing</td>") >= 4 * len(EXPERIMENT.models)
     assert "0 of 2" in page
 
 
@@ -208,9 +210,9 @@ def test_a_run_with_a_failed_model_has_a_report(small: RunFolder) -> None:
 
 
 def test_one_case_one_fold_and_no_distance(tmp_path: Path) -> None:
-    preset = dataclasses.replace(PRESET, folds=1, models=PRESET.models[:3])
-    names = [*(model.name for model in preset.models), "ensemble"]
-    run = synthetic_run(tmp_path / "run", preset, 1, {(name, "001") for name in names})
+    experiment = dataclasses.replace(EXPERIMENT, folds=1, models=EXPERIMENT.models[:3])
+    names = [*(model.name for model in experiment.models), "ensemble"]
+    run = synthetic_run(tmp_path / "run", experiment, 1, {(name, "001") for name in names})
     assert tables(run)["Losses"][0].ours == ("0.0 ± 0.0", "100.0 ± 0.0", "null", "0.0 ± 0.0")
     page = write_report(run).read_text()
     assert "empty prediction" in page

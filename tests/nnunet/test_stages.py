@@ -140,7 +140,7 @@ def test_the_plans_are_narrowed(run: RunFolder) -> None:
 
 def test_the_report_is_there(run: RunFolder) -> None:
     assert [row.title for row in tables(run)["Architectures"]] == ["2D U-Net, Dice+CE", "2D + 3D ensemble"]
-    for name in ("report.html", "report.md", "report.csv", "cases.csv"):
+    for name in ("report.html", "report.md", "results.csv", "cases.csv"):
         assert (run.report / name).stat().st_size > 500
 
 

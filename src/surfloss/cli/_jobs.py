@@ -100,7 +100,7 @@ def print_plan(run: RunFolder, jobs: Sequence[Job], workers: int | None, as_json
             | {"seconds": round(estimates[job.name].seconds), "basis": estimates[job.name].basis}
             for job in jobs
         ]
-        head = {"out": str(run.folder), "preset": run.preset.name, "device": run.device, "workers": count}
+        head = {"out": str(run.folder), "preset": run.experiment.name, "device": run.device, "workers": count}
         known = {"seconds_left": seconds, "bases": bases, "disk_bytes": size}
         typer.echo(json.dumps({**head, **known, "jobs": rows}, indent=2))
         return

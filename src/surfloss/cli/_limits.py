@@ -4,9 +4,9 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from surfloss._check import fail
+from surfloss.metrics import FolderEvaluation
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Limit:
     def name(self) -> str:
         return self.metric if self.label is None else f"{self.metric}[{self.label}]"
 
-    def broken_by(self, result: dict[str, Any]) -> str | None:
+    def broken_by(self, result: FolderEvaluation) -> str | None:
         """What to say if the limit is not kept; a mean that is null keeps none."""
-        part = result["summary"] if self.label is None else result["summary_by_label"][self.label]
-        mean = part[self.metric]["mean"]
+        summary = result.summary if self.label is None else result.summary_by_label[self.label]
+        mean = summary[self.metric].mean
         if mean is not None and (mean >= self.bound if self.least else mean <= self.bound):
             return None
         return f"Mean {self.name} {mean}, wanted at {'least' if self.least else 'most'} {self.bound}"

@@ -17,13 +17,14 @@ from nibabel.orientations import apply_orientation, io_orientation
 from surfloss._figures import BLUE, PREDICTION, RED, TRUTH, Picture, outline, png
 from surfloss._render import number, printable
 from surfloss._volumes import Unavailable, volumes
-from surfloss.cli._evaluation import Result
 from surfloss.cli._report import heading
 from surfloss.cli._terminal import say
+from surfloss.metrics import CaseResult, FolderEvaluation
+from surfloss.metrics._case import same_grid
 from surfloss.metrics._images import Image, read_image
-from surfloss.metrics._labels import BINARY, LabelSet
+from surfloss.metrics._labels import BINARY
 from surfloss.metrics._masks import BoolArray, steps
-from surfloss.metrics.folders import read_case, same_grid
+from surfloss.metrics.folders import images_of
 from surfloss.metrics.surface import farthest_voxel
 
 Volume = npt.NDArray[Any]
@@ -35,24 +36,24 @@ _MOST = 4  # pictures for each reason
 
 
 @style.context("default")
-def distributions(result: Result) -> list[Picture]:
+def distributions(result: FolderEvaluation) -> list[Picture]:
     """For each metric its values by label: a dot per case, the median, and the quarters around it.
 
     A metric that is defined in no case has no picture.
     """
-    by_label: dict[str, list[dict[str, Any]]] = {}
-    for row in result["cases"]:
-        by_label.setdefault(row["label"], []).append(row)
-    known = [metric for metric, summary in result["summary"].items() if summary["count"]]
-    return [_distribution(metric, heading(metric, result), by_label) for metric in known]
+    by_label: dict[str, list[CaseResult]] = {}
+    for row in result.cases:
+        by_label.setdefault(row.label, []).append(row)
+    known = [metric for metric, summary in result.summary.items() if summary.count]
+    return [_distribution(metric, heading(metric, result.settings), by_label) for metric in known]
 
 
-def _distribution(metric: str, title: str, by_label: dict[str, list[dict[str, Any]]]) -> Picture:
+def _distribution(metric: str, title: str, by_label: dict[str, list[CaseResult]]) -> Picture:
     figure = Figure(figsize=(3.9, 0.85 + 0.5 * len(by_label)), layout="constrained")
     axes = figure.subplots()
     names = []
     for place, (label, rows) in enumerate(by_label.items()):
-        values = np.array([row[metric] for row in rows if row[metric] is not None], float)
+        values = np.array([row.values[metric] for row in rows if row.values[metric] is not None], float)
         null = len(rows) - len(values)
         count = f"n = {len(values)}" + (f", {null} null" if null else "")
         names.append(f"{_short(label)}\n{count}" if len(by_label) > 1 else count)
@@ -76,38 +77,40 @@ def _distribution(metric: str, title: str, by_label: dict[str, list[dict[str, An
     return Picture(title, png(figure))
 
 
-def chosen_rows(result: Result) -> dict[int, str]:
+def chosen_rows(result: FolderEvaluation) -> dict[int, str]:
     """The places of the rows to show, with the reason: the lowest Dice first, then the largest distances."""
     reasons: dict[int, list[str]] = {}
-    rows = result["cases"]
+    rows = [row.values for row in result.cases]
     for metric, sign, why in (("dice", 1, "lowest Dice"), ("hausdorff_distance_95", -1, "largest distance")):
-        known = [i for i, row in enumerate(rows) if row["dice"] not in (None, 1) and row[metric] is not None]
-        for place in sorted(known, key=lambda i: sign * rows[i][metric])[:_MOST]:
+        known = {place: value for place, row in enumerate(rows)
+                 if row["dice"] not in (None, 1) and (value := row[metric]) is not None}  # fmt: skip
+        for place in sorted(known, key=lambda place: sign * known[place])[:_MOST]:
             reasons.setdefault(place, []).append(why)
     return {place: ", ".join(why) for place, why in reasons.items()}
 
 
 @style.context("default")
 def worst_cases(
-    result: Result, prediction_dir: Path, target_dir: Path, labels: LabelSet | None, images: Path | None
+    result: FolderEvaluation, prediction_dir: Path, target_dir: Path, images: Path | None
 ) -> Iterator[Picture]:
     """A slice of each chosen case, over the case's image if there is one; `say`s why an image is not shown.
 
     The slice is that on which the masks differ most, or for a large distance the one with the farthest point.
     """
     said = set()
+    labels = result.settings.labels or BINARY
     for place, why in chosen_rows(result).items():
-        row, known = result["cases"][place], labels or BINARY
-        if pair := read_case(prediction_dir, target_dir, row["case"], labels):
+        row = result.cases[place]
+        if pair := images_of(prediction_dir, target_dir, row.case, result.settings.labels):
             prediction, target = pair
-            masks = known.masks(dict(known.regions)[row["label"]], prediction.voxels, target.voxels)
-            below, wrong = (None, "") if images is None else _image_of(row["case"], images, target)
-            if wrong and row["case"] not in said:
-                say(f"{row['case']}: image: {wrong}")
-                said.add(row["case"])
-            name = row["case"] if labels is None else f"{row['case']}, {row['label']}"
-            distance = row["hausdorff_distance_95"]
-            numbers = f"Dice {number(row['dice'])}, Hausdorff distance 95 % " + (
+            masks = labels.masks(dict(labels.regions)[row.label], prediction.voxels, target.voxels)
+            below, wrong = (None, "") if images is None else _image_of(row.case, images, target)
+            if wrong and row.case not in said:
+                say(f"{row.case}: image: {wrong}")
+                said.add(row.case)
+            name = row.case if result.settings.labels is None else f"{row.case}, {row.label}"
+            distance = row.values["hausdorff_distance_95"]
+            numbers = f"Dice {number(row.values['dice'])}, Hausdorff distance 95 % " + (
                 "undefined" if distance is None else f"{number(distance)} mm"
             )
             voxel = None
@@ -115,7 +118,8 @@ def worst_cases(
                 voxel = farthest_voxel(*masks, steps(target.spacing, target.voxels.ndim))
             content, where = _slice_picture(*masks, target, below, voxel)
             if voxel:
-                where += f". The farthest point here is {number(row['hausdorff_distance'])} mm off"
+                off = number(row.values["hausdorff_distance"])
+                where += f". The farthest point here is {off} mm off"
             if wrong:
                 where += ". Its image " + ("cannot be shown" if below is None else "is not finite everywhere")
             yield Picture(f"{name} ({why}). {numbers}. {where}.", content)

@@ -1,18 +1,12 @@
 """The report of `surfloss evaluate` for people to read, in Markdown or as one HTML page."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from surfloss._render import TextTable, cell, render
-from surfloss.cli._evaluation import (
-    Result,
-    all_components,
-    cases,
-    kinds,
-    mean_and_spread,
-    problems,
-    summary_table,
-)
+from surfloss.cli._evaluation import all_components, mean_and_spread, summary_table
+from surfloss.metrics import FolderEvaluation, FolderSettings
 
 _HEADINGS = {
     "dice": "Dice",
@@ -27,10 +21,10 @@ _HEADINGS = {
 }
 
 
-def heading(metric: str, result: Result) -> str:
+def heading(metric: str, settings: FolderSettings) -> str:
     """A metric's name for people, with its unit."""
     if metric == "surface_dice":
-        return f"Surface Dice at {result['settings']['tolerances'][0]:g} mm"
+        return f"Surface Dice at {settings.metrics.tolerances[0]:g} mm"
     for beginning, form in (("surface_dice_", "Surface Dice at {} mm"),
                             ("hausdorff_distance_", "Hausdorff distance {} % [mm]")):  # fmt: skip
         if metric.startswith(beginning):
@@ -38,7 +32,7 @@ def heading(metric: str, result: Result) -> str:
     return _HEADINGS.get(metric, metric.replace("_", " ").capitalize())
 
 
-def report(result: Result, template: str, about: Mapping[str, str], **pictures: Any) -> str:
+def report(result: FolderEvaluation, template: str, about: Mapping[str, str], **pictures: Any) -> str:
     """Fill the template.
 
     Args:
@@ -46,15 +40,16 @@ def report(result: Result, template: str, about: Mapping[str, str], **pictures: 
         about: what to say of the run, before its settings.
         pictures: for the page: `distributions` and `worst`, and the colors of the `outlines` by name.
     """
-    found = problems(result)
+    problems = [(concerned, problem.kind, problem.message) for concerned, problem in result.all_problems()]
+    kinds = Counter(kind for _, kind, _ in problems)
     return render(
         "surfloss.cli",
         template,
-        targets=len(cases(result)),
-        problems=TextTable("Problems", ("Concerns", "Kind", "What was found"), found, text_columns=3),
-        kinds=kinds(found),
+        targets=len(result.case_names),
+        problems=TextTable("Problems", ("Concerns", "Kind", "What was found"), problems, text_columns=3),
+        kinds=", ".join(f"{count} {kind}" for kind, count in kinds.items()),
         settings=TextTable(
-            "Settings", ("Setting", "Value"), [*about.items(), *_settings(result)], text_columns=2
+            "Settings", ("Setting", "Value"), [*about.items(), *_settings(result.settings)], text_columns=2
         ),
         summaries=_summaries(result),
         tables=_tables(result),
@@ -62,25 +57,25 @@ def report(result: Result, template: str, about: Mapping[str, str], **pictures: 
     )
 
 
-def _settings(result: Result) -> list[tuple[str, str]]:
-    settings = result["settings"]
-    labels = {name: " + ".join(map(str, part)) for name, part in (settings["labels"] or {}).items()}
-    named = [name if name == part else f"{name} = {part}" for name, part in labels.items()]
+def _settings(settings: FolderSettings) -> list[tuple[str, str]]:
+    labels, metrics = settings.labels, settings.metrics
+    regions = {name: " + ".join(map(str, part)) for name, part in (labels.regions if labels else ())}
+    named = [name if name == part else f"{name} = {part}" for name, part in regions.items()]
     return [
         ("Labels", ", ".join(named) or "masks of 0 and 1"),
-        ("Ignored label", str(settings["ignore_label"] or "none")),
-        ("Tolerance of the surface Dice", ", ".join(f"{mm:g} mm" for mm in settings["tolerances"])),
-        ("One mask empty", settings["empty"]),
-        ("Both masks empty", settings["both_empty"]),
-        ("Bootstrap", f"{settings['bootstrap']} samples, seed {settings['seed']}"),
+        ("Ignored label", str((labels and labels.ignore) or "none")),
+        ("Tolerance of the surface Dice", ", ".join(f"{mm:g} mm" for mm in metrics.tolerances)),
+        ("One mask empty", metrics.empty),
+        ("Both masks empty", metrics.both_empty),
+        ("Bootstrap", f"{settings.bootstrap} samples, seed {settings.seed}"),
     ]
 
 
-def _summaries(result: Result) -> list[TextTable]:
+def _summaries(result: FolderEvaluation) -> list[TextTable]:
     """Of everything, then the labels beside each other, then each by itself."""
-    by_label = result["summary_by_label"]
-    headings = {metric: heading(metric, result) for metric in result["summary"]}
-    first = summary_table("All labels" if len(by_label) > 1 else "Summary", result["summary"], headings)
+    by_label = result.summary_by_label
+    headings = {metric: heading(metric, result.settings) for metric in result.summary}
+    first = summary_table("All labels" if len(by_label) > 1 else "Summary", result.summary, headings)
     if len(by_label) < 2:
         return [first]
     rows = [
@@ -92,18 +87,21 @@ def _summaries(result: Result) -> list[TextTable]:
     return [first, beside, *each]
 
 
-def _tables(result: Result) -> list[TextTable]:
-    labels = result["settings"]["labels"] is not None
-    tables = [_readable("Cases", result, result["cases"], ("case", "label") if labels else ("case",))]
+def _tables(result: FolderEvaluation) -> list[TextTable]:
+    words = ["case"] if result.settings.labels is None else ["case", "label"]
+    tables = [_readable("Cases", result, [row.to_dict() for row in result.cases], words)]
     if found := all_components(result):
-        words = ("case", "label", "in") if labels else ("case", "in")
-        tables.append(_readable("Lesions and false positives", result, found, words))
+        tables.append(_readable("Lesions and false positives", result, found, [*words, "in"]))
     return tables
 
 
-def _readable(title: str, result: Result, rows: list[dict[str, Any]], words: Sequence[str]) -> TextTable:
+def _readable(
+    title: str, result: FolderEvaluation, rows: list[dict[str, Any]], words: Sequence[str]
+) -> TextTable:
     """Words first; without the problems, which have a table of their own, and without a lone label."""
     numbers = [name for name in rows[0] if name not in (*words, "label", "problem")]
     shown = [*words, *numbers]
     cells = [[cell(row[name]) for name in shown] for row in rows]
-    return TextTable(title, [heading(name, result) for name in shown], cells, text_columns=len(words))
+    return TextTable(
+        title, [heading(name, result.settings) for name in shown], cells, text_columns=len(words)
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -18,7 +18,7 @@ from surfloss._check import fail
 from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, progress_bars, say, stop
 
 if TYPE_CHECKING:
-    from surfloss.metrics._labels import LabelSet
+    from surfloss.metrics import FolderEvaluation
 
 _NO_TOLERANCE = (
     "tolerance: got none, wanted --tolerance MM: surfaces that far apart still count as equal in the surface "
@@ -108,7 +108,7 @@ def evaluate(
     from surfloss.cli._report import report
     from surfloss.metrics import evaluate_folders
     from surfloss.metrics._empty import BothEmptyRule, EmptyRule
-    from surfloss.metrics.evaluate import Settings, value_names
+    from surfloss.metrics.evaluate import Settings
     from surfloss.metrics.folders import choose_labels
 
     needed = ["jinja2"] * bool(markdown_out or html_out) + ["matplotlib"] * bool(html_out)
@@ -134,7 +134,7 @@ def evaluate(
             both_empty=cast(BothEmptyRule, both_empty),
         )
         chosen = choose_labels(labels, target_dir, workers)
-        check_limits(limits, value_names(settings), [name for name, _ in chosen.regions] if chosen else [])
+        check_limits(limits, settings.names, [name for name, _ in chosen.regions] if chosen else [])
         with progress_bars() as display:
             bar = display.add_task("evaluating", total=None)
             result = evaluate_folders(
@@ -156,8 +156,8 @@ def evaluate(
         console = Console()
         for table in _evaluation.terminal_tables(result, console.width):
             console.print(table)
-        for problem in _evaluation.problems(result):
-            say(": ".join(problem))
+        for concerned, problem in result.all_problems():
+            say(f"{concerned}: {problem.kind}: {problem.message}")
         about = {
             "Predictions": str(prediction_dir),
             "Targets": str(target_dir),
@@ -170,7 +170,7 @@ def evaluate(
             (csv_out, lambda: _evaluation.cases_csv(result)),
             (lesions_out, lambda: _evaluation.lesions_csv(result)),
             (markdown_out, lambda: report(result, "evaluation.md.j2", about)),
-            (html_out, lambda: _page(result, about, prediction_dir, target_dir, chosen, images)),
+            (html_out, lambda: _page(result, about, prediction_dir, target_dir, images)),
         ]
         for out, text in files:
             if out is not None:
@@ -180,7 +180,7 @@ def evaluate(
         say(message)
     if broken:
         raise typer.Exit(1)
-    if not _evaluation.is_sound(result):
+    if not result.is_complete:
         raise typer.Exit(2)
 
 
@@ -199,11 +199,10 @@ def _check_outputs(outputs: list[Path | None], folders: list[Path], labels: str 
 
 
 def _page(
-    result: dict[str, Any],
+    result: FolderEvaluation,
     about: dict[str, str],
     prediction_dir: Path,
     target_dir: Path,
-    labels: LabelSet | None,
     images: Path | None,
 ) -> str:
     from surfloss._figures import OUTLINES
@@ -215,6 +214,6 @@ def _page(
         "evaluation.html.j2",
         about,
         distributions=distributions(result),
-        worst=list(worst_cases(result, prediction_dir, target_dir, labels, images)),
+        worst=list(worst_cases(result, prediction_dir, target_dir, images)),
         outlines=OUTLINES,
     )

@@ -58,11 +58,22 @@ def phantom(
         if preview is not None:
             with written_whole(preview) as unfinished:
                 contact_sheet(out, unfinished)
-    _print(summarize(out, names), as_json)
+    summary = summarize(out, names)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    shape, voxel = (" x ".join(f"{v:g}" for v in summary[key]) for key in ("size", "spacing"))
+    table = Table("case", "bleeds", "ml", "each, ml", title=f"{shape} voxels of {voxel} mm (z, y, x)")
+    for row in summary["cases"]:
+        each = ", ".join(f"{v:.2f}" for v in row["lesions_ml"])
+        table.add_row(row["case"], str(len(row["lesions_ml"])), f"{row['volume_ml']:.2f}", each)
+    console = Console()
+    console.print(table)
+    console.print(f"Written to {out}", soft_wrap=True)
 
 
 def summarize(out: Path, names: list[str]) -> dict[str, Any]:
-    """What the label files hold, as one JSON-ready dictionary; lesions touch by faces, edges or corners."""
+    """What the label files hold, ready for JSON; lesions touch by faces, edges or corners."""
     import nibabel as nib
     import numpy as np
     from scipy import ndimage
@@ -77,24 +88,5 @@ def summarize(out: Path, names: list[str]) -> dict[str, Any]:
         voxel_ml = math.prod(steps) / 1000
         lesions = sorted((np.bincount(labels.ravel())[1:] * voxel_ml).tolist(), reverse=True)
         rows.append({"case": name, "volume_ml": sum(lesions), "lesions_ml": lesions})
-    return {
-        "folder": str(out),
-        "size": list(file.shape[::-1]),
-        "spacing": steps,
-        "voxel_ml": voxel_ml,
-        "cases": rows,
-    }
-
-
-def _print(summary: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(summary, indent=2))
-        return
-    console = Console()
-    shape, mm = (" x ".join(f"{v:g}" for v in summary[key]) for key in ("size", "spacing"))
-    table = Table("case", "bleeds", "ml", "each, ml", title=f"{shape} voxels of {mm} mm (z, y, x)")
-    for row in summary["cases"]:
-        each = ", ".join(f"{v:.2f}" for v in row["lesions_ml"])
-        table.add_row(row["case"], str(len(row["lesions_ml"])), f"{row['volume_ml']:.2f}", each)
-    console.print(table)
-    console.print(f"Written to {summary['folder']}", soft_wrap=True)
+    size = list(file.shape[::-1])
+    return {"folder": str(out), "size": size, "spacing": steps, "voxel_ml": voxel_ml, "cases": rows}

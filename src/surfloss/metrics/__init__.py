@@ -11,7 +11,15 @@ from surfloss.metrics.evaluate import CaseMetrics, evaluate
 from surfloss.metrics.folders import evaluate_folders
 from surfloss.metrics.lesions import Component, Lesion, LesionReport, per_lesion
 from surfloss.metrics.overlap import boundary_iou, dice
-from surfloss.metrics.summary import Summary
+from surfloss.metrics.results import (
+    CaseComponent,
+    CaseResult,
+    FolderEvaluation,
+    FolderSettings,
+    OtherLabel,
+    Problem,
+)
+from surfloss.metrics.summary import Summaries, Summary
 from surfloss.metrics.surface import (
     SurfaceDistances,
     average_surface_distance,
@@ -36,10 +44,17 @@ else:
 
 
 __all__ = [
+    "CaseComponent",
     "CaseMetrics",
+    "CaseResult",
     "Component",
+    "FolderEvaluation",
+    "FolderSettings",
     "Lesion",
     "LesionReport",
+    "OtherLabel",
+    "Problem",
+    "Summaries",
     "Summary",
     "SurfaceDistances",
     "SurfaceMetrics",

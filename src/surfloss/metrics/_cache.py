@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from surfloss._env import volume_limit
 from surfloss._files import write_text
 from surfloss._volumes import sources
+from surfloss.metrics._case import MeasuredCase
 
 
 def key_of(question: object, volumes: Iterable[Path]) -> str | None:
@@ -30,18 +30,19 @@ def key_of(question: object, volumes: Iterable[Path]) -> str | None:
     return digest.hexdigest()
 
 
-def kept(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+def kept(folder: Path, name: str, key: str) -> MeasuredCase | None:
     """The result of that name, if it is there, as `keep` wrote it, and of the same files and settings."""
     try:
         content = json.loads(_path(folder, name).read_text(encoding="utf-8"))
-        result: dict[str, Any] = content["result"]
-        return result if content["seal"] == _seal(key, json.dumps(result)) else None
+        if content["seal"] == _seal(key, json.dumps(content["result"])):
+            return MeasuredCase.from_dict(content["result"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+        pass
+    return None
 
 
-def keep(folder: Path, name: str, key: str, result: dict[str, Any]) -> None:
-    text = json.dumps(result, allow_nan=False)
+def keep(folder: Path, name: str, key: str, result: MeasuredCase) -> None:
+    text = json.dumps(result.to_dict(), allow_nan=False)
     write_text(_path(folder, name), f'{{"seal": "{_seal(key, text)}", "result": {text}}}')
 
 

@@ -95,7 +95,7 @@ def dataset_of(labels: LabelsLike | None) -> Path | None:
     return labels if isinstance(labels, Path) else None
 
 
-def labels_in(path: Path, voxels: npt.NDArray[Any], *, binary: bool = False) -> list[int]:
+def labels_in(path: Path, voxels: npt.NDArray[Any], *, binary: bool = False) -> tuple[int, ...]:
     """The labels of an image but 0, from the smallest.
 
     Raises:
@@ -108,7 +108,7 @@ def labels_in(path: Path, voxels: npt.NDArray[Any], *, binary: bool = False) -> 
         good, wanted = values == 1, "a binary mask of 0 and 1; for several labels say which (--labels)"
     if not good.all():
         fail(str(path), f"values {values[~good][:5].tolist()}", wanted)
-    return [int(value) for value in values]
+    return tuple(int(value) for value in values)
 
 
 def _of_text(text: str) -> tuple[str, list[int]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -66,6 +66,22 @@ class Settings:
         for percentile in self.percentiles:
             check_percentile(percentile)
 
+    @property
+    def further_tolerances(self) -> dict[str, float]:
+        """By the name of the metric."""
+        return {f"surface_dice_{tolerance:g}": tolerance for tolerance in self.tolerances[1:]}
+
+    @property
+    def further_percentiles(self) -> dict[str, float]:
+        """By the name of the metric."""
+        return {f"hausdorff_distance_{percentile:g}": percentile for percentile in self.percentiles}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all metrics, in the order of the values that `measure` gives."""
+        further = (*self.further_tolerances, *self.further_percentiles)
+        return list(dict.fromkeys((*(field.name for field in fields(CaseMetrics)), *further)))
+
 
 def evaluate(
     prediction: Mask,
@@ -120,25 +136,26 @@ def measure(
             abc2_of(p_labels, steps, settings.slice_axis),
             abc2_of(t_labels, steps, settings.slice_axis),
         )
-    values = {
-        "dice": dice(prediction, target),
-        "relative_volume_difference": _defined(relative_volume_difference(prediction, target)),
-        "hausdorff_distance": _defined(surfaces.hausdorff()),
-        "hausdorff_distance_95": _defined(surfaces.hausdorff(95)),
-        "surface_dice": _defined(surfaces.dice(settings.tolerances[0])),
-        "average_symmetric_surface_distance": _defined(surfaces.average_symmetric()),
-        "volume_ml": volumes[0],
-        "target_volume_ml": volumes[1],
-        "abc2_volume_ml": volumes[2],
-        "target_abc2_volume_ml": volumes[3],
-        "lesions": len(report.lesions),
-        "detected_lesions": report.detected,
-        "false_positive_lesions": len(report.false_positives),
-    }
-    for tolerance in settings.tolerances[1:]:
-        values[f"surface_dice_{tolerance:g}"] = _defined(surfaces.dice(tolerance))
-    for percentile in settings.percentiles:
-        values[f"hausdorff_distance_{percentile:g}"] = _defined(surfaces.hausdorff(percentile))
+    metrics = CaseMetrics(
+        dice=dice(prediction, target),
+        relative_volume_difference=_defined(relative_volume_difference(prediction, target)),
+        hausdorff_distance=_defined(surfaces.hausdorff()),
+        hausdorff_distance_95=_defined(surfaces.hausdorff(95)),
+        surface_dice=_defined(surfaces.dice(settings.tolerances[0])),
+        average_symmetric_surface_distance=_defined(surfaces.average_symmetric()),
+        volume_ml=volumes[0],
+        target_volume_ml=volumes[1],
+        abc2_volume_ml=volumes[2],
+        target_abc2_volume_ml=volumes[3],
+        lesions=len(report.lesions),
+        detected_lesions=report.detected,
+        false_positive_lesions=len(report.false_positives),
+    )
+    values = dict(vars(metrics))
+    for name, tolerance in settings.further_tolerances.items():
+        values[name] = _defined(surfaces.dice(tolerance))
+    for name, percentile in settings.further_percentiles.items():
+        values[name] = _defined(surfaces.hausdorff(percentile))
     settled = _empty.with_empty_masks(
         values,
         prediction_empty=not prediction.any(),
@@ -148,12 +165,6 @@ def measure(
         both_empty=settings.both_empty,
     )
     return settled, report
-
-
-def value_names(settings: Settings) -> list[str]:
-    """The names of what `measure` gives, in its order."""
-    point = np.ones((1, 1), bool)
-    return list(measure(point, point, np.ones(2), settings, point.shape)[0])
 
 
 def _defined(value: float) -> float | None:

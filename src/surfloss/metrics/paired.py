@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from surfloss._check import fail
+from surfloss.metrics.summary import bootstrap_interval
 
 Values = Sequence[float | None]
 
@@ -122,6 +123,6 @@ def _wilcoxon(differences: npt.NDArray[np.float64]) -> float | None:
 def _interval_of_median(
     differences: npt.NDArray[np.float64], bootstrap: int, seed: int
 ) -> tuple[float, float]:
-    drawn = np.random.default_rng(seed).integers(len(differences), size=(bootstrap, len(differences)))
-    low, high = np.percentile(np.median(differences[drawn], axis=1), (2.5, 97.5))
-    return float(low), float(high)
+    return bootstrap_interval(
+        lambda drawn: float(np.median(differences[drawn])), len(differences), bootstrap, seed
+    )

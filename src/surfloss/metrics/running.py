@@ -19,7 +19,7 @@ from surfloss.metrics._empty import BothEmptyRule, EmptyRule
 from surfloss.metrics._masks import FloatArray
 from surfloss.metrics._metric import Metric
 from surfloss.metrics.evaluate import CaseMetrics, Settings, measure
-from surfloss.metrics.summary import summarize
+from surfloss.metrics.summary import Summaries, summarize
 
 NAMES = [field.name for field in fields(CaseMetrics)]
 
@@ -130,14 +130,13 @@ class SurfaceMetrics(Metric):
             undefined values. These enter no mean; a mean of nothing is NaN. All values of a class that occurs
             in no target are undefined, and a warning names such classes.
         """
-        evaluation = self._evaluation()
-        by_class = evaluation["summary_by_label"].items()
-        summaries = [("", evaluation["summary"]), *((f"/{name}", summary) for name, summary in by_class)]
-        values = {}
-        for suffix, summary in summaries:
-            for metric, numbers in summary.items():
-                values[metric + suffix] = math.nan if numbers["mean"] is None else numbers["mean"]
-                values[f"null/{metric}{suffix}"] = numbers["null"]
+        found = self._evaluation()
+        by_class = {f"/{name}": summaries for name, summaries in found.summary_by_label.items()}
+        values: dict[str, float] = {}
+        for suffix, summaries in {"": found.summary, **by_class}.items():
+            for metric, summary in summaries.items():
+                values[metric + suffix] = math.nan if summary.mean is None else summary.mean
+                values[f"null/{metric}{suffix}"] = summary.null
         return {name: torch.tensor(float(value), device=self.device) for name, value in values.items()}
 
     def forward(self, *batch: Any, **options: Any) -> Any:
@@ -151,14 +150,13 @@ class SurfaceMetrics(Metric):
         finally:
             self._in_forward = False
 
-    def summary(self) -> dict[str, dict[str, Any]]:
+    def summary(self) -> Summaries:
         """Mean, standard deviation, median, count and number of nulls of every metric, over all processes.
 
         Every process of the group must call it, and gets the same answer.
 
         Returns:
-            "summary" and "summary_by_label" as `evaluate_folders` gives them without a bootstrap, with the
-            names of the classes as labels.
+            As of `evaluate_folders` without a bootstrap, with the names of the classes as labels.
         """
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
             return self._evaluation()
@@ -201,7 +199,7 @@ class SurfaceMetrics(Metric):
         values = np.array(cases, np.float64).reshape(-1, len(self.settings), len(NAMES) + 1)  # None is NaN
         return torch.from_numpy(values).view(torch.int64).to(self.device)
 
-    def _evaluation(self) -> dict[str, dict[str, Any]]:
+    def _evaluation(self) -> Summaries:
         rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)  # one after a sync
         table = rows.cpu().view(torch.float64)
         found = table[..., -1].any(0)
@@ -221,10 +219,4 @@ class SurfaceMetrics(Metric):
             ]
             for case in table.tolist()
         ]
-        return {
-            "summary": summarize(cases, NAMES),
-            "summary_by_label": {
-                name: summarize([[case[place]] for case in cases], NAMES)
-                for place, name in enumerate(self.classes.measured)
-            },
-        }
+        return summarize(cases, NAMES, labels=list(self.classes.measured))

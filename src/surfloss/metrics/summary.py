@@ -1,68 +1,102 @@
 """Values of many cases in a few numbers, undefined ones counted and never averaged in."""
 
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 
-class Summary(TypedDict):
+@dataclass(frozen=True)
+class Summary:
     """One metric over all cases in which it is defined; None where it is defined in none."""
 
     mean: float | None
     std: float | None  # of the population
     median: float | None
-    ci95: (
-        tuple[float, float] | None
-    )  # of the mean; None also without a bootstrap or with fewer than two cases
+    # Of the mean; None also without a bootstrap or with fewer than two cases.
+    ci95: tuple[float, float] | None
     count: int
     null: int
+
+    @classmethod
+    def from_dict(cls, summary: Mapping[str, Any]) -> Self:
+        return cls(**{**summary, "ci95": summary["ci95"] and tuple(summary["ci95"])})
+
+
+@dataclass(frozen=True)
+class Summaries:
+    """The summary of each metric over all labels, and for each label by itself."""
+
+    summary: dict[str, Summary]
+    summary_by_label: dict[str, dict[str, Summary]]
 
 
 def summarize(
     cases: Sequence[Sequence[Mapping[str, float | None]]],
     names: Sequence[str],
     *,
+    labels: Sequence[str] = (),
     bootstrap: int = 0,
     seed: int = 0,
-) -> dict[str, Summary]:
+) -> Summaries:
     """Summarize every metric.
 
     Args:
         cases: for each case the values by metric, once for each label.
         names: of the metrics.
+        labels: their names, in the order of each case; none for no summaries by label.
         bootstrap: how many samples the 95 % confidence interval of the mean is made of (Efron & Tibshirani
             1993, the percentile interval); 0 for none. Cases are drawn, with all of their labels, from those
             in which the metric is defined.
         seed: of the drawing; every metric draws anew from it.
     """
-    return {
-        name: _summary([[row[name] for row in rows] for rows in cases], bootstrap, seed) for name in names
-    }
+
+    def by_metric(rows: Sequence[Sequence[Mapping[str, float | None]]]) -> dict[str, Summary]:
+        return {
+            name: _summary([[row[name] for row in case] for case in rows], bootstrap, seed) for name in names
+        }
+
+    by_label = {label: by_metric([[case[place]] for case in cases]) for place, label in enumerate(labels)}
+    return Summaries(by_metric(cases), by_label)
 
 
 def _summary(cases: list[list[float | None]], bootstrap: int, seed: int) -> Summary:
     defined = [[value for value in values if value is not None] for values in cases]
     values = [value for case in defined for value in case]
-    return {
-        "mean": statistics.fmean(values) if values else None,
-        "std": statistics.pstdev(values) if values else None,
-        "median": statistics.median(values) if values else None,
-        "ci95": _interval([case for case in defined if case], bootstrap, seed),
-        "count": len(values),
-        "null": sum(map(len, cases)) - len(values),
-    }
+    return Summary(
+        mean=statistics.fmean(values) if values else None,
+        std=statistics.pstdev(values) if values else None,
+        median=statistics.median(values) if values else None,
+        ci95=_interval_of_mean([case for case in defined if case], bootstrap, seed),
+        count=len(values),
+        null=sum(map(len, cases)) - len(values),
+    )
 
 
-def _interval(cases: list[list[float]], bootstrap: int, seed: int) -> tuple[float, float] | None:
+def _interval_of_mean(cases: list[list[float]], bootstrap: int, seed: int) -> tuple[float, float] | None:
     if not bootstrap or len(cases) < 2:
         return None
     sums, counts = np.array([(sum(case), len(case)) for case in cases]).T
+    return bootstrap_interval(
+        lambda drawn: sums[drawn].sum() / counts[drawn].sum(), len(cases), bootstrap, seed
+    )
+
+
+def bootstrap_interval(
+    statistic: Callable[[npt.NDArray[np.intp]], float], count: int, samples: int, seed: int
+) -> tuple[float, float]:
+    """The 95 % percentile interval of a statistic over bootstrap samples.
+
+    Args:
+        statistic: of the places of the values that a sample draws.
+        count: of the values.
+        samples: how many.
+        seed: of the drawing.
+    """
     rng = np.random.default_rng(seed)
-    means = np.empty(bootstrap)
-    for sample in range(bootstrap):
-        drawn = rng.integers(len(cases), size=len(cases))
-        means[sample] = sums[drawn].sum() / counts[drawn].sum()
-    low, high = np.percentile(means, (2.5, 97.5))
+    found = [statistic(rng.integers(count, size=count)) for _ in range(samples)]
+    low, high = np.percentile(found, (2.5, 97.5))
     return float(low), float(high)

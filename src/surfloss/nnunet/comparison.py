@@ -5,7 +5,7 @@ from itertools import combinations
 from surfloss._render import TextTable
 from surfloss.metrics.paired import LEAST_CASES, PairedTest, agreement, paired_tests
 from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.results import METRICS, Case, Metric, families, read_cases, title_of
+from surfloss.nnunet.results import METRICS, Cases, Metric, families, paired, read_cases, title_of
 from surfloss.nnunet.run_folder import RunFolder
 
 HD95 = Metric("hausdorff_distance_95", "HD95 [mm]")
@@ -23,31 +23,18 @@ def comparison_table(run: RunFolder, prefix: str = "") -> TextTable | None:
     Args:
         prefix: of the predictions' names, as `results.CROSS_VALIDATION`; nothing for the validation cases.
     """
-    evaluated = {
-        model.name: {case["case"]: case for case in cases}
-        for model in run.preset.models
-        if (cases := read_cases(run, f"{prefix}{model.name}")) is not None
-    }
+    cases = {model: read_cases(run, f"{prefix}{model.name}") for model in run.experiment.models}
     pairs = [
         pair
         for models in families(run).values()
-        for pair in combinations([model for model in models if model.name in evaluated], 2)
+        for pair in combinations([model for model in models if cases[model]], 2)
     ]
     if not pairs:
         return None
     rows = []
     for metric in TESTED:
-        comparisons = []
-        for models in pairs:
-            baseline, other = (evaluated[model.name] for model in models)
-            shared = [case for case in baseline if case in other]
-            comparisons.append(
-                (
-                    [baseline[case][metric.name] for case in shared],
-                    [other[case][metric.name] for case in shared],
-                )
-            )
-        for models, test in zip(pairs, paired_tests(comparisons), strict=True):
+        tests = paired_tests([paired(cases[baseline], cases[other], metric) for baseline, other in pairs])
+        for models, test in zip(pairs, tests, strict=True):
             rows.append([metric.heading, versus(*models), *_cells(test, metric)])
     return TextTable(
         "Paired tests, cross-validation" if prefix else "Paired tests, validation cases",
@@ -65,7 +52,7 @@ def agreement_table(run: RunFolder) -> TextTable:
     """Bias and limits of agreement of every model's volumes, by voxels and by ABC/2."""
     rows = []
     for name in run.evaluated():
-        cases = read_cases(run, name) or []
+        cases = read_cases(run, name)
         for method in VOLUMES:
             got = agreement(*volumes(cases, method))
             bias = "-" if got.bias is None else f"{got.bias:+.2f}"
@@ -81,24 +68,15 @@ def agreement_table(run: RunFolder) -> TextTable:
     )
 
 
-def volumes(cases: list[Case], method: str) -> tuple[list[float | None], list[float | None]]:
+def volumes(cases: Cases, method: str) -> tuple[list[float | None], list[float | None]]:
     """The predicted and the true volume of each case in ml, measured in one of the ways of `VOLUMES`."""
-    prediction, target = ([case[name] for case in cases] for name in VOLUMES[method])
+    prediction, target = ([values[name] for values in cases.values()] for name in VOLUMES[method])
     return prediction, target
 
 
 def versus(baseline: Model, other: Model) -> str:
-    """Two models by what tells them apart, the second first, as their difference is taken."""
-    (network, loss), (other_network, other_loss) = map(network_and_loss, (baseline, other))
-    if network != other_network:
-        return f"{other.title} vs {baseline.title}"
-    return f"{network}: {other_loss} vs {loss}"
-
-
-def network_and_loss(model: Model) -> tuple[str, str]:
-    """The two parts of a model's title."""
-    network, _, loss = model.title.partition(", ")
-    return network, loss or network
+    """Two losses of one network, the second first, as their difference is taken."""
+    return f"{baseline.network}: {other.loss} vs {baseline.loss}"
 
 
 def _cells(test: PairedTest, metric: Metric) -> list[str]:

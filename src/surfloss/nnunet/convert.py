@@ -61,33 +61,30 @@ def split_cases(
         training_part = _only(folder, parts, ("train",)) or fail(
             "data", f"{folder} without data/ and label/, or a part train.../ with them", OBTAIN
         )
-    training, faults = _pair(training_part, leave_out)
+    training, faults = _pair(training_part)
+    validation: list[SourceCase] = []
     validation_part = _only(folder, parts, ("val", "eval"))
-    there = _names(training_part)
-    if validation_part:
-        there |= {VALIDATION + name for name in _names(validation_part)}
-    if unknown := sorted(set(leave_out) - there):
-        fail("leave_out", ", ".join(unknown), f"names of cases of {folder}, as 001 or {VALIDATION}001")
     if validation_part:
         if not (validation_part / "label").is_dir():
             wanted = f"its labels, or no such part: then the last {validation_cases} cases are held out"
             fail("data", f"{validation_part} without label/", wanted)
-        validation, more = _pair(validation_part, leave_out, prefix=VALIDATION)
-        faults += more
+        validation, more = _pair(validation_part, prefix=VALIDATION)
         names = {case.name for case in training}
-        faults += [f"{case.name}: in both parts" for case in validation if case.name in names]
-    elif len(training) <= validation_cases and not faults:
-        got = f"{len(training)} cases in {training_part}"
-        fail("data", got, f"more than the {validation_cases} to hold out. For the paper's, {OBTAIN}")
-    else:
+        faults += more + [(case.name, "in both parts") for case in validation if case.name in names]
+    known = {case.name for case in training + validation} | {name for name, _ in faults}
+    if unknown := sorted(set(leave_out) - known):
+        fail("leave_out", ", ".join(unknown), f"names of cases of {folder}, as 001 or {VALIDATION}001")
+    training = [case for case in training if case.name not in leave_out]
+    validation = [case for case in validation if case.name not in leave_out]
+    told = [f"{name}: {fault}" for name, fault in faults if name not in leave_out]
+    if not validation_part and not told:
+        if len(training) <= validation_cases:
+            got = f"{len(training)} cases in {training_part}"
+            fail("data", got, f"more than the {validation_cases} to hold out. For the paper's, {OBTAIN}")
         training, validation = training[:-validation_cases], training[-validation_cases:]
-    if faults:
-        _refuse(faults + _faults(training + validation))
+    if told:
+        _refuse(told + _faults(training + validation))
     return training, validation
-
-
-def _names(part: Path) -> set[str]:
-    return {name for folder in part.iterdir() if folder.is_dir() for name, _ in volumes(folder, NIFTI)}
 
 
 def _only(folder: Path, parts: set[Path], beginnings: tuple[str, ...]) -> Path | None:
@@ -99,34 +96,31 @@ def _only(folder: Path, parts: set[Path], beginnings: tuple[str, ...]) -> Path |
     return found[0] if found else None
 
 
-def _pair(part: Path, leave_out: Collection[str], prefix: str = "") -> tuple[list[SourceCase], list[str]]:
-    """The whole cases of a folder with `data/` and `label/`, and what is wrong with the others."""
-    files: dict[str, dict[str, Path]] = {}
+def _pair(part: Path, prefix: str = "") -> tuple[list[SourceCase], list[tuple[str, str]]]:
+    """The whole cases of a folder with `data/` and `label/`, and the names and faults of the others."""
+    kinds = ("data", "label")
     faults = []
-    for kind in ("data", "label"):
+    files: dict[str, dict[str, Path]] = {kind: {} for kind in kinds}
+    for kind in kinds:
         if not (part / kind).is_dir():
-            fail(
-                "data", f"{part} without {kind}/", f"data/ and label/ with files of the same names. {OBTAIN}"
-            )
-        files[kind] = {}
+            wanted = f"data/ and label/ with files of the same names. {OBTAIN}"
+            fail("data", f"{part} without {kind}/", wanted)
         known: dict[str, Path] = {}  # some file systems hold names apart only by more than their case
         for name, path in volumes(part / kind, NIFTI):
-            if prefix + name in leave_out:
-                continue
             other = known.setdefault(name.casefold(), path)
             if other is not path:
-                faults.append(f"{prefix}{name}: twice in {kind}/, as {other.name} and {path.name}")
+                faults.append((prefix + name, f"twice in {kind}/, as {other.name} and {path.name}"))
             elif path.exists() and not path.stat().st_size:
-                faults.append(f"{prefix}{name}: {path} is an empty file")
-            files[kind][name] = path
-    images, labels = files["data"], files["label"]
+                faults.append((prefix + name, f"{path} is an empty file"))
+            files[kind][prefix + name] = path
+    images, labels = files.values()
     if not images and not labels:
         fail("data", f"{part} without any {_ENDING} file", f"NIfTI images and labels. {OBTAIN}")
-    faults += [f"{prefix}{name}: no label" for name in sorted(images.keys() - labels.keys())]
-    faults += [f"{prefix}{name}: no image" for name in sorted(labels.keys() - images.keys())]
-    bad = {fault.split(":", maxsplit=1)[0] for fault in faults}
-    whole = sorted(name for name in images.keys() & labels.keys() if prefix + name not in bad)
-    return [SourceCase(prefix + name, images[name], labels[name]) for name in whole], faults
+    faults += [(name, "no label") for name in images.keys() - labels.keys()]
+    faults += [(name, "no image") for name in labels.keys() - images.keys()]
+    bad = {name for name, _ in faults}
+    whole = sorted((images.keys() & labels.keys()) - bad)
+    return [SourceCase(name, images[name], labels[name]) for name in whole], faults
 
 
 def convert(
@@ -217,12 +211,10 @@ def _fault(image: Volume, label: Volume) -> str | None:
         return f"the headers of image and label disagree on {_disagreement(image, label)}"
     if not np.isfinite(values).all():
         return "the image has NaN or infinite values"
-    binary = bool(np.isin(labels, (0, 1)).all())
+    unknown = np.setdiff1d(labels, (0, 1))[:5].tolist()
     if np.isin(whole_numbers(image), (0, 1)).all():
-        return "the image has the values of a label only" + (
-            "" if binary else ": it is swapped with the label"
-        )
-    return None if binary else f"the label has values {_unknown(labels)} other than 0 and 1"
+        return "the image has the values of a label only" + ": it is swapped with the label" * bool(unknown)
+    return f"the label has values {unknown} other than 0 and 1" if unknown else None
 
 
 def _disagreement(image: Volume, label: Volume) -> str:
@@ -234,11 +226,6 @@ def _disagreement(image: Volume, label: Volume) -> str:
         return f"the direction: {one} and {other}" if one != other else "the direction: one is rotated"
     one, other = (volume.affine[:3, 3].round(3).tolist() for volume in (image, label))
     return f"the origin: {one} and {other} mm"
-
-
-def _unknown(labels: np.ndarray[Any, Any]) -> list[Any]:
-    values: list[Any] = np.setdiff1d(labels, (0, 1))[:5].tolist()
-    return values
 
 
 def _write(array: np.ndarray[Any, Any], volume: Volume, path: Path) -> None:

@@ -112,13 +112,15 @@ def wall_seconds(jobs: Sequence[Job], seconds: dict[str, float], workers: int) -
 
 def disk_bytes(run: RunFolder) -> int:
     """What the finished run will take on disk, about; the data set itself not included."""
-    cases, size = _cases(run.preset)
+    cases, size = _cases(run.experiment)
     voxels = cases * math.prod(size)
     # Compressed: the phantom or nothing, the raw data set, and two preprocessed ones of 32-bit values.
-    data = (2 if run.data is None and run.preset.phantom else 1) * voxels + 2 * 2 * voxels
+    data = (2 if run.data is None and run.experiment.phantom else 1) * voxels + 2 * 2 * voxels
     # The last and the best checkpoint, each with the parameters and their momentum in 4 bytes.
-    networks = sum(2 * 2 * 4 * _parameters(run, model) for model in run.preset.models) * run.preset.folds
-    probabilities = len(run.preset.ensemble) * 4 * run.preset.validation_cases * math.prod(size)
+    networks = (
+        sum(2 * 2 * 4 * _parameters(run, model) for model in run.experiment.models) * run.experiment.folds
+    )
+    probabilities = len(run.experiment.ensemble) * 4 * run.experiment.validation_cases * math.prod(size)
     return data + networks + probabilities
 
 
@@ -135,7 +137,7 @@ def _recorded(job: Job, finished: list[Record], device: str) -> Estimate | None:
 
 
 def _computed(run: RunFolder, job: Job, threads: int) -> Estimate:
-    preset, speed = run.preset, SPEEDS[run.device]
+    preset, speed = run.experiment, SPEEDS[run.device]
     cases, size = _cases(preset)
     held_out = preset.validation_cases
     share = threads if run.device == "cpu" else 1
@@ -158,7 +160,7 @@ def _computed(run: RunFolder, job: Job, threads: int) -> Estimate:
 
 
 def _training(run: RunFolder, model: Model, speed: Speed) -> float:
-    preset, planned, features = run.preset, _planned(run, model), _features(run)
+    preset, planned, features = run.experiment, _planned(run, model), _features(run)
     validation = planned.voxels * speed.each + _FORWARD * speed.network(planned.voxels, features)
     epoch = (
         preset.iterations * speed.step(planned.voxels, features) + preset.validation_iterations * validation
@@ -168,7 +170,7 @@ def _training(run: RunFolder, model: Model, speed: Speed) -> float:
 
 def _prediction(run: RunFolder, model: Model, speed: Speed) -> float:
     """Seconds for a case with one network: every half-overlapping patch, in every mirror image."""
-    _, size = _cases(run.preset)
+    _, size = _cases(run.experiment)
     patch = _planned(run, model).patch
     plane = size[-len(patch) :]
     steps = (max(0, math.ceil((n - p) / (p / 2))) + 1 for n, p in zip(plane, patch, strict=True))
@@ -182,7 +184,7 @@ def _cases(preset: Experiment) -> tuple[int, tuple[int, ...]]:
 
 
 def _features(run: RunFolder) -> int:
-    return run.preset.base_features or 32
+    return run.experiment.base_features or 32
 
 
 def _parameters(run: RunFolder, model: Model) -> int:
@@ -191,9 +193,9 @@ def _parameters(run: RunFolder, model: Model) -> int:
 
 def _planned(run: RunFolder, model: Model) -> _Planned:
     """From the run's plans where there are any, else what is expected of a grid like the preset's."""
-    size = _cases(run.preset)[1]
+    size = _cases(run.experiment)[1]
     unknown = _Planned(2, size[-2:] if model.configuration == "2d" else size, 31_000_000)
-    expected = _PLANNED.get((run.preset.name, model.configuration), unknown)
+    expected = _PLANNED.get((run.experiment.name, model.configuration), unknown)
     if not run.plans.exists():
         return expected
     plan = read_json(run.plans)["configurations"][model.configuration]

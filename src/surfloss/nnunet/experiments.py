@@ -8,9 +8,17 @@ class Model:
     """One row of the tables: a network configuration trained with one loss."""
 
     name: str
-    title: str
+    loss: str  # as the tables name it
     configuration: str  # nnU-Net's name: "2d" or "3d_fullres"
     trainer: str  # a class of surfloss.nnunet.trainers
+
+    @property
+    def network(self) -> str:
+        return {"2d": "2D U-Net", "3d_fullres": "3D U-Net"}[self.configuration]
+
+    @property
+    def title(self) -> str:
+        return f"{self.network}, {self.loss}"
 
 
 @dataclass(frozen=True)
@@ -44,21 +52,19 @@ class Experiment:
     seed: int = 0
 
 
-DICE_CE_2D = Model("dice_ce_2d", "2D U-Net, Dice+CE", "2d", "nnUNetTrainerDiceCE")
-DICE_CE_3D = Model("dice_ce_3d", "3D U-Net, Dice+CE", "3d_fullres", "nnUNetTrainerDA5DiceCE")
-CONTOUR_3D = Model("contour_3d", "3D U-Net, Dice+CE+contour", "3d_fullres", "nnUNetTrainerDA5Contour")
-HAUSDORFF_3D = Model(
-    "hausdorff_3d", "3D U-Net, Dice+CE+Hausdorff (warm-up)", "3d_fullres", "nnUNetTrainerDA5Hausdorff"
-)
+DICE_CE_2D = Model("dice_ce_2d", "Dice+CE", "2d", "nnUNetTrainerDiceCE")
+DICE_CE_3D = Model("dice_ce_3d", "Dice+CE", "3d_fullres", "nnUNetTrainerDA5DiceCE")
+CONTOUR_3D = Model("contour_3d", "Dice+CE+contour", "3d_fullres", "nnUNetTrainerDA5Contour")
+HAUSDORFF_3D = Model("hausdorff_3d", "Dice+CE+Hausdorff (warm-up)", "3d_fullres", "nnUNetTrainerDA5Hausdorff")
 HAUSDORFF_CONV_3D = Model(
     "hausdorff_conv_3d",
-    "3D U-Net, Dice+CE+Hausdorff (by balls, warm-up)",
+    "Dice+CE+Hausdorff (convolution, warm-up)",
     "3d_fullres",
     "nnUNetTrainerDA5HausdorffConv",
 )
 HAUSDORFF_PAPER_3D = Model(
     "hausdorff_paper_3d",
-    "3D U-Net, Dice+CE+Hausdorff (paper's setting)",
+    "Dice+CE+Hausdorff (paper's setting)",
     "3d_fullres",
     "nnUNetTrainerDA5HausdorffPaper",
 )
@@ -112,4 +118,4 @@ PAPER = Experiment(
     save_every=50,
 )
 
-EXPERIMENTS = {preset.name: preset for preset in (TINY, SMALL, PAPER)}
+EXPERIMENTS = {experiment.name: experiment for experiment in (TINY, SMALL, PAPER)}

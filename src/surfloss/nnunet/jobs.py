@@ -35,12 +35,13 @@ class Job:
 
 def list_jobs(run: RunFolder, until: str = STAGES[-1]) -> list[Job]:
     """Every job of the run up to and including the stage `until`, each after those that it needs."""
-    preset = run.preset
+    experiment = run.experiment
     jobs = [Job("prepare", stages.prepare), Job("plan", stages.plan, ("prepare",))]
-    for model in preset.models:
+    for model in experiment.models:
         jobs += _model_jobs(run, model)
-    if preset.ensemble:
-        jobs.append(Job("ensemble", stages.ensemble, tuple(f"predict/{name}" for name in preset.ensemble)))
+    if experiment.ensemble:
+        members = tuple(f"predict/{name}" for name in experiment.ensemble)
+        jobs.append(Job("ensemble", stages.ensemble, members))
         jobs.append(_evaluation(run, "ensemble", run.raw / "labelsTs", ("ensemble",)))
     evaluations = tuple(job.name for job in jobs if job.stage == "evaluate")
     jobs.append(Job("report", stages.report, evaluations, always=True))
@@ -48,7 +49,7 @@ def list_jobs(run: RunFolder, until: str = STAGES[-1]) -> list[Job]:
 
 
 def _model_jobs(run: RunFolder, model: Model) -> Iterator[Job]:
-    folds = range(run.preset.folds)
+    folds = range(run.experiment.folds)
     trained = [f"train/{model.name}/fold_{fold}" for fold in folds]
     held_out = [f"predict/cross_validation/{model.name}/fold_{fold}" for fold in folds]
     for fold in folds:

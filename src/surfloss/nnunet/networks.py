@@ -62,8 +62,8 @@ def train_rank(rank: int, run: RunFolder, progress: Progress, model: Model, fold
 def predict(run: RunFolder, progress: Progress, model: Model) -> None:
     """Predict the validation cases with the average of the model's folds."""
     images = sorted((run.raw / "imagesTs").glob("*.nii.gz"))
-    with_probabilities = model.name in run.preset.ensemble
-    folds = range(run.preset.folds)
+    with_probabilities = model.name in run.experiment.ensemble
+    folds = range(run.experiment.folds)
     _predict(run, progress, model, folds, images, run.predictions(model.name), with_probabilities)
 
 
@@ -94,15 +94,15 @@ def make_trainer(run: RunFolder, model: Model, fold: int) -> Any:
 
 
 def _train(run: RunFolder, progress: Progress, model: Model, fold: int, rank: int = 0) -> None:
-    seed = fold_seed(run.preset, model, fold)
+    seed = fold_seed(run.experiment, model, fold)
     torch.manual_seed(seed)  # of the first weights; the trainer seeds each epoch
     trainer = make_trainer(run, model, fold)
     trainer.seed = seed
-    trainer.num_epochs = run.preset.epochs
-    trainer.num_iterations_per_epoch = run.preset.iterations
-    trainer.num_val_iterations_per_epoch = run.preset.validation_iterations
-    trainer.save_every = run.preset.save_every
-    trainer.initial_lr = run.preset.initial_lr
+    trainer.num_epochs = run.experiment.epochs
+    trainer.num_iterations_per_epoch = run.experiment.iterations
+    trainer.num_val_iterations_per_epoch = run.experiment.validation_iterations
+    trainer.save_every = run.experiment.save_every
+    trainer.initial_lr = run.experiment.initial_lr
     trainer.initialize()
     folder = Path(trainer.output_folder)
     for checkpoint in ("checkpoint_final.pth", "checkpoint_latest.pth"):
@@ -110,7 +110,7 @@ def _train(run: RunFolder, progress: Progress, model: Model, fold: int, rank: in
             trainer.load_checkpoint(str(folder / checkpoint))
             break
     if rank == 0:
-        progress.begin(run.preset.epochs, trainer.current_epoch)
+        progress.begin(run.experiment.epochs, trainer.current_epoch)
         trainer.epoch_callback = lambda _: progress.advance()
     if trainer.current_epoch < trainer.num_epochs:
         trainer.run_training()
@@ -131,10 +131,21 @@ def _predict(
     """Sliding-window prediction by the average of `folds`' networks; cases already there are kept."""
     progress.begin(len(images))
     predictor = _predictor(run, model, folds)
+    files = predictor.plans_manager.image_reader_writer_class()
     for image in images:
         name = image.name.removesuffix("_0000.nii.gz")
         if not (out / f"{name}.nii.gz").exists():
-            _predict_case(predictor, image, out, name, with_probabilities)
+            voxels, properties = files.read_images([str(image)])
+            prediction = predictor.predict_single_npy_array(
+                voxels, properties, save_or_return_probabilities=with_probabilities
+            )
+            if with_probabilities:
+                prediction, probabilities = prediction
+                with written_whole(out / f"{name}.npz") as unfinished:
+                    np.savez_compressed(unfinished, probabilities=probabilities)
+            # The segmentation comes last: it tells that the case is whole.
+            with written_whole(out / f"{name}.nii.gz") as unfinished:
+                files.write_seg(prediction, str(unfinished), properties)
         progress.advance()
 
 
@@ -158,32 +169,3 @@ def _predictor(run: RunFolder, model: Model, folds: Iterable[int]) -> Any:
         checkpoints[0]["inference_allowed_mirroring_axes"],
     )
     return predictor
-
-
-def _predict_case(predictor: Any, image: Path, out: Path, name: str, with_probabilities: bool) -> None:
-    from nnunetv2.inference.export_prediction import (
-        convert_predicted_logits_to_segmentation_with_correct_shape as in_the_image,
-    )
-
-    plans, configuration = predictor.plans_manager, predictor.configuration_manager
-    preprocessor = configuration.preprocessor_class(verbose=False)
-    data, _, properties = preprocessor.run_case(
-        [str(image)], None, plans, configuration, predictor.dataset_json
-    )
-    logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
-    prediction = in_the_image(
-        logits,
-        plans,
-        configuration,
-        predictor.label_manager,
-        properties,
-        return_probabilities=with_probabilities,
-        num_threads_torch=torch.get_num_threads(),
-    )
-    if with_probabilities:
-        prediction, probabilities = prediction
-        with written_whole(out / f"{name}.npz") as unfinished:
-            np.savez_compressed(unfinished, probabilities=probabilities)
-    # The segmentation comes last: it tells that the case is whole.
-    with written_whole(out / f"{name}.nii.gz") as unfinished:
-        plans.image_reader_writer_class().write_seg(prediction, str(unfinished), properties)

@@ -1,23 +1,25 @@
-"""Slices of cases with the true and the predicted outline: one by one, and those that failed."""
+"""Slices of cases with the true and the predicted outline: one by one, and the worst of each model."""
 
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import nibabel
 import numpy as np
+import numpy.typing as npt
 from matplotlib import style
 from matplotlib.figure import Figure
 
 from surfloss._figures import Picture, outline, outline_legend, png
-from surfloss._render import TextTable
+from surfloss._render import TextTable, number
 from surfloss.nnunet.convert import HU_WINDOW
-from surfloss.nnunet.results import Case, read_cases, title_of
+from surfloss.nnunet.results import Values, read_cases, title_of
 from surfloss.nnunet.run_folder import RunFolder
 
-Volume = np.ndarray[Any, Any]
+Volume: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -25,108 +27,123 @@ class WorstCase:
     """A case that a model did badly, and in which respects."""
 
     name: str  # of the predictions
-    case: Case
+    case: str
+    values: Values
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Number:
-    """A metric as the pictures and their table print it."""
+class _Panel(NamedTuple):
+    """A slice of an image and of both masks, with what is said above it."""
 
-    heading: str
-    name: str
-    digits: int
-    unit: str = ""
-
-    @property
-    def column(self) -> str:
-        return f"{self.heading} [{self.unit}]" if self.unit else self.heading
-
-    def of(self, case: Case) -> str:
-        return "null" if case[self.name] is None else f"{case[self.name]:.{self.digits}f}"
-
-    def said(self, case: Case) -> str:
-        value = self.of(case)
-        return f"{self.heading} {value}" + (f" {self.unit}" if self.unit and value != "null" else "")
+    title: str
+    image: Volume
+    truth: Volume
+    prediction: Volume
 
 
+# Heading, unit and metric of the numbers that stand with a case.
 _NUMBERS = (
-    _Number("Dice", "dice", 3),
-    _Number("HD", "hausdorff_distance", 1, "mm"),
-    _Number("HD95", "hausdorff_distance_95", 1, "mm"),
-    _Number("volume", "volume_ml", 2, "ml"),
-    _Number("true volume", "target_volume_ml", 2, "ml"),
+    ("Dice", "", "dice"),
+    ("HD", "mm", "hausdorff_distance"),
+    ("HD95", "mm", "hausdorff_distance_95"),
+    ("volume", "ml", "volume_ml"),
+    ("true volume", "ml", "target_volume_ml"),
 )
 
 
-def failures(run: RunFolder) -> list[WorstCase]:
+def worst_cases(run: RunFolder) -> list[WorstCase]:
     """Of each set of predictions the worst Dice, the largest distance, and every null prediction."""
     found = []
     for name in run.evaluated():
-        cases = read_cases(run, name) or []
-        reasons: dict[str, list[str]] = {}
-        for case in cases:
-            if case["target_volume_ml"] and case["volume_ml"] == 0:
-                reasons[case["case"]] = ["empty prediction"]
-            if case["volume_ml"] and case["target_volume_ml"] == 0:
-                reasons[case["case"]] = ["nothing there, but predicted"]
-        scored = [case for case in cases if case["dice"] is not None and case["dice"] < 1]
-        if scored:
-            worst = min(scored, key=lambda case: case["dice"])
-            reasons.setdefault(worst["case"], []).append("worst Dice")
-        measured = [case for case in cases if case["hausdorff_distance"]]
-        if measured:
-            farthest = max(measured, key=lambda case: case["hausdorff_distance"])
-            reasons.setdefault(farthest["case"], []).append("largest HD")
+        cases = read_cases(run, name)
+        reasons: dict[str, list[str]] = defaultdict(list)
+        for case, values in cases.items():
+            if values["target_volume_ml"] and values["volume_ml"] == 0:
+                reasons[case].append("empty prediction")
+            if values["volume_ml"] and values["target_volume_ml"] == 0:
+                reasons[case].append("nothing there, but predicted")
+        for metric, perfect, what in (("dice", 1, "worst Dice"), ("hausdorff_distance", 0, "largest HD")):
+            errors = {case: abs(value - perfect) for case, values in cases.items()
+                      if (value := values[metric]) is not None and value != perfect}  # fmt: skip
+            if errors:
+                reasons[max(errors, key=errors.__getitem__)].append(what)
         found += [
-            WorstCase(name, case, tuple(reasons[case["case"]])) for case in cases if case["case"] in reasons
+            WorstCase(name, case, values, tuple(reasons[case]))
+            for case, values in cases.items()
+            if case in reasons
         ]
     return found
 
 
-def failure_table(run: RunFolder, found: list[WorstCase]) -> TextTable:
+def worst_cases_table(run: RunFolder, found: Sequence[WorstCase]) -> TextTable:
+    """A row for each of them, with the reasons and its numbers."""
+    headings = [f"{heading} [{unit}]" if unit else heading for heading, unit, _ in _NUMBERS]
     rows = [
-        [
-            title_of(run, failure.name),
-            failure.case["case"],
-            ", ".join(failure.reasons),
-            *(number.of(failure.case) for number in _NUMBERS),
-        ]
-        for failure in found
+        [title_of(run, worst.name), worst.case, ", ".join(worst.reasons)]
+        + [number(worst.values[metric]) for _, _, metric in _NUMBERS]
+        for worst in found
     ]
     return TextTable(
-        "Failure cases",
-        ("Model", "Case", "Why", *(number.column for number in _NUMBERS)),
+        "Worst cases",
+        ("Model", "Case", "Why", *headings),
         rows,
         "Worst Dice and largest HD of each model, and every case in which one of the two masks is empty.",
         text_columns=3,
     )
 
 
-def failure_pictures(run: RunFolder, found: list[WorstCase], most: int = 3) -> Iterator[Picture]:
-    """Up to three slices of each failure; at most so many failures a model, the worst Dice first."""
+def worst_case_pictures(run: RunFolder, found: Sequence[WorstCase], most: int = 3) -> Iterator[Picture]:
+    """Up to three slices of a case; of each model at most so many cases, the worst Dice first."""
     for name in run.evaluated():
-        own = [failure for failure in found if failure.name == name]
-        for failure in sorted(own, key=lambda failure: failure.case["dice"] or 0)[:most]:
-            if _prediction(run, name, failure.case["case"]).exists():
-                yield _failure_picture(run, failure)
+        own = [worst for worst in found if worst.name == name]
+        for worst in sorted(own, key=lambda worst: worst.values["dice"] or 0)[:most]:
+            file = _prediction(run, name, worst.case)
+            if file.exists():
+                image, truth = _image_and_truth(run, worst.case)
+                prediction = _load(file)
+                panels = [
+                    _Panel(
+                        f"slice {place + 1} of {len(image)}\n{', '.join(reasons)}",
+                        *(volume[place] for volume in (image, truth, prediction)),
+                    )
+                    for place, reasons in _telling_slices(truth, prediction)
+                ]
+                title = f"{title_of(run, name)}, case {worst.case}: {', '.join(worst.reasons)}"
+                yield _picture(title, panels, 3, _numbers(worst.values))
+
+
+def case_pictures(run: RunFolder, most: int = 8) -> Iterator[Picture]:
+    """A picture per case: the slice with the largest lesion, once for each model, with both outlines."""
+    evaluated = {name: cases for name in run.evaluated() if (cases := read_cases(run, name))}
+    for path in sorted((run.raw / "labelsTs").glob("*.nii.gz"))[:most]:
+        case = path.name.removesuffix(".nii.gz")
+        image, truth = _image_and_truth(run, case)
+        place = int(truth.sum((1, 2)).argmax())
+        panels = [
+            _Panel(
+                f"{title_of(run, name)}\n{_numbers(cases[case], 3)}",
+                *(volume[place] for volume in (image, truth, _load(_prediction(run, name, case)))),
+            )
+            for name, cases in evaluated.items()
+            if case in cases and _prediction(run, name, case).exists()
+        ]
+        if panels:
+            title = f"Case {case}, slice {place + 1} of {len(image)}, where its lesions are largest"
+            yield _picture(title, panels, min(3, len(panels)))
 
 
 @style.context("default")
-def _failure_picture(run: RunFolder, failure: WorstCase) -> Picture:
-    case = failure.case["case"]
-    image, truth = _case(run, case)
-    prediction = _load(_prediction(run, failure.name, case))
-    figure = Figure(figsize=(3.9 * 3, 4.9), layout="constrained")
-    title = f"{title_of(run, failure.name)}, case {case}: {', '.join(failure.reasons)}"
-    numbers = ", ".join(number.said(failure.case) for number in _NUMBERS)
-    figure.suptitle(f"{title}\n{numbers}", fontsize=10)
-    panels = list(figure.subplots(1, 3))
-    for axes, (place, reasons) in zip(panels, _telling_slices(truth, prediction), strict=False):
-        _slice(axes, image[place], truth[place], prediction[place])
-        axes.set_title(f"slice {place + 1} of {len(image)}\n{', '.join(reasons)}", fontsize=8)
-    for axes in panels:
+def _picture(title: str, panels: Sequence[_Panel], columns: int, numbers: str = "") -> Picture:
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(3.9 * columns, 4.2 * rows + 0.7), layout="constrained")
+    figure.suptitle(f"{title}\n{numbers}".rstrip(), fontsize=10)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
         axes.set(xticks=(), yticks=(), frame_on=False)
+    for axes, panel in zip(grid, panels, strict=False):
+        axes.imshow(panel.image, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], origin="lower")
+        outline(axes, panel.truth, panel.prediction)
+        axes.set_title(panel.title, fontsize=8)
     outline_legend(figure)
     return Picture(title, png(figure))
 
@@ -144,43 +161,16 @@ def _telling_slices(truth: Volume, prediction: Volume) -> list[tuple[int, list[s
     return sorted(chosen.items())
 
 
-def case_pictures(run: RunFolder, most: int = 8) -> Iterator[Picture]:
-    """A picture a case: the slice with the largest lesion, once a model, with both outlines."""
-    evaluated = {name: {case["case"]: case for case in cases}
-                 for name in run.evaluated() if (cases := read_cases(run, name))}  # fmt: skip
-    if evaluated:
-        for path in sorted((run.raw / "labelsTs").glob("*.nii.gz"))[:most]:
-            yield _case_picture(run, path.name.removesuffix(".nii.gz"), evaluated)
+def _numbers(values: Values, count: int = len(_NUMBERS)) -> str:
+    """The first numbers of a case in words."""
+    known = ((heading, unit, values[metric]) for heading, unit, metric in _NUMBERS[:count])
+    return ", ".join(
+        f"{heading} {number(value)} {'' if value is None else unit}".rstrip()
+        for heading, unit, value in known
+    )
 
 
-@style.context("default")
-def _case_picture(run: RunFolder, case: str, evaluated: dict[str, dict[str, Case]]) -> Picture:
-    image, truth = _case(run, case)
-    place = int(truth.sum((1, 2)).argmax())
-    columns = min(3, len(evaluated))
-    rows = math.ceil(len(evaluated) / columns)
-    figure = Figure(figsize=(3.9 * columns, 4.2 * rows + 0.7), layout="constrained")
-    title = f"Case {case}, slice {place + 1} of {len(image)}, where its lesions are largest"
-    figure.suptitle(title, fontsize=10)
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes, (name, cases) in zip(panels, evaluated.items(), strict=False):
-        file = _prediction(run, name, case)
-        if file.exists() and case in cases:
-            _slice(axes, image[place], truth[place], _load(file)[place])
-            numbers = ", ".join(number.said(cases[case]) for number in _NUMBERS[:3])
-            axes.set_title(f"{title_of(run, name)}\n{numbers}", fontsize=8)
-    for axes in panels:
-        axes.set(xticks=(), yticks=(), frame_on=False)
-    outline_legend(figure)
-    return Picture(title, png(figure))
-
-
-def _slice(axes: Any, image: Volume, truth: Volume, prediction: Volume) -> None:
-    axes.imshow(image, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], origin="lower")
-    outline(axes, truth, prediction)
-
-
-def _case(run: RunFolder, case: str) -> tuple[Volume, Volume]:
+def _image_and_truth(run: RunFolder, case: str) -> tuple[Volume, Volume]:
     return _load(run.raw / "imagesTs" / f"{case}_0000.nii.gz"), _load(run.raw / "labelsTs" / f"{case}.nii.gz")
 
 

@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from surfloss._figures import BLUE, CYAN, GRAY, GREEN, PURPLE, RED, YELLOW, Picture, png
 from surfloss.metrics.paired import agreement
-from surfloss.nnunet.comparison import HD95, VOLUMES, network_and_loss, versus, volumes
+from surfloss.nnunet.comparison import HD95, VOLUMES, versus, volumes
 from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.results import METRICS, families, read_cases, title_of
+from surfloss.nnunet.results import METRICS, Cases, families, paired, read_cases, title_of
 from surfloss.nnunet.run_folder import RunFolder, read_json
 
 _COLORS = (BLUE, RED, GREEN, YELLOW, CYAN, PURPLE)
@@ -31,16 +31,16 @@ _PAIRED = tuple(metric for metric in METRICS if "dice" in metric.name)
 def training_curves(run: RunFolder) -> Picture | None:
     """Loss, pseudo Dice, surface weight and gradient ratio by epoch: the folds' mean in their range."""
     logs = {
-        model: [read_json(path) for fold in range(run.preset.folds)
+        model: [read_json(path) for fold in range(run.experiment.folds)
                 if (path := run.training_log(model, fold)).exists()]
-        for model in run.preset.models
+        for model in run.experiment.models
     }  # fmt: skip
     if not any(logs.values()):
         return None
     figure = Figure(figsize=(12, 7.5), layout="constrained")
     for axes, (key, title) in zip(figure.subplots(2, 2).flat, _CURVES.items(), strict=True):
         for color, (model, folds) in zip(_COLORS, logs.items(), strict=False):
-            label = f"{model.title}, {len(folds)} of {run.preset.folds} folds"
+            label = f"{model.title}, {len(folds)} of {run.experiment.folds} folds"
             _curve(axes, [log.get(key, []) for log in folds], color, label)
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -75,19 +75,17 @@ def paired_cases(run: RunFolder) -> Iterator[Picture]:
     """Of each loss and the first of its configuration: every case's metrics with both, joined by a line."""
     for baseline, *others in families(run).values():
         for other in others:
-            cases = [read_cases(run, model.name) for model in (baseline, other)]
-            if cases[0] and cases[1]:
-                yield _paired(baseline, other, cases)
+            before, after = (read_cases(run, model.name) for model in (baseline, other))
+            if before and after:
+                yield _paired_cases(baseline, other, before, after)
 
 
 @style.context("default")
-def _paired(baseline: Model, other: Model, cases: list[Any]) -> Picture:
-    before, after = ({case["case"]: case for case in side} for side in cases)
-    shared = [case for case in before if case in after]
+def _paired_cases(baseline: Model, other: Model, before: Cases, after: Cases) -> Picture:
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 3), (_PAIRED[0], HD95, _PAIRED[1]), strict=True):
-        values = [(before[case][metric.name], after[case][metric.name]) for case in shared]
-        pairs = [(a * metric.factor, b * metric.factor) for a, b in values if None not in (a, b)]
+        values = list(zip(*paired(before, after, metric), strict=True))
+        pairs = [(a * metric.factor, b * metric.factor) for a, b in values if a is not None and b is not None]
         gain = [(b - a) * (-1 if metric is HD95 else 1) for a, b in pairs]
         for label, color, sign in (("better", BLUE, 1), ("worse", RED, -1), ("equal", GRAY, 0)):
             members = [pair for pair, change in zip(pairs, gain, strict=True) if np.sign(change) == sign]
@@ -99,10 +97,10 @@ def _paired(baseline: Model, other: Model, cases: list[Any]) -> Picture:
             medians = np.median(pairs, axis=0)
             axes.plot((-0.12, 1.12), medians, "D", color="black", markersize=6, label="median")
             axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.14))
-        undefined = len(shared) - len(pairs)
+        undefined = len(values) - len(pairs)
         note = f"{len(pairs)} cases" + (f", {undefined} undefined" if undefined else "")
         axes.set_title(f"{metric.heading} ({note})", fontsize=10)
-        losses = [network_and_loss(model)[1].replace(" (", "\n(") for model in (baseline, other)]
+        losses = [model.loss.replace(" (", "\n(") for model in (baseline, other)]
         axes.set_xticks((0, 1), losses, fontsize=8)
         axes.set_xlim(-0.4, 1.4)
         axes.grid(axis="y", alpha=0.3)
@@ -117,7 +115,7 @@ def bland_altman(run: RunFolder) -> Iterator[Picture]:
 
 
 @style.context("default")
-def _bland_altman(run: RunFolder, method: str, evaluated: dict[str, Any]) -> Picture:
+def _bland_altman(run: RunFolder, method: str, evaluated: dict[str, Cases]) -> Picture:
     columns = min(3, len(evaluated))
     lines = math.ceil(len(evaluated) / columns)
     figure = Figure(figsize=(4 * columns, 3.5 * lines), layout="constrained")

@@ -2,10 +2,11 @@
 
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +14,27 @@ from surfloss._figures import Picture
 from surfloss._files import write_text, written_whole
 from surfloss._render import TextTable, cell, csv_table, latex_table, render
 from surfloss.nnunet.comparison import agreement_table, comparison_table
-from surfloss.nnunet.pictures import case_pictures, failure_pictures, failure_table, failures
+from surfloss.nnunet.pictures import case_pictures, worst_case_pictures, worst_cases, worst_cases_table
 from surfloss.nnunet.plots import bland_altman, paired_cases, training_curves
 from surfloss.nnunet.results import (
     CROSS_VALIDATION,
     METRICS,
-    Case,
     Row,
+    cross_validated,
     mean_dice,
     read_cases,
     rows,
     tables,
     title_of,
 )
-from surfloss.nnunet.run_folder import RunFolder, read_json
+from surfloss.nnunet.run_folder import RunFolder
 
 __all__ = ["METRICS", "Row", "mean_dice", "tables", "write_report"]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; the anchor names it in links and in the files of its pictures."""
+    """A part of the report; the anchor names it in links and in its files."""
 
     anchor: str
     title: str
@@ -42,33 +43,31 @@ class Section:
     folded: Sequence[TextTable] = ()  # tables that the page opens on demand, and Markdown leaves out
     pictures: Sequence[Picture] = ()
     sortable: bool = False
-    published: bool = field(default=True, kw_only=True)  # whether its tables are written as LaTeX
+    published: bool = True  # whether its tables are written as CSV and LaTeX too
 
     def picture_file(self, number: int) -> str:
         return f"{self.anchor}_{number}.png"
 
 
 def write_report(run: RunFolder) -> Path:
-    """Write `report.html`, `.md`, `.csv` and `.tex`, the CSV files of tests, volumes and cases, and pictures.
+    """Write `report.html`, `.md` and `.tex`, a CSV file per section with tables, `cases.csv`, and pictures.
 
     What the run has not come to is named as missing. Returns the HTML page's path.
     """
     sections = [section for section in _sections(run) if section.tables or section.folded or section.pictures]
+    published = [section for section in sections if section.published and section.tables]
+    latex = [latex_table(table) for section in published for table in section.tables]
     content = {"run": run, "about": _about(run), "missing": _missing(run), "sections": sections}
     for section in sections:
-        for number, picture in enumerate(section.pictures):
-            with written_whole(run.report / section.picture_file(number)) as unfinished:
+        for place, picture in enumerate(section.pictures):
+            with written_whole(run.report / section.picture_file(place)) as unfinished:
                 unfinished.write_bytes(picture.png)
-    published = [table for section in sections if section.published for table in section.tables]
-    files = {
-        "report.md": render("surfloss.nnunet", "report.md.j2", **content),
-        "report.csv": _summary_csv(run),
+    files = {f"{section.anchor}.csv": _joined_csv(section.tables) for section in published} | {
         "cases.csv": _cases_csv(run),
-        "report.tex": "% \\usepackage{booktabs}\n\n" + "\n".join(map(latex_table, published)),
-        **{f"{section.anchor}.csv": _joined_csv(section.tables) for section in sections
-           if section.anchor in ("tests", "volumes", "failures")},
+        "report.tex": "% \\usepackage{booktabs}\n\n" + "\n".join(latex),
+        "report.md": render("surfloss.nnunet", "report.md.j2", **content),
         "report.html": render("surfloss.nnunet", "report.html.j2", **content),
-    }  # fmt: skip
+    }
     for name, text in files.items():
         write_text(run.report / name, text)
     return run.report / "report.html"
@@ -83,8 +82,7 @@ def _sections(run: RunFolder) -> Iterable[Section]:
         [_times(run)],
         published=False,
     )
-    shown = [_figures(title, found) for title, found in tables(run).items()]
-    held_out = rows(run, [f"{CROSS_VALIDATION}{model.name}" for model in run.preset.models])
+    held_out = rows(run, cross_validated(run))
     yield Section(
         "results",
         "Results",
@@ -92,7 +90,7 @@ def _sections(run: RunFolder) -> Iterable[Section]:
         "of cases in which one is not (“null”: a mask is empty). The paper's Hausdorff column is printed as "
         "published; it is not in mm.",
         [
-            *shown,
+            *(_figures(title, found) for title, found in tables(run).items()),
             _figures("Cross-validation", held_out, "Each training case by the fold that did not see it."),
         ],
     )
@@ -112,22 +110,20 @@ def _sections(run: RunFolder) -> Iterable[Section]:
         pictures=list(paired_cases(run)),
     )
     yield Section("volumes", "Volumes", tables=[agreement_table(run)], pictures=list(bland_altman(run)))
-    found = failures(run)
+    found = worst_cases(run)
     yield Section(
         "failures",
         "Failures",
         "Pictures of up to three of them a model." if found else "",
-        [failure_table(run, found)] if found else [],
-        pictures=list(failure_pictures(run, found)),
-        published=False,
+        [worst_cases_table(run, found)] if found else [],
+        pictures=list(worst_case_pictures(run, found)),
     )
     yield Section("cases", "Validation cases", pictures=list(case_pictures(run)))
-    names = run.evaluated() + [f"{CROSS_VALIDATION}{model.name}" for model in run.preset.models]
     yield Section(
         "values",
         "All values",
         "Distances in mm, volumes in ml. A click on a heading sorts.",
-        folded=_all_values(run, names),
+        folded=list(_all_values(run)),
         sortable=True,
     )
 
@@ -135,7 +131,7 @@ def _sections(run: RunFolder) -> Iterable[Section]:
 def _about(run: RunFolder) -> str:
     if run.data is not None:
         return f"Data: {run.data.name}."
-    phantom = run.preset.phantom
+    phantom = run.experiment.phantom
     assert phantom is not None
     size = "x".join(map(str, phantom.size))
     return (
@@ -146,31 +142,35 @@ def _about(run: RunFolder) -> str:
 
 
 def _missing(run: RunFolder) -> list[str]:
-    held_out = [
-        model for model in run.preset.models if not run.metrics(CROSS_VALIDATION + model.name).exists()
-    ]
-    validation = [title_of(run, name) for name in run.evaluated() if not run.metrics(name).exists()]
-    return validation + [f"cross-validation of {model.title}" for model in held_out]
+    names = run.evaluated() + cross_validated(run)
+    return [_full_title(run, name) for name in names if not run.metrics(name).exists()]
+
+
+def _full_title(run: RunFolder, name: str) -> str:
+    return "cross-validation of " * name.startswith(CROSS_VALIDATION) + title_of(run, name)
 
 
 def _settings(run: RunFolder) -> TextTable:
-    preset = asdict(run.preset)
-    phantom = preset.pop("phantom")
-    settings: dict[str, Any] = {"data": run.data or f"the phantom ({_plain(phantom)})"}
-    settings |= {name.replace("_", " "): value for name, value in preset.items() if name != "models"}
-    settings["device"] = _device(run.device)
-    settings["machine"] = f"{platform.platform()}, {os.cpu_count()} CPUs"
-    settings["Python"] = platform.python_version()
-    for package in ("surfloss", "torch", "nnunetv2", "numpy", "scipy"):
-        settings[package] = _version(package)
-    cells = [(name, "nnU-Net's own" if value is None else _plain(value)) for name, value in settings.items()]
+    experiment = asdict(run.experiment)
+    phantom = experiment.pop("phantom")
+    del experiment["models"]
+    packages = ("surfloss", "torch", "nnunetv2", "numpy", "scipy")
+    settings = {
+        "data": run.data or f"the phantom of seed {phantom['seed']}",
+        **experiment,
+        "device": _device(run.device),
+        "machine": f"{platform.platform()}, {os.cpu_count()} CPUs",
+        "Python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+    cells = [(name.replace("_", " "), _plain(value)) for name, value in settings.items()]
     return TextTable("Settings and versions", ("Setting", "Value"), cells, text_columns=2)
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if value is None:
+        return "nnU-Net's own"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _device(device: str) -> str:
@@ -181,22 +181,14 @@ def _device(device: str) -> str:
     return f"cuda, {torch.cuda.get_device_name()}" if seen else device
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def _models(run: RunFolder) -> TextTable:
     lines = []
-    for model in run.preset.models:
-        trained = sum(run.training_log(model, fold).exists() for fold in range(run.preset.folds))
-        cases = [read_cases(run, prefix + model.name) for prefix in ("", CROSS_VALIDATION)]
-        evaluated = ["missing" if found is None else str(len(found)) for found in cases]
-        lines.append(
-            (model.title, model.configuration, model.trainer, f"{trained} of {run.preset.folds}", *evaluated)
-        )
+    for model in run.experiment.models:
+        trained = sum(run.training_log(model, fold).exists() for fold in range(run.experiment.folds))
+        cases = (read_cases(run, prefix + model.name) for prefix in ("", CROSS_VALIDATION))
+        evaluated = [str(len(found)) if found else "missing" for found in cases]
+        folds = f"{trained} of {run.experiment.folds}"
+        lines.append((model.title, model.configuration, model.trainer, folds, *evaluated))
     return TextTable(
         "Models",
         ("Model", "Configuration", "Trainer", "Folds trained", "Validation cases", "Cross-validation cases"),
@@ -207,10 +199,9 @@ def _models(run: RunFolder) -> TextTable:
 
 def _times(run: RunFolder) -> TextTable:
     jobs = run.seconds()
-    stages: dict[str, float] = {}
+    stages: dict[str, float] = defaultdict(float)
     for job, seconds in jobs.items():
-        stage = job.split("/", maxsplit=1)[0]
-        stages[stage] = stages.get(stage, 0) + seconds
+        stages[job.split("/", maxsplit=1)[0]] += seconds
     lines = [(f"{stage}, all jobs", _clock(seconds)) for stage, seconds in stages.items()]
     lines += [(job, _clock(seconds)) for job, seconds in jobs.items() if "/" in job]
     return TextTable(
@@ -226,52 +217,43 @@ def _figures(title: str, found: list[Row], note: str = "") -> TextTable:
     """Rows of the paper's form; without the paper's figures where it has none of these."""
     paper = any(set(row.paper) != {"-"} for row in found)
     parts = ("paper", "ours") if paper else ("ours",)
-    header = [f"{metric.heading} {part}" if paper else metric.heading for metric in METRICS for part in parts]
+    header = [f"{metric.heading} {part}" for metric in METRICS for part in parts]
     lines = [
-        (row.title, *[cell for pair in row.pairs for cell in pair[-len(parts) :]], f"{row.null}/{row.cases}")
+        (
+            row.title,
+            *[text for pair in row.pairs for text in pair[-len(parts) :]],
+            f"{row.null} of {row.cases}",
+        )
         for row in found
     ]
     return TextTable(title, ("Model", *header, "Null cases"), lines, note)
 
 
-def _all_values(run: RunFolder, names: Iterable[str]) -> list[TextTable]:
-    shown = []
-    for name in names:
+def _all_values(run: RunFolder) -> Iterable[TextTable]:
+    for name in run.evaluated() + cross_validated(run):
         if cases := read_cases(run, name):
-            headings = [key for key in cases[0] if key not in ("label", "problem")]
-            lines = [[cell(case[key]) for key in headings] for case in cases]
-            prefix = "Cross-validation: " if name.startswith(CROSS_VALIDATION) else ""
-            readable = [heading.replace("_", " ") for heading in headings]
-            shown.append(TextTable(f"{prefix}{title_of(run, name)}", readable, lines))
-    return shown
-
-
-def _joined_csv(found: Sequence[TextTable]) -> str:
-    """Tables of one form, one below the other, with a column that tells them apart."""
-    return csv_table(
-        ("table", *found[0].header), [(table.title, *row) for table in found for row in table.rows]
-    )
-
-
-def _summary_csv(run: RunFolder) -> str:
-    parts = [f"{metric.heading} ({part})" for metric in METRICS for part in ("paper", "ours")]
-    lines = []
-    for subset, prefix in (("validation", ""), ("cross-validation", CROSS_VALIDATION)):
-        names = [f"{prefix}{name}" for name in run.evaluated() if run.metrics(f"{prefix}{name}").exists()]
-        for row in rows(run, names):
-            lines.append(
-                [subset, row.title, *[cell for pair in row.pairs for cell in pair], row.null, row.cases]
-            )
-    return csv_table(["set", "model", *parts, "null cases", "cases"], lines)
+            metrics = next(iter(cases.values()))
+            header = ["case", *(metric.replace("_", " ") for metric in metrics)]
+            lines = [[case, *map(cell, values.values())] for case, values in cases.items()]
+            yield TextTable(_full_title(run, name), header, lines)
 
 
 def _cases_csv(run: RunFolder) -> str:
-    lines: list[list[Any]] = []
-    header: list[str] = []
-    for path in sorted((run.folder / "metrics").rglob("*.json")):
-        name = path.relative_to(run.folder / "metrics").with_suffix("").as_posix()
-        cases: list[Case] = read_json(path)["cases"]
-        for case in cases:
-            header = list(case)
-            lines.append([name, *case.values()])
-    return csv_table(["predictions", *header], lines)
+    """Every value in full precision."""
+    lines = [
+        {"predictions": name, "case": case, **values}
+        for name in run.evaluated() + cross_validated(run)
+        for case, values in read_cases(run, name).items()
+    ]
+    return csv_table(lines[0] if lines else (), (line.values() for line in lines))
+
+
+def _joined_csv(found: Sequence[TextTable]) -> str:
+    """Tables one below the other, with a column that tells them apart; "-" where one has no such column."""
+    header = ["table", *dict.fromkeys(name for table in found for name in table.header)]
+    lines = [
+        {"table": table.title, **dict(zip(table.header, row, strict=True))}
+        for table in found
+        for row in table.rows
+    ]
+    return csv_table(header, ([line.get(name, "-") for name in header] for line in lines))

@@ -1,14 +1,17 @@
 """The numbers of a run, as far as it has come: the paper's tables, and every case of every model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
+from surfloss.metrics import FolderEvaluation
 from surfloss.nnunet.experiments import Model
 from surfloss.nnunet.run_folder import RunFolder, read_json
 
-Case = dict[str, Any]
-"""One case's metrics by name, None where undefined, as `metrics.evaluate_folders` gives them."""
+Values: TypeAlias = Mapping[str, float | None]
+"""The metrics of one case by name; None where undefined."""
+Cases: TypeAlias = Mapping[str, Values]
+"""The values of each case of a set of predictions."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Row:
 
 
 def tables(run: RunFolder) -> dict[str, list[Row]]:
-    """The paper's two tables with our figures, a row a model; what has no result yet is missing."""
+    """The paper's two tables with our figures, a row per model; what has no result yet is missing."""
     architectures = [name for name in run.evaluated() if name in ("dice_ce_2d", "dice_ce_3d", "ensemble")]
     losses = [model.name for models in families(run).values() if len(models) > 1 for model in models]
     named = {"Architectures": architectures, "Losses": losses}
@@ -70,46 +73,63 @@ def tables(run: RunFolder) -> dict[str, list[Row]]:
 def families(run: RunFolder) -> dict[str, list[Model]]:
     """Models of one network configuration; the first is the one that the others are compared with."""
     groups: dict[str, list[Model]] = {}
-    for model in run.preset.models:
+    for model in run.experiment.models:
         groups.setdefault(model.configuration, []).append(model)
     return groups
 
 
+def cross_validated(run: RunFolder) -> list[str]:
+    """Names of the predictions of the held-out cases, in the order of the models."""
+    return [CROSS_VALIDATION + model.name for model in run.experiment.models]
+
+
 def rows(run: RunFolder, names: Iterable[str]) -> list[Row]:
     """A row for each set of predictions."""
-    return [_row(run, name) for name in names]
+    found = []
+    for name in names:
+        evaluation, cases = read_evaluation(run, name), read_cases(run, name)
+        ours = tuple(_mean_and_spread(evaluation, metric) for metric in METRICS)
+        null = sum(any(values[metric.name] is None for metric in METRICS) for values in cases.values())
+        paper = PAPER.get(name, ("-",) * len(METRICS))
+        found.append(Row(title_of(run, name), paper, ours, null, len(cases)))
+    return found
 
 
 def mean_dice(run: RunFolder) -> dict[str, float]:
-    """The mean Dice of each model, and of the ensemble, on the validation cases."""
-    return {name: read_json(run.metrics(name))["summary"]["dice"]["mean"] for name in run.evaluated()}
+    """The mean Dice of each model, and of the ensemble, on the validation cases; 0 where it has none."""
+    evaluations = {name: read_evaluation(run, name) for name in run.evaluated()}
+    return {name: (found and found.summary["dice"].mean) or 0.0 for name, found in evaluations.items()}
 
 
-def read_cases(run: RunFolder, name: str) -> list[Case] | None:
-    """Every case of a set of predictions; None where it has not been evaluated."""
+def read_evaluation(run: RunFolder, name: str) -> FolderEvaluation | None:
+    """The evaluation of a set of predictions; None where there is none yet."""
     path = run.metrics(name)
-    return read_json(path)["cases"] if path.exists() else None
+    return FolderEvaluation.from_dict(read_json(path)) if path.exists() else None
+
+
+def read_cases(run: RunFolder, name: str) -> Cases:
+    """The values of every case of a set of predictions; empty where it has not been evaluated."""
+    evaluation = read_evaluation(run, name)
+    return {case.case: case.values for case in evaluation.cases} if evaluation else {}
+
+
+def paired(baseline: Cases, other: Cases, metric: Metric) -> tuple[list[float | None], list[float | None]]:
+    """A metric of two sets of predictions, of the cases that both have."""
+    shared = [case for case in baseline if case in other]
+    return [baseline[case][metric.name] for case in shared], [other[case][metric.name] for case in shared]
 
 
 def title_of(run: RunFolder, name: str) -> str:
     """A readable name for a set of predictions."""
-    titles = {model.name: model.title for model in run.preset.models}
+    titles = {model.name: model.title for model in run.experiment.models}
     return titles.get(name.removeprefix(CROSS_VALIDATION), "2D + 3D ensemble")
 
 
-def _row(run: RunFolder, name: str) -> Row:
-    paper = PAPER.get(name, ("-",) * len(METRICS))
-    cases = read_cases(run, name)
-    if cases is None:
-        return Row(title_of(run, name), paper, (MISSING,) * len(METRICS), 0, 0)
-    summary = read_json(run.metrics(name))["summary"]
-    undefined = sum(any(case[metric.name] is None for metric in METRICS) for case in cases)
-    ours = tuple(_mean_and_deviation(summary[metric.name], metric.factor) for metric in METRICS)
-    return Row(title_of(run, name), paper, ours, undefined, len(cases))
-
-
-def _mean_and_deviation(summary: dict[str, float | None], factor: float) -> str:
+def _mean_and_spread(evaluation: FolderEvaluation | None, metric: Metric) -> str:
     """Over the cases in which the metric is defined; the table says beside it how many are not."""
-    if summary["mean"] is None or summary["std"] is None:
+    if evaluation is None:
+        return MISSING
+    summary = evaluation.summary[metric.name]
+    if summary.mean is None or summary.std is None:
         return "null"
-    return f"{summary['mean'] * factor:.1f} ± {summary['std'] * factor:.1f}"
+    return f"{summary.mean * metric.factor:.1f} ± {summary.std * metric.factor:.1f}"

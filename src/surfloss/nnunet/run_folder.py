@@ -49,7 +49,7 @@ class RunFolder:
     def __init__(
         self,
         folder: Path,
-        preset: Experiment,
+        experiment: Experiment,
         data: Path | None = None,
         device: str = "cpu",
         gpus_per_training: int = 1,
@@ -58,7 +58,7 @@ class RunFolder:
         """The run in `folder`, begun or not; nothing is written.
 
         Args:
-            preset: the size of the experiment.
+            experiment: what is trained, and on how much data.
             data: a folder as `convert.split_cases` reads it; None for the preset's phantom.
             device: where networks run, "cpu" or "cuda".
             gpus_per_training: how many GPUs share the batch of a training.
@@ -73,7 +73,7 @@ class RunFolder:
             fail("gpus_per_training", gpus_per_training, "1 on a CPU")
         self.folder = folder.resolve()
         _check_name("out", str(self.folder))
-        self.preset = preset
+        self.experiment = experiment
         self.data = data.resolve() if data else None
         self.device = device
         self.gpus_per_training = gpus_per_training
@@ -94,8 +94,9 @@ class RunFolder:
         check_writable(self._settings_file)
         if self.data is not None:
             self.split_cases(self.data)
-        elif self.preset.phantom is None:
-            fail("data", "no folder", f"the data set's folder: preset {self.preset.name!r} has no phantom")
+        elif self.experiment.phantom is None:
+            wanted = f"the data set's folder: preset {self.experiment.name!r} has no phantom"
+            fail("data", "no folder", wanted)
         self._check_folder()
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -115,7 +116,7 @@ class RunFolder:
 
     def split_cases(self, data: Path) -> tuple[list[SourceCase], list[SourceCase]]:
         """Training and validation cases of a data set, as `convert.split_cases` finds them."""
-        training, validation = split_cases(data, self.preset.validation_cases, self.leave_out)
+        training, validation = split_cases(data, self.experiment.validation_cases, self.leave_out)
         for case in training + validation:
             _check_name("data", case.name)
         return training, validation
@@ -152,7 +153,8 @@ class RunFolder:
 
     def evaluated(self) -> list[str]:
         """Names of the predictions of the validation cases, in the tables' order."""
-        return [model.name for model in self.preset.models] + ["ensemble"] * bool(self.preset.ensemble)
+        models = [model.name for model in self.experiment.models]
+        return models + ["ensemble"] * bool(self.experiment.ensemble)
 
     def predictions(self, name: str) -> Path:
         """Where a model's (or the ensemble's) predictions of the validation cases lie."""
@@ -244,7 +246,7 @@ class RunFolder:
 
     def _settings(self) -> Any:
         settings = {
-            **asdict(self.preset),
+            **asdict(self.experiment),
             "data": str(self.data) if self.data else None,
             "leave_out": self.leave_out,
         }
@@ -280,7 +282,7 @@ class Progress:
         self._write()
 
     @property
-    def recorded(self) -> str:
+    def job(self) -> str:
         return self._record.job
 
     def begin(self, steps: int, done: int = 0) -> None:
@@ -309,9 +311,9 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fold_seed(preset: Experiment, model: Model, fold: int) -> int:
+def fold_seed(experiment: Experiment, model: Model, fold: int) -> int:
     """A seed for a training: the same for every loss, so that losses meet the same start and batches."""
-    digest = hashlib.sha256(f"{preset.seed}/{model.configuration}/{fold}".encode()).digest()
+    digest = hashlib.sha256(f"{experiment.seed}/{model.configuration}/{fold}".encode()).digest()
     return int.from_bytes(digest[:4], "little")
 
 

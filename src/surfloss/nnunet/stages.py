@@ -23,7 +23,7 @@ def prepare(run: RunFolder, progress: Progress) -> None:
     if run.data is None:
         from surfloss.phantom import write_dataset
 
-        phantom = run.preset.phantom
+        phantom = run.experiment.phantom
         assert phantom is not None
         progress.begin(2 * phantom.cases)
         write_dataset(
@@ -53,14 +53,14 @@ def plan(run: RunFolder, progress: Progress) -> None:
         run.dataset_id, num_processes=processes, check_dataset_integrity=True, show_progress_bar=False
     )
     progress.advance()
-    api.plan_experiment_dataset(run.dataset_id, gpu_memory_target_in_gb=run.preset.memory_gb)
+    api.plan_experiment_dataset(run.dataset_id, gpu_memory_target_in_gb=run.experiment.memory_gb)
     write_text(run.plans, json.dumps(_narrowed(read_json(run.plans), run), indent=2))
     progress.advance()
     api.preprocess_dataset(
         run.dataset_id, configurations=CONFIGURATIONS, num_processes=[processes], show_progress_bar=False
     )
     names = sorted(path.name.removesuffix(".nii.gz") for path in (run.raw / "labelsTr").glob("*.nii.gz"))
-    folds = generate_crossval_split(names, seed=12345, n_splits=run.preset.folds)
+    folds = generate_crossval_split(names, seed=12345, n_splits=run.experiment.folds)
     write_text(run.preprocessed / "splits_final.json", json.dumps(folds, indent=2))
     progress.advance()
 
@@ -73,7 +73,7 @@ def ensemble(run: RunFolder, progress: Progress) -> None:
     plans = PlansManager(read_json(run.plans))
     labels = plans.get_label_manager(read_json(run.raw / "dataset.json"))
     images = plans.image_reader_writer_class()
-    members = [run.predictions(name) for name in run.preset.ensemble]
+    members = [run.predictions(name) for name in run.experiment.ensemble]
     cases = sorted(path.name.removesuffix(".npz") for path in members[0].glob("*.npz"))
     progress.begin(len(cases))
     for case in cases:
@@ -88,12 +88,12 @@ def ensemble(run: RunFolder, progress: Progress) -> None:
 def evaluate(run: RunFolder, progress: Progress, name: str, truth: Path) -> None:
     """Measure a set of predictions against the true labels."""
     progress.begin(1)
-    result = evaluate_folders(run.predictions(name), truth, tolerance=run.preset.tolerance)
-    for case in result["cases"]:
-        if case["problem"]:
-            got = f"a problem ({case['problem']['message']})"
-            fail(f"case {case['case']} of {name}", got, "an evaluation of every case")
-    write_text(run.metrics(name), json.dumps(result, indent=2, allow_nan=False))
+    result = evaluate_folders(run.predictions(name), truth, tolerance=run.experiment.tolerance)
+    for case in result.cases:
+        if case.problem:
+            got = f"a problem ({case.problem.message})"
+            fail(f"case {case.case} of {name}", got, "an evaluation of every case")
+    write_text(run.metrics(name), json.dumps(result.to_dict(), indent=2, allow_nan=False))
     progress.advance()
 
 
@@ -116,9 +116,9 @@ def _narrowed(plans: dict[str, Any], run: RunFolder) -> dict[str, Any]:
     for name in CONFIGURATIONS:
         configuration = plans["configurations"][name]
         arguments = configuration["architecture"]["arch_kwargs"]
-        if run.preset.base_features:
+        if run.experiment.base_features:
             widths = arguments["features_per_stage"]
-            arguments["features_per_stage"] = [run.preset.base_features * w // widths[0] for w in widths]
-        if name == "2d" and run.preset.batch_size_2d:
-            configuration["batch_size"] = run.preset.batch_size_2d
+            arguments["features_per_stage"] = [run.experiment.base_features * w // widths[0] for w in widths]
+        if name == "2d" and run.experiment.batch_size_2d:
+            configuration["batch_size"] = run.experiment.batch_size_2d
     return plans

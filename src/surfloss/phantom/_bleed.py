@@ -9,6 +9,14 @@ import numpy as np
 from surfloss.phantom._field import Array, Plane, Point, Smooth, Triple, cover, paint, rotation, uniform
 from surfloss.phantom._head import Head
 
+# Where bleeds lie: the share of them, and mean and spread of their centers in head coordinates (left side).
+_REGIONS = (
+    (0.42, (26.0, 0.0, 5.0), (4.0, 8.0, 6.0)),  # basal ganglia
+    (0.13, (12.0, 14.0, 6.0), (3.0, 4.0, 3.0)),  # thalamus
+    (0.35, (33.0, 0.0, 22.0), (9.0, 32.0, 14.0)),  # lobes
+    (0.10, (22.0, 48.0, -38.0), (7.0, 6.0, 5.0)),  # cerebellum
+)
+
 
 @dataclass(frozen=True)
 class Bleed:
@@ -112,8 +120,7 @@ def _level(bleed: Bleed, head: Head, volume: float) -> float:
     x, y, z = (steps + np.float32(c) for c in bleed.center)
     values = []
     for height in z:
-        p = head.frame(height.reshape(1, 1), y[:, None], x)
-        plane = Plane(float(height), y, x, p, head.cranium(p), pixel=2 * reach / (n - 1))
+        plane = head.plane(float(height), y, x, pixel=2 * reach / (n - 1))
         values.append(bleed.shape(head, plane)[plane.d < -2.5])
     inside = np.sort(np.concatenate(values))
     count = int(volume / (2 * reach / (n - 1)) ** 3)
@@ -123,14 +130,7 @@ def _level(bleed: Bleed, head: Head, volume: float) -> float:
 def _draw_center(rng: np.random.Generator, head: Head, half: Triple, radius: float) -> Triple:
     """A place deep enough in the brain and within the field of view."""
     for _ in range(100):
-        place, spread = ((26.0, 0.0, 5.0), (4.0, 8.0, 6.0))  # basal ganglia
-        region = rng.random()
-        if region > 0.9:  # cerebellum
-            place, spread = (22.0, 48.0, -38.0), (7.0, 6.0, 5.0)
-        elif region > 0.55:  # lobes
-            place, spread = (33.0, 0.0, 22.0), (9.0, 32.0, 14.0)
-        elif region > 0.42:  # thalamus
-            place, spread = (12.0, 14.0, 6.0), (3.0, 4.0, 3.0)
+        _, place, spread = _REGIONS[rng.choice(len(_REGIONS), p=[share for share, _, _ in _REGIONS])]
         x, y, z = (float(v) for v in rng.normal(place, spread))
         center = head.scanner((x if rng.random() < 0.5 else -x, y, z))
         if all(abs(c) < 0.9 * h for c, h in zip(center, half, strict=True)):

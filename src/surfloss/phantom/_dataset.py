@@ -1,6 +1,5 @@
 """Phantom cases as files, in the challenge's folders."""
 
-import gzip
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from surfloss._check import SpacingLike, fail, whole
 from surfloss._files import UNFINISHED, write_text, written_whole
-from surfloss.phantom._case import check_grid, make_case
 from surfloss.phantom._field import Triple
+from surfloss.phantom._scan import check_grid, make_case
 
 GENERATOR = 1
 """Goes up whenever the arrays of a seed change, so that no dataset mixes two generators."""
@@ -98,4 +97,4 @@ def _write(path: Path, volume: NDArray[Any], spacing: Triple) -> None:
     image.set_qform(affine, 1)
     image.set_sform(affine, 1)
     with written_whole(path) as unfinished:
-        unfinished.write_bytes(gzip.compress(image.to_bytes(), 1, mtime=0))
+        nib.save(image, unfinished)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 Array: TypeAlias = NDArray[np.floating[Any]]  # float32, which the stubs of mixed arithmetic cannot tell
 Point: TypeAlias = tuple[Array, Array, Array]
@@ -63,13 +64,9 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 def rotation(about_z: float, about_y: float, about_x: float) -> list[list[float]]:
     """Rotation matrix from radians; rounded, since the last bit of sin and cos differs between machines."""
-    (cz, sz), (cy, sy), (cx, sx) = ((math.cos(a), math.sin(a)) for a in (about_z, about_y, about_x))
-    rows = [
-        [cy * cz, cz * sx * sy - cx * sz, cx * cz * sy + sx * sz],
-        [cy * sz, cx * cz + sx * sy * sz, cx * sy * sz - cz * sx],
-        [-sy, cy * sx, cx * cy],
-    ]
-    return [[round(v, 6) for v in row] for row in rows]
+    turn = Rotation.from_euler("ZYX", (about_z, about_y, about_x))
+    rows: list[list[float]] = turn.as_matrix().round(6).tolist()
+    return rows
 
 
 class Smooth:
@@ -100,10 +97,7 @@ class Smooth:
             values.take((base.astype(np.intp) + k - 1) % self._N, axis) * (weight / 6).reshape(shape)
             for k, weight in enumerate(weights)
         )
-        total: Array = next(terms)
-        for term in terms:
-            total += term
-        return total
+        return reduce(np.add, terms)
 
 
 @dataclass(frozen=True)

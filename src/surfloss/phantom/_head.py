@@ -49,11 +49,14 @@ class Head:
     def frame(self, z: Array, y: Array, x: Array) -> Point:
         """Head coordinates (x, y, z) of scanner coordinates that broadcast together."""
         q = (x - self.shift[0], y - self.shift[1], z - self.shift[2])
-        first, second, third = (
-            (r[0] * q[0] + r[1] * q[1] + r[2] * q[2]) / s
-            for r, s in zip(self.rotation, self.scale, strict=True)
-        )
-        return first, second, third
+        rows = zip(self.rotation, self.scale, strict=True)
+        u, v, w = ((r[0] * q[0] + r[1] * q[1] + r[2] * q[2]) / s for r, s in rows)
+        return u, v, w
+
+    def plane(self, z: float, y: Array, x: Array, pixel: float) -> Plane:
+        """The plane at height z with rows y and columns x, in scanner coordinates."""
+        p = self.frame(np.array([[z]], np.float32), y[:, None], x)
+        return Plane(z, y, x, p, self.cranium(p), pixel)
 
     def scanner(self, p: Triple) -> Triple:
         """Scanner coordinates (x, y, z) of a point in head coordinates."""

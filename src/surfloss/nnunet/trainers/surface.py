@@ -40,6 +40,11 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
 
     gradient_ratio_every = 10  # iterations of an epoch between two looks at the gradient ratio
     epoch_callback: Callable[[int], None] | None = None  # told the number of finished epochs
+    surface_term: Callable[..., tuple[torch.nn.Module, Schedule]] | None = None
+    """A function as those of `surfloss.presets`: the surface term and its weight over a training.
+
+    Takes the number of iterations and, as keyword arguments, how the loss reads logits and labels.
+    """
 
     # nnU-Net reads the names of these parameters from the signature and saves them in the checkpoint.
     def __init__(
@@ -58,41 +63,26 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         self._iteration = 0  # of the epoch
         self._full_resolution: tuple[Any, ...] | None = None
 
-    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule] | None:
-        """The surface term and its weight over a training of that many iterations; None for none.
-
-        `options` tell the loss how to read logits and labels.
-        """
-        return None
-
     def _build_loss(self) -> torch.nn.Module:
         regions = self.label_manager.has_regions
         ignore = self.label_manager.ignore_label
         marked = regions and ignore is not None  # the target's last channel tells what is ignored
         if marked:
             ignore = _IGNORED
-        dice_ce = DiceCELoss(
-            sigmoid=regions,
-            softmax=not regions,
-            include_background=regions,
-            batch=self.configuration_manager.batch_dice,
-            ignore_index=ignore,
-            ddp=self.is_ddp,
-        )
+        reading: dict[str, Any] = {
+            "sigmoid": regions,
+            "softmax": not regions,
+            "include_background": regions,
+            "ignore_index": ignore,
+        }
+        dice_ce = DiceCELoss(**reading, batch=self.configuration_manager.batch_dice, ddp=self.is_ddp)
         terms: dict[str, Any] = {"dice_ce": (dice_ce, 1.0)}
-        surface = self.surface_term(
-            self.num_epochs * self.num_iterations_per_epoch,
-            sigmoid=regions,
-            softmax=not regions,
-            to_onehot_y=not regions,
-            include_background=regions,
-            ignore_index=ignore,
-        )
-        if surface is not None:
-            terms["surface"] = surface
+        if self.surface_term is not None:
+            iterations = self.num_epochs * self.num_iterations_per_epoch
+            terms["surface"] = self.surface_term(iterations, to_onehot_y=not regions, **reading)
         self.compound = CompoundLoss(terms)
         self.compound.register_forward_hook(self._remember_full_resolution)
-        self.monitor = GradientRatioMonitor(self.compound, term="surface") if surface is not None else None
+        self.monitor = GradientRatioMonitor(self.compound, term="surface") if "surface" in terms else None
         loss: torch.nn.Module = _IgnoreChannel(self.compound) if marked else self.compound
         if not self.enable_deep_supervision:
             return loss
@@ -128,9 +118,8 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
     def _seed_generators(self) -> None:
         """What nnU-Net draws from, for the current epoch."""
         sequence = np.random.SeedSequence((self.seed, self.local_rank, self.current_epoch))
-        seed = int(sequence.generate_state(1)[0])
         for set_seed in (random.seed, np.random.seed, torch.manual_seed):
-            set_seed(seed)
+            set_seed(int(sequence.generate_state(1)[0]))
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """One step of nnU-Net's, then a step of the schedule; adds what the epoch's log needs."""
@@ -152,12 +141,10 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         for key in _LOGGED:
             # The last weight, the means of the others; iterations that took no ratio hold NaN.
             values = [outputs.get(key, math.nan) for outputs in train_outputs]
-            known = [value for value in values if not math.isnan(value)]
-            value = math.nan
-            if known:
-                value = known[-1] if key == "surface_weights" else float(np.mean(known))
+            known = [value for value in values if not math.isnan(value)] or [math.nan]
+            value = known[-1] if key == "surface_weights" else float(np.mean(known))
             self.logger.log(key, value, self.current_epoch)
-            if known:
+            if not math.isnan(value):
                 self.print_to_log_file(key, f"{value:.5g}")
 
     def on_epoch_end(self) -> None:
@@ -223,69 +210,49 @@ class _IgnoreChannel(torch.nn.Module):
         return loss
 
 
-class HausdorffMixin(SurfaceLossMixin):
-    """`presets.hausdorff`: the paper's weight, warmed up."""
-
-    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
-        return presets.hausdorff(iterations, **options)
-
-
-class HausdorffConvMixin(SurfaceLossMixin):
-    """`presets.hausdorff_conv`: what the training study recommends."""
-
-    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
-        return presets.hausdorff_conv(iterations, **options)
-
-
-class HausdorffPaperMixin(SurfaceLossMixin):
-    """`presets.hausdorff_paper`: the paper's setting, which collapsed there."""
-
-    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
-        return presets.hausdorff_paper(iterations, **options)
-
-
-class ContourMixin(SurfaceLossMixin):
-    """`presets.contour`, the paper's."""
-
-    def surface_term(self, iterations: int, **options: Any) -> tuple[torch.nn.Module, Schedule]:
-        return presets.contour(iterations, **options)
-
-
 class nnUNetTrainerDiceCE(SurfaceLossMixin):
     """Dice + CE, standard augmentation: nnU-Net's default, as the others' baseline."""
 
 
-class nnUNetTrainerHausdorff(HausdorffMixin):
-    """Dice + CE + Hausdorff with warm-up, standard augmentation."""
+class nnUNetTrainerHausdorff(SurfaceLossMixin):
+    """Dice + CE + Hausdorff with the paper's weight, warmed up; standard augmentation."""
+
+    surface_term = staticmethod(presets.hausdorff)
 
 
-class nnUNetTrainerHausdorffConv(HausdorffConvMixin):
-    """Dice + CE + Hausdorff by balls with warm-up, standard augmentation."""
+class nnUNetTrainerHausdorffConv(SurfaceLossMixin):
+    """Dice + CE + convolution loss with warm-up, standard augmentation."""
+
+    surface_term = staticmethod(presets.hausdorff_conv)
 
 
-class nnUNetTrainerHausdorffPaper(HausdorffPaperMixin):
-    """Dice + CE + Hausdorff as in the paper, standard augmentation."""
+class nnUNetTrainerHausdorffPaper(SurfaceLossMixin):
+    """Dice + CE + Hausdorff as in the paper, where it collapsed; standard augmentation."""
+
+    surface_term = staticmethod(presets.hausdorff_paper)
 
 
-class nnUNetTrainerContour(ContourMixin):
-    """Dice + CE + contour, standard augmentation."""
+class nnUNetTrainerContour(SurfaceLossMixin):
+    """Dice + CE + the paper's contour loss, standard augmentation."""
+
+    surface_term = staticmethod(presets.contour)
 
 
-class nnUNetTrainerDA5DiceCE(SurfaceLossMixin, nnUNetTrainerDA5):  # type: ignore[misc]
-    """Dice + CE, DA5 augmentation."""
+class nnUNetTrainerDA5DiceCE(nnUNetTrainerDiceCE, nnUNetTrainerDA5):  # type: ignore[misc]
+    """`nnUNetTrainerDiceCE` with DA5 augmentation."""
 
 
-class nnUNetTrainerDA5Hausdorff(HausdorffMixin, nnUNetTrainerDA5):  # type: ignore[misc]
-    """Dice + CE + Hausdorff with warm-up, DA5 augmentation."""
+class nnUNetTrainerDA5Hausdorff(nnUNetTrainerHausdorff, nnUNetTrainerDA5):  # type: ignore[misc]
+    """`nnUNetTrainerHausdorff` with DA5 augmentation."""
 
 
-class nnUNetTrainerDA5HausdorffConv(HausdorffConvMixin, nnUNetTrainerDA5):  # type: ignore[misc]
-    """Dice + CE + Hausdorff by balls with warm-up, DA5 augmentation."""
+class nnUNetTrainerDA5HausdorffConv(nnUNetTrainerHausdorffConv, nnUNetTrainerDA5):  # type: ignore[misc]
+    """`nnUNetTrainerHausdorffConv` with DA5 augmentation."""
 
 
-class nnUNetTrainerDA5HausdorffPaper(HausdorffPaperMixin, nnUNetTrainerDA5):  # type: ignore[misc]
-    """Dice + CE + Hausdorff as in the paper, DA5 augmentation."""
+class nnUNetTrainerDA5HausdorffPaper(nnUNetTrainerHausdorffPaper, nnUNetTrainerDA5):  # type: ignore[misc]
+    """`nnUNetTrainerHausdorffPaper` with DA5 augmentation."""
 
 
-class nnUNetTrainerDA5Contour(ContourMixin, nnUNetTrainerDA5):  # type: ignore[misc]
-    """Dice + CE + contour, DA5 augmentation."""
+class nnUNetTrainerDA5Contour(nnUNetTrainerContour, nnUNetTrainerDA5):  # type: ignore[misc]
+    """`nnUNetTrainerContour` with DA5 augmentation."""

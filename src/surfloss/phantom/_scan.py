@@ -1,15 +1,16 @@
-"""One case: arguments, grid, slices, noise."""
+"""One scan: arguments, grid, slices, noise."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surfloss._check import SpacingLike, fail, is_whole, spacing_of_one, whole
 from surfloss.phantom._bleed import Bleed, draw_bleeds
-from surfloss.phantom._field import Array, Plane, Triple, cover, paint
+from surfloss.phantom._field import Array, Triple, cover, paint
 from surfloss.phantom._head import Head
 
 FIELD_OF_VIEW = (150.0, 215.0)
@@ -83,15 +84,10 @@ def default_spacing(size: Sequence[int]) -> Triple:
 def check_grid(size: Sequence[int], spacing: SpacingLike) -> tuple[tuple[int, int, int], Triple]:
     """The size as three integers and the spacing as three floats, or the default one for None."""
     axes = tuple(size)
-    if (
-        len(axes) != 3
-        or not all(map(is_whole, axes))
-        or any(n < least for n, least in zip(axes, _SMALLEST, strict=True))
-    ):
+    if len(axes) != 3 or not all(is_whole(n) and n >= m for n, m in zip(axes, _SMALLEST, strict=True)):
         least = ",".join(map(str, _SMALLEST))
         fail("size", ",".join(map(str, axes)), f"three whole numbers z,y,x of at least {least}")
-    given = default_spacing(axes) if spacing is None else spacing
-    z, y, x = spacing_of_one(given, 3)
+    z, y, x = spacing_of_one(default_spacing(axes) if spacing is None else spacing, 3)
     return (int(axes[0]), int(axes[1]), int(axes[2])), (z, y, x)
 
 
@@ -104,18 +100,14 @@ def _slice(
         _thin_slice(head, bleeds, z + ((k + 0.5) / n - 0.5) * spacing[0], y, x, min(spacing[1:]))
         for k in range(n)
     ]
-    (hu, share), *rest = thin
-    for more_hu, more_share in rest:
-        hu += more_hu
-        share += more_share
-    return hu / np.float32(n), share / np.float32(n)
+    hu, share = (reduce(np.add, parts) / np.float32(n) for parts in zip(*thin, strict=True))
+    return hu, share
 
 
 def _thin_slice(
     head: Head, bleeds: list[Bleed], z: float, y: Array, x: Array, pixel: float
 ) -> tuple[Array, Array]:
-    p = head.frame(np.array([[z]], np.float32), y[:, None], x)
-    plane = Plane(z, y, x, p, head.cranium(p), pixel)
+    plane = head.plane(z, y, x, pixel)
     hu = head.outside(plane)
     share = np.zeros_like(hu)
     near = plane.d < plane.edge
