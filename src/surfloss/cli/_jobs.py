@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -36,9 +35,7 @@ class Display:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def __call__(self, submitted: set[str]) -> None:
@@ -47,13 +44,8 @@ class Display:
             if record := self._run.record(name):
                 if name not in self._shown:
                     self._shown[name] = self._bars.add_task(name)
-                left = "" if record.seconds_left is None else f" ({_duration(record.seconds_left)} left)"
-                self._bars.update(
-                    self._shown[name],
-                    description=name + left,
-                    completed=record.done,
-                    total=record.steps or None,
-                )
+                told, total = f"{name}{_left(record)}", record.steps or None
+                self._bars.update(self._shown[name], description=told, completed=record.done, total=total)
             elif name in self._shown:
                 self._end(name, "failed, and is tried again")
         for name in self._shown.keys() - submitted:
@@ -116,12 +108,13 @@ def _state(record: Record | None) -> str:
     """How far a job is, as far as is known: the time left at its own rate, or how long it took."""
     if record is None:
         return "to do"
-    if record.state == "finished":
-        return f"finished after {_duration(record.seconds)}"
-    if record.state == "failed":
-        return "failed"
-    left = "" if record.seconds_left is None else f", {_duration(record.seconds_left)} left"
-    return f"begun, {record.done} of {record.steps}{left}"
+    if record.state == "running":
+        return f"begun, {record.done} of {record.steps}{_left(record)}"
+    return f"finished after {_duration(record.seconds)}" if record.state == "finished" else record.state
+
+
+def _left(record: Record) -> str:
+    return "" if record.seconds_left is None else f", {_duration(record.seconds_left)} left"
 
 
 def _duration(seconds: float) -> str:
