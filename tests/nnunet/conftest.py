@@ -1,8 +1,10 @@
 """Small data sets in the challenge's layout, and the smallest run."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import nibabel
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from surfloss._files import write_text
 from surfloss.nnunet.experiments import DICE_CE_2D, HAUSDORFF_3D, Experiment, PhantomSettings
+from surfloss.nnunet.jobs import Job, perform
 from surfloss.nnunet.run_folder import Progress, Record, RunFolder
 
 AFFINE = np.diag([0.5, 0.5, 5.0, 1.0])
@@ -18,6 +21,12 @@ AFFINE = np.diag([0.5, 0.5, 5.0, 1.0])
 def save(path: Path, array: np.ndarray[Any, Any], affine: np.ndarray[Any, Any] = AFFINE) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(array, affine), path)
+
+
+def perform_here(run: RunFolder, job: Job) -> None:
+    """Do a job in this process, and leave the environment as it was."""
+    with patch.dict(os.environ):
+        perform(run, job)
 
 
 @pytest.fixture

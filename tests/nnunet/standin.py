@@ -82,8 +82,8 @@ def sleep_with_child(run: RunFolder, progress: Progress) -> None:
 
 def drive(folder: Path) -> None:
     """What a driver in a process of its own does, for a test that kills it."""
+    from surfloss.nnunet.executors import LocalExecutor
     from surfloss.nnunet.jobs import Job, complete
-    from surfloss.nnunet.local import LocalExecutor
     from tests.nnunet.conftest import MINI
 
     run = RunFolder(folder, MINI)

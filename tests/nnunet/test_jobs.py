@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from surfloss.nnunet.experiments import PAPER, SMALL, TINY, Experiment
-from surfloss.nnunet.jobs import STAGES, Job, complete, list_jobs, perform
+from surfloss.nnunet.jobs import STAGES, Executor, Job, complete, list_jobs
 from surfloss.nnunet.run_folder import RunFolder
 from tests.nnunet import standin
-from tests.nnunet.conftest import MINI
+from tests.nnunet.conftest import MINI, perform_here
 
 
 class TestGraph:
@@ -48,22 +48,15 @@ class TestGraph:
         assert stages == {"train", "predict"}
 
 
-class Here:
+class Here(Executor):
     """Does one job at a time, in this process."""
 
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
-        self.waiting: list[Job] = []
-
-    def submit(self, job: Job) -> None:
-        self.run.forget(job.name)
-        self.waiting.append(job)
-
-    def ended(self) -> Iterator[tuple[str, str]]:
-        job = self.waiting.pop(0)
+    def ended(self) -> list[tuple[str, str]]:
+        job = self._waiting.popleft()
+        self._run.forget(job.name)
         with suppress(Exception):
-            perform(self.run, job)
-        yield job.name, "ended"
+            perform_here(self._run, job)
+        return [(job.name, "ended")]
 
 
 @pytest.fixture

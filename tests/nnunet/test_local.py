@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from surfloss.nnunet.executors import LocalExecutor, cpu_workers, gpu_workers
 from surfloss.nnunet.jobs import Job, complete
-from surfloss.nnunet.local import LocalExecutor, cpu_workers, gpu_workers
 from surfloss.nnunet.run_folder import RunFolder
 from tests.nnunet import standin
 from tests.nnunet.conftest import MINI
@@ -73,8 +74,35 @@ def test_what_ends_badly_is_reported_and_the_rest_goes_on(run: RunFolder) -> Non
         failures = complete(run, jobs, executor, retries=0)
     reasons = {failure.job: failure.reason for failure in failures}
     full = f"OSError: [Errno 27] File too large: '{run.folder}'"
-    assert reasons == {"killed": "killed by SIGKILL", "full": full}
+    assert reasons.pop("killed").startswith("its process was killed, or could not begin: see ")
+    assert reasons == {"full": full}
     assert run.finished("free")
+
+
+def test_a_job_that_cannot_be_pickled_is_a_failure(run: RunFolder) -> None:
+    jobs = [Job("locked", partial(standin.work, steps=threading.Lock())), Job("free", standin.work)]  # type: ignore[arg-type]
+    with LocalExecutor(run, [{}]) as executor:
+        [failure] = complete(run, jobs, executor, retries=0)
+    assert failure.reason == "could not be submitted: TypeError: cannot pickle '_thread.lock' object"
+    assert run.finished("free")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks /proc about processes")
+def test_the_death_of_submitits_process_ends_the_job(run: RunFolder) -> None:
+    """It stands between the driver and the job."""
+    killed: list[int] = []
+
+    def kill(_: set[str]) -> None:
+        record = run.record("sleep")
+        if not killed and record and record.steps:
+            killed.extend((record.steps, record.resumed_at))
+            os.kill(int(executor._started["sleep"].job_id), signal.SIGKILL)
+
+    with LocalExecutor(run, [{}]) as executor:
+        jobs = [Job("sleep", standin.sleep_with_child)]
+        [failure] = complete(run, jobs, executor, retries=0, on_change=kill)
+    assert failure.reason.startswith("its process was killed")
+    wait_until(lambda: not any(map(alive, killed)), 10)
 
 
 def test_a_full_disk_is_told_though_nothing_can_be_written(run: RunFolder) -> None:
@@ -165,7 +193,7 @@ def test_leaving_ends_what_runs(run: RunFolder) -> None:
 class TestWorkers:
     def test_threads_are_divided(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        monkeypatch.setattr("surfloss.nnunet.local.processors", lambda: 12)
+        monkeypatch.setattr("surfloss.nnunet.executors.processors", lambda: 12)
         assert cpu_workers() == [{"OMP_NUM_THREADS": "3"}] * 4
         assert cpu_workers(2) == [{"OMP_NUM_THREADS": "6"}] * 2
         assert cpu_workers(40)[0] == {"OMP_NUM_THREADS": "1"}
@@ -203,7 +231,7 @@ class TestGPUs:
 
     def test_the_processes_of_augmentation_are_divided(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("nnUNet_n_proc_DA", raising=False)
-        monkeypatch.setattr("surfloss.nnunet.local.processors", lambda: 16)
+        monkeypatch.setattr("surfloss.nnunet.executors.processors", lambda: 16)
         assert [worker["nnUNet_n_proc_DA"] for worker in gpu_workers()] == ["4"] * 4
         assert gpu_workers("0")[0]["nnUNet_n_proc_DA"] == "12"
 

@@ -13,10 +13,10 @@ import pytest
 
 from surfloss.nnunet.convert import convert, split_cases
 from surfloss.nnunet.experiments import Experiment
-from surfloss.nnunet.jobs import list_jobs, perform
+from surfloss.nnunet.jobs import list_jobs
 from surfloss.nnunet.manifest import describe, differences
 from surfloss.nnunet.run_folder import RunFolder
-from tests.nnunet.conftest import MINI, save
+from tests.nnunet.conftest import MINI, perform_here, save
 
 NO_PHANTOM: Experiment = replace(MINI, phantom=None)
 ONE_AND_ONE: Experiment = replace(MINI, validation_cases=1)
@@ -25,7 +25,7 @@ ONE_AND_ONE: Experiment = replace(MINI, validation_cases=1)
 def prepare(run: RunFolder) -> None:
     [job] = list_jobs(run, "prepare")
     with run.opened():
-        perform(run, job)
+        perform_here(run, job)
 
 
 def prepare_and_die(run: RunFolder, replaced: int) -> bool:

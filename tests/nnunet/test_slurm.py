@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from surfloss.cli import app
+from surfloss.nnunet.executors import SlurmExecutor, list_queue
 from surfloss.nnunet.jobs import Job, complete
 from surfloss.nnunet.run_folder import RunFolder
-from surfloss.nnunet.slurm import SlurmExecutor, _minutes
 from tests.nnunet import cluster, standin
 from tests.nnunet.conftest import MINI
 
@@ -26,7 +26,6 @@ needs_slurm = pytest.mark.skipif(bool(cluster.missing()), reason=str(cluster.mis
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    pytest.importorskip("submitit")
     folder = tmp_path_factory.mktemp("slurm")
     with pytest.MonkeyPatch.context() as patched, ExitStack() as stack:
         try:
@@ -46,10 +45,10 @@ def run(slurm: None, tmp_path: Path) -> Iterator[RunFolder]:
         yield run
 
 
-def queue(run: RunFolder) -> dict[str, tuple[str, str]]:
-    listed = SlurmExecutor(run, OPTIONS)._queue()
+def running() -> list[str]:
+    listed = list_queue()
     assert listed is not None
-    return {number: row for number, row in listed.items() if row[1] == "RUNNING"}
+    return [number for number, (_, state) in listed.items() if state == "RUNNING"]
 
 
 @needs_slurm
@@ -62,7 +61,7 @@ def test_a_cancelled_job_is_submitted_again_and_goes_on(run: RunFolder) -> None:
         record = run.record("train/a")
         if not cancelled and record and record.done >= 2:
             cancelled = True
-            subprocess.run(["scancel", *queue(run)], check=True)
+            subprocess.run(["scancel", *running()], check=True)
 
     jobs = [
         Job("train/a", partial(standin.count, steps=40, pause=0.3)),
@@ -100,7 +99,7 @@ def test_a_new_driver_finds_what_the_last_one_submitted(run: RunFolder) -> None:
     assert old.ended() == []
     new = SlurmExecutor(run, OPTIONS, **QUICK)
     assert complete(run, [job], new) == []
-    listed = new._queue()
+    listed = list_queue()
     assert listed is not None
     assert [name for name, _ in listed.values()].count(f"{new._prefix}/train/a") == 1
     record = run.record("train/a")
@@ -118,7 +117,7 @@ def test_a_job_whose_time_is_up_goes_back_into_the_queue(run: RunFolder) -> None
         record = run.record("train/a")
         if not sent and record and record.done >= 2:
             sent = True
-            for number in queue(run):
+            for number in running():
                 subprocess.run(["scancel", "--signal=USR2", number], check=True)
 
     executor = SlurmExecutor(run, OPTIONS, **QUICK)
@@ -146,7 +145,6 @@ class TestWithoutACluster:
 
     @pytest.fixture
     def commands(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        pytest.importorskip("submitit")
         for name in ("sbatch", "srun", "squeue"):
             self.command(tmp_path / "bin", name, "exit 1")
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -171,7 +169,7 @@ class TestWithoutACluster:
             "--gpus-per-node=2",
             "--partition=gpu",
             "--account=lab",
-            "--time=2160",
+            "--time=1-12",
             "--cpus-per-task=4",
         ):
             assert f"#SBATCH {line}\n" in script
@@ -203,7 +201,7 @@ class TestWithoutACluster:
         self.command(commands, "squeue", f"echo '5|PENDING|{executor._prefix}/a'")
         assert executor.ended() == []
         assert not (commands / "submitted").exists()
-        assert executor._submitted == {"a": "5"}
+        assert executor._started["a"].job_id == "5"
 
     def test_slurm_is_not_asked_all_the_time(self, commands: Path, tmp_path: Path) -> None:
         self.command(commands, "squeue", 'echo asked >> "$(dirname "$0")/asked"')
@@ -227,21 +225,6 @@ class TestWithoutACluster:
             SlurmExecutor(RunFolder(tmp_path / "run", MINI), {"partitoin": "gpu"})
 
     def test_a_machine_without_slurm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        pytest.importorskip("submitit")
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(ValueError, match="executor: got slurm without sbatch, srun, squeue"):
             SlurmExecutor(RunFolder(tmp_path / "run", MINI))
-
-
-@pytest.mark.parametrize(
-    ("time", "minutes"),
-    [("90", 90), ("2:30:00", 150), ("0:00:30", 1), ("1-12", 2160), ("2-0:30:00", 2910), ("1-1:5", 1505)],
-)
-def test_times(time: str, minutes: int) -> None:
-    assert _minutes(time) == minutes
-
-
-@pytest.mark.parametrize("time", ["", "soon", "1:30", "-5", "1:2:3:4"])
-def test_times_that_are_none(time: str) -> None:
-    with pytest.raises(ValueError, match="slurm_time: got"):
-        _minutes(time)

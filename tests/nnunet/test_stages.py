@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from surfloss.nnunet.executors import LocalExecutor
 from surfloss.nnunet.experiments import Experiment
-from surfloss.nnunet.jobs import STAGES, Job, complete, list_jobs, perform
-from surfloss.nnunet.local import LocalExecutor
+from surfloss.nnunet.jobs import STAGES, Job, complete, list_jobs
 from surfloss.nnunet.report import tables
 from surfloss.nnunet.run_folder import Progress, Record, RunFolder
-from tests.nnunet.conftest import MINI, save
+from tests.nnunet.conftest import MINI, perform_here, save
 
 # Where a job is stopped, once: how many of its steps are done by then. Here by an error in this process...
 STOPPED = {"prepare": 9, "plan": 1, "train/hausdorff_3d/fold_0": 1, "ensemble": 1}
@@ -32,7 +32,7 @@ def perform_all(run: RunFolder, until: str = STAGES[-1]) -> None:
     """Do every unfinished job in this process."""
     for job in list_jobs(run, until):
         if job.always or not run.finished(job.name):
-            perform(run, job)
+            perform_here(run, job)
 
 
 def stop_and_perform(run: RunFolder, job: Job, at: int) -> None:
@@ -47,8 +47,8 @@ def stop_and_perform(run: RunFolder, job: Job, at: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Progress, "advance", stop)
         with pytest.raises(Stopped):
-            perform(run, job)
-    perform(run, job)
+            perform_here(run, job)
+    perform_here(run, job)
 
 
 def run_and_kill(run: RunFolder, until: str) -> None:
@@ -56,11 +56,11 @@ def run_and_kill(run: RunFolder, until: str) -> None:
     left = dict(KILLED)
 
     def kill(_: set[str]) -> None:
-        for name, process in executor.processes().items():
+        for name in list(left):
             record = run.record(name)
-            if record and record.done == left.get(name):
+            if record and record.done == left[name]:
                 del left[name]
-                os.kill(process, signal.SIGKILL)
+                os.kill(executor._told(name)[0], signal.SIGKILL)
 
     with LocalExecutor(run, [{"OMP_NUM_THREADS": "1"}] * 2) as executor:
         assert complete(run, list_jobs(run, until), executor, on_change=kill, pause=0.05) == []
@@ -148,7 +148,7 @@ def test_a_finished_run_does_nothing_again(run: RunFolder) -> None:
     class Nowhere:
         def submit(self, job: Job) -> None:
             assert job.always
-            perform(run, job)
+            perform_here(run, job)
 
         def ended(self) -> list[tuple[str, str]]:
             return [("report", "")]

@@ -7,20 +7,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Column, Table
 
-from surfloss._check import whole
 from surfloss.cli._terminal import Console, progress_bars, say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from surfloss.nnunet.jobs import FailedJob, Job
-    from surfloss.nnunet.run_folder import RunFolder
+    from surfloss.nnunet.run_folder import Record, RunFolder
 
 
 class Display:
@@ -37,9 +35,7 @@ class Display:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def __call__(self, submitted: set[str]) -> None:
@@ -48,13 +44,13 @@ class Display:
             if record := self._run.record(name):
                 if name not in self._shown:
                     self._shown[name] = self._bars.add_task(name)
-                self._bars.update(self._shown[name], completed=record.done, total=record.steps or None)
+                told, total = f"{name}{_left(record)}", record.steps or None
+                self._bars.update(self._shown[name], description=told, completed=record.done, total=total)
             elif name in self._shown:
                 self._end(name, "failed, and is tried again")
         for name in self._shown.keys() - submitted:
             record = self._run.record(name)
-            good = record is not None and record.state == "finished"
-            self._end(name, f"finished after {record.seconds:.0f} s" if record and good else "failed")
+            self._end(name, _state(record) if record and record.state == "finished" else "failed")
         done = sum(name not in submitted and self._run.finished(name) for name in self._names)
         self._bars.update(self._all, completed=done)
 
@@ -79,49 +75,25 @@ def print_failures(run: RunFolder, jobs: Sequence[Job], failures: Sequence[Faile
         say(f"Not done for want of them: {', '.join(left)}")
 
 
-def print_plan(run: RunFolder, jobs: Sequence[Job], workers: int | None, as_json: bool) -> None:
-    """Print every job, what it needs, whether it is done, and estimates of time and disk."""
-    from surfloss.nnunet.estimate import disk_bytes, estimate, wall_seconds
-    from surfloss.nnunet.run_folder import processors
-
-    # A GPU that is not here has one worker.
-    default = min(4, processors()) if run.device == "cpu" else 1
-    count = default if workers is None else whole("workers", workers, 1)
-    estimates = estimate(run, jobs, max(1, processors() // count))
-    left = {
-        job.name: 0.0 if run.finished(job.name) and not job.always else estimates[job.name].seconds
-        for job in jobs
-    }
-    bases = sorted({estimates[name].basis for name, value in left.items() if value})
-    seconds, size = round(wall_seconds(jobs, left, count)), disk_bytes(run)
+def print_plan(run: RunFolder, jobs: Sequence[Job], as_json: bool) -> None:
+    """Print every job, what it needs, how far it is, and the time that its record knows."""
+    records = [run.record(job.name) for job in jobs]
     if as_json:
         rows = [
-            {"name": job.name, "needs": job.needs, "state": _state(run, job)}
-            | {"seconds": round(estimates[job.name].seconds), "basis": estimates[job.name].basis}
-            for job in jobs
+            {"name": job.name, "needs": job.needs, "state": record.state if record else "to do"}
+            | {key: getattr(record, key, None) for key in ("done", "steps", "seconds", "seconds_left")}
+            for job, record in zip(jobs, records, strict=True)
         ]
-        head = {"out": str(run.folder), "preset": run.experiment.name, "device": run.device, "workers": count}
-        known = {"seconds_left": seconds, "bases": bases, "disk_bytes": size}
-        typer.echo(json.dumps({**head, **known, "jobs": rows}, indent=2))
+        head = {"out": str(run.folder), "preset": run.experiment.name, "device": run.device}
+        typer.echo(json.dumps({**head, "jobs": rows}, indent=2))
         return
-    name, needs, time = (
-        Column("job", overflow="fold"),
-        Column("needs", overflow="fold"),
-        Column("time", justify="right"),
-    )
-    table = Table(name, needs, "state", time, "")
-    for job in jobs:
-        expected = estimates[job.name]
-        table.add_row(job.name, _needs(job), _state(run, job), _duration(expected.seconds), expected.basis)
-    to_do = sum(value > 0 for value in left.values())
+    table = Table(Column("job", overflow="fold"), Column("needs", overflow="fold"), "state")
+    for job, record in zip(jobs, records, strict=True):
+        table.add_row(job.name, _needs(job), _state(record))
+    to_do = sum(job.always or not run.finished(job.name) for job in jobs)
     console = Console()
     console.print(table)
-    console.print(
-        f"{len(jobs)} jobs, {to_do} to do. On {run.device}, {count} at a "
-        f"time: about {_duration(seconds)} ({', '.join(bases)}). "
-        f"On disk in the end: about {_size(size)}.",
-        soft_wrap=True,
-    )
+    console.print(f"{len(jobs)} jobs, {to_do} to do on {run.device}.", soft_wrap=True)
 
 
 def _needs(job: Job) -> str:
@@ -132,20 +104,20 @@ def _needs(job: Job) -> str:
     return ", ".join(kinds if max(kinds.values(), default=0) > 1 else job.needs)
 
 
-def _state(run: RunFolder, job: Job) -> str:
-    record = run.record(job.name)
+def _state(record: Record | None) -> str:
+    """How far a job is, as far as is known: the time left at its own rate, or how long it took."""
     if record is None:
         return "to do"
     if record.state == "running":
-        return f"begun, {record.done} of {record.steps}"
-    return record.state
+        return f"begun, {record.done} of {record.steps}{_left(record)}"
+    return f"finished after {_duration(record.seconds)}" if record.state == "finished" else record.state
+
+
+def _left(record: Record) -> str:
+    return "" if record.seconds_left is None else f", {_duration(record.seconds_left)} left"
 
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

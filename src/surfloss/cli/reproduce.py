@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,10 +13,10 @@ from rich.table import Column, Table
 
 from surfloss._check import fail
 from surfloss.cli._jobs import Display, print_failures, print_plan
-from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, say, stop
+from surfloss.cli._terminal import Console, exit_on_bad_input, say, stop
 
 if TYPE_CHECKING:
-    from surfloss.nnunet.jobs import Executor
+    from surfloss.nnunet.executors import LocalExecutor, SlurmExecutor
     from surfloss.nnunet.run_folder import RunFolder
 
 _STAGES = "prepare, plan, train, predict, ensemble, evaluate, report"
@@ -44,7 +43,8 @@ def reproduce(
     executor: Annotated[str, typer.Option(help="Where jobs run: local (this machine) or slurm.")] = "local",
     slurm_partition: Annotated[str | None, typer.Option(help="Slurm's partition.")] = None,
     slurm_time: Annotated[
-        str | None, typer.Option(help="Time limit of a job; a training goes on after it in another.")
+        str | None,
+        typer.Option(help="Time limit of a job, as sbatch takes it; a training goes on after it in another."),
     ] = None,
     slurm_option: Annotated[
         list[str] | None,
@@ -52,7 +52,7 @@ def reproduce(
     ] = None,
     retries: Annotated[int, typer.Option(min=0, help="How often a job that failed is tried again.")] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the jobs with estimates of time and disk, and do none.")
+        bool, typer.Option("--dry-run", help="Print the jobs and how far each is, and do none.")
     ] = False,
     min_dice: Annotated[
         float, typer.Option(help="Exit with 1 if a model's mean Dice on the validation cases is below this.")
@@ -60,7 +60,7 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths and tables as JSON.")] = False,
 ) -> None:
     """Train, predict, evaluate and report the paper's models through nnU-Net v2."""
-    needed = ("nnunetv2", "matplotlib", "jinja2")
+    needed = ("nnunetv2", "matplotlib", "jinja2", "submitit")
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
     from surfloss.nnunet.experiments import EXPERIMENTS
@@ -79,13 +79,8 @@ def reproduce(
             counts = f"{len(training)} training and {len(validation)} validation cases"
             say(f"{counts} in {data}")
         if dry_run:
-            if executor == "slurm":
-                workers = len(jobs)  # as many as the cluster lets run at a time
-            elif gpus is not None and workers is None:
-                workers = len(gpus.split(",")) // gpus_per_training
-            print_plan(run, jobs, workers, as_json)
+            print_plan(run, jobs, as_json)
             return
-        check_outputs(out / "run.json")
         options = _slurm_options(slurm_partition, slurm_time, slurm_option or [])
         where = _executor(run, executor, workers, gpus, options)
         with run.opened(), where as does, Display(run, jobs) as shows:
@@ -112,15 +107,13 @@ def reproduce(
 
 def _executor(
     run: RunFolder, name: str, workers: int | None, gpus: str | None, slurm_options: dict[str, Any]
-) -> AbstractContextManager[Executor]:
-    if name == "slurm":
-        from surfloss.nnunet.slurm import SlurmExecutor
+) -> LocalExecutor | SlurmExecutor:
+    from surfloss.nnunet.executors import LocalExecutor, SlurmExecutor, cpu_workers, gpu_workers
 
+    if name == "slurm":
         if workers is not None or gpus is not None:
             fail("workers, gpus", "a choice of them", "none with Slurm, which has its own")
-        return nullcontext(SlurmExecutor(run, slurm_options))
-    from surfloss.nnunet.local import LocalExecutor, cpu_workers, gpu_workers
-
+        return SlurmExecutor(run, slurm_options)
     if name != "local":
         fail("executor", repr(name), "local or slurm")
     if slurm_options:

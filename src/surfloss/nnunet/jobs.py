@@ -1,19 +1,19 @@
 """The reproduction as a graph of jobs: what there is to do, what needs what, and the doing in that order."""
 
+import math
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from surfloss.nnunet import networks, stages
 from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.run_folder import Progress, RunFolder
+from surfloss.nnunet.run_folder import Progress, RunFolder, in_one_line
 
 STAGES = ("prepare", "plan", "train", "predict", "ensemble", "evaluate", "report")
 
@@ -68,19 +68,50 @@ def _evaluation(run: RunFolder, name: str, truth: Path, needs: tuple[str, ...]) 
 
 
 def perform(run: RunFolder, job: Job) -> None:
-    """Do a job in this process. Its end, and its error, are in the run's record of it."""
-    with run.recorded(job.name) as progress, _environment(run.environment()):
+    """Do a job in this process, whose environment is nnU-Net's from now on.
+
+    The job's end, and its error, are in the run's record of it.
+    """
+    os.environ.update(run.environment())
+    with run.recorded(job.name) as progress:
         job.work(run, progress)
 
 
-class Executor(Protocol):
-    """Where jobs are done: each in a process of its own, which calls `perform`."""
+class Executor:
+    """Where jobs are done: each in a process of its own, which calls `perform`.
+
+    A class that derives from it starts the processes, at most so many at a time.
+    """
+
+    def __init__(self, run: RunFolder, at_a_time: float = math.inf) -> None:
+        self._run, self._at_a_time = run, at_a_time
+        self._waiting: deque[Job] = deque()
+        self._started: dict[str, Any] = {}  # name of a job -> its process
 
     def submit(self, job: Job) -> None:
         """Have a job done as soon as there is room for it."""
+        self._waiting.append(job)
 
     def ended(self) -> list[tuple[str, str]]:
         """The jobs that have ended since the last call, and how their process ended; without waiting."""
+        ended = [(name, how) for name in self._started if (how := self._end(name))]
+        for name, _ in ended:
+            del self._started[name]
+        while self._waiting and len(self._started) < self._at_a_time:
+            job = self._waiting.popleft()
+            try:
+                self._started[job.name] = self._start(job)
+            except Exception as error:  # of pickling, of the disk, of a cluster
+                ended.append((job.name, f"could not be submitted: {in_one_line(error)}"))
+        return ended
+
+    def _start(self, job: Job) -> Any:
+        """Start the process of a job."""
+        raise NotImplementedError
+
+    def _end(self, name: str) -> str | None:
+        """How a job's process has ended; None as long as it may go on."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -145,14 +176,3 @@ def complete(
                 reason = record.error if record and record.error else how
                 failures.append(FailedJob(name, attempts[name], reason, run.log(name)))
         time.sleep(pause)
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = os.environ.copy()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -30,10 +30,15 @@ class Record:
     steps: int = 0  # as many as the job has
     resumed_at: int = 0  # how many of them an earlier attempt had done
     done: int = 0
-    seconds: float = 0.0  # since the last start
-    device: str = "cpu"
+    seconds: float = 0.0  # from the last start to the last step
     error: str | None = None
     refused: bool = False  # the error lies in the input: another attempt would end the same way
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the steps that are left will take at the rate of this attempt; None before its first step."""
+        done = self.done - self.resumed_at
+        return self.seconds / done * (self.steps - self.done) if done and self.state == "running" else None
 
 
 class RunFolder:
@@ -78,6 +83,14 @@ class RunFolder:
         self.device = device
         self.gpus_per_training = gpus_per_training
         self.leave_out = sorted(leave_out)
+        nnunet = self.folder / "nnunet"
+        self.source = self.data or self.folder / "phantom"  # the data set
+        self.manifest = self.folder / "data.json"  # what the data were when `raw` was begun
+        self.raw = nnunet / "raw" / self.dataset_name
+        self.preprocessed = nnunet / "preprocessed" / self.dataset_name
+        self.plans = self.preprocessed / "nnUNetPlans.json"
+        self.results = nnunet / "results"
+        self.report = self.folder / "report"
         if self._settings_file.exists():
             self._check_folder()
 
@@ -120,36 +133,6 @@ class RunFolder:
         for case in training + validation:
             _check_name("data", case.name)
         return training, validation
-
-    @property
-    def source(self) -> Path:
-        """The folder of the data set, or of the phantom."""
-        return self.data or self.folder / "phantom"
-
-    @property
-    def manifest(self) -> Path:
-        """What the data were when `raw` was begun."""
-        return self.folder / "data.json"
-
-    @property
-    def raw(self) -> Path:
-        return self.folder / "nnunet" / "raw" / self.dataset_name
-
-    @property
-    def preprocessed(self) -> Path:
-        return self.folder / "nnunet" / "preprocessed" / self.dataset_name
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "nnunet" / "results"
-
-    @property
-    def plans(self) -> Path:
-        return self.preprocessed / "nnUNetPlans.json"
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report"
 
     def evaluated(self) -> list[str]:
         """Names of the predictions of the validation cases, in the tables' order."""
@@ -225,7 +208,7 @@ class RunFolder:
             redirect_stdout(log),
             redirect_stderr(log),
         ):
-            progress = Progress(self._record_file(name), Record(name, device=self.device))
+            progress = Progress(self._record_file(name), Record(name))
             try:
                 with naming(self.folder):
                     yield progress
@@ -267,11 +250,13 @@ class RunFolder:
     def _wait_for_processes(self) -> None:
         """Wait for the processes that a killed driver's jobs have left to end: see `hold`."""
         deadline = time.monotonic() + _PATIENCE
-        while busy := [log for log in (self.folder / "logs").glob("*.log") if _is_held(log)]:
-            if time.monotonic() >= deadline:
-                got = f"{self.folder}, in which processes of {busy[0].stem} outlive a killed driver"
-                fail("out", got, "a folder of its own, or patience")
-            time.sleep(0.1)
+        for path in (self.folder / "logs").glob("*.log"):
+            with path.open("r+b") as log:
+                while not hold(log, alone=True):
+                    if time.monotonic() >= deadline:
+                        got = f"{self.folder}, in which processes of {path.stem} outlive a killed driver"
+                        fail("out", got, "a folder of its own, or patience")
+                    time.sleep(0.1)
 
 
 class Progress:
@@ -329,25 +314,19 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(traceback.format_exception_only(error)[-1].split())
 
 
-def hold(log: IO[bytes]) -> None:
-    """Mark a job as alive until every process that has inherited its open log has ended."""
+def hold(log: IO[bytes], alone: bool = False) -> bool:
+    """Lock a job's open log until every process that inherits it has ended, or refuse if others hold it.
+
+    Args:
+        alone: with no others; without it, beside other processes of the job.
+    """
     import fcntl
 
-    with suppress(OSError):  # a file system without locks
-        fcntl.flock(log, fcntl.LOCK_SH)
-
-
-def _is_held(log: Path) -> bool:
-    import fcntl
-
-    with log.open("r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass  # a file system without locks
-    return False
+    try:
+        fcntl.flock(log, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_json(path: Path) -> Any:
