@@ -32,7 +32,7 @@ def test_wilcoxon_by_hand() -> None:
     assert (all_up.p, all_but_one.p) == pytest.approx((2 / 64, 4 / 64))
     assert (all_up.corrected_p, all_but_one.corrected_p) == pytest.approx((4 / 64, 4 / 64))
     assert all_up.median_difference == 3.5
-    assert (all_up.cases, all_up.undefined, all_up.tested) == (6, 0, True)
+    assert (all_up.cases, all_up.undefined) == (6, 0)
 
 
 def test_only_cases_that_both_have_are_compared() -> None:
@@ -48,7 +48,7 @@ def test_only_cases_that_both_have_are_compared() -> None:
 )
 def test_too_few_cases_are_not_tested_and_take_no_part_in_the_correction(comparison: Any, cases: int) -> None:
     few, enough = paired_tests([comparison, signs(1, 2, 3, 4, 5, 6)])
-    assert (few.cases, few.p, few.corrected_p, few.ci95, few.tested) == (cases, None, None, None, False)
+    assert (few.cases, few.p, few.corrected_p, few.ci95) == (cases, None, None, None)
     assert enough.corrected_p == enough.p
 
 

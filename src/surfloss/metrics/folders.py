@@ -122,7 +122,7 @@ def choose_labels(labels: LabelsLike | None, target_dir: str | Path, workers: in
 
 
 def _labels_of(path: Path) -> tuple[int, ...]:
-    """None for an image that cannot be read: it is a problem of its case, later."""
+    """None of an image that cannot be read: that is a problem of its case, later."""
     try:
         return labels_in(path, read_image(path).voxels)
     except (ValueError, Unavailable, MemoryError):
@@ -149,12 +149,13 @@ def _joined(
     bootstrap: int,
     seed: int,
 ) -> FolderEvaluation:
-    known, regions = (labels or BINARY).known, dict((labels or BINARY).regions)
+    asked = labels or BINARY
+    regions = dict(asked.regions)
     targets = Counter(number for result in results for number in result.target_labels or ())
     predictions = Counter(number for result in results for number in result.prediction_labels or ())
     absent: list[int] = []
     if any(result.target_labels is not None for result in results):
-        absent = sorted(known - {labels.ignore if labels else None} - set(targets))
+        absent = sorted(asked.known - {asked.ignore} - set(targets))
     cases = [[_without(absent, row, regions[row.label]) for row in result.rows] for result in results]
     summaries = summarize(
         [[row.values for row in case] for case in cases],
@@ -173,13 +174,13 @@ def _joined(
         absent_labels=tuple(absent),
         other_labels=tuple(
             OtherLabel(number, targets[number], predictions[number])
-            for number in sorted({*targets, *predictions} - known)
+            for number in sorted({*targets, *predictions} - asked.known)
         ),
         settings=FolderSettings(
             settings.tolerances,
             settings.percentiles,
             regions if labels else None,
-            labels.ignore if labels else None,
+            asked.ignore,
             settings.empty,
             settings.both_empty,
             bootstrap,

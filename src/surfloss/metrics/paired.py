@@ -26,10 +26,6 @@ class PairedTest:
     p: float | None
     corrected_p: float | None  # Holm's, over the comparisons that are tested together
 
-    @property
-    def tested(self) -> bool:
-        return self.p is not None
-
 
 def paired_tests(
     comparisons: Sequence[tuple[Values, Values]], *, bootstrap: int = 1000, seed: int = 0

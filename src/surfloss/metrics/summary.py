@@ -82,27 +82,25 @@ def _interval_of_mean(cases: list[list[float]], bootstrap: int, seed: int) -> tu
         return None
     sums, counts = np.array([(sum(case), len(case)) for case in cases]).T
 
-    def mean(sums: FloatArray, counts: FloatArray) -> float:
-        return float(sums.sum() / counts.sum())
+    def mean(sums: FloatArray, counts: FloatArray, axis: int) -> FloatArray:
+        means: FloatArray = sums.sum(axis) / counts.sum(axis)
+        return means
 
     return bootstrap_interval(mean, sums, counts, samples=bootstrap, seed=seed)
 
 
 def bootstrap_interval(
-    statistic: Callable[..., float], *columns: FloatArray, samples: int, seed: int
+    statistic: Callable[..., FloatArray], *columns: FloatArray, samples: int, seed: int
 ) -> tuple[float, float]:
     """The 95 % percentile interval of a statistic over bootstrap samples.
 
     Args:
-        statistic: of the drawn places of every column.
-        columns: arrays of one length, drawn together.
+        statistic: of the columns along an `axis`, as `numpy.median`.
+        columns: arrays of one length, whose places are drawn together.
         samples: how many.
         seed: of the drawing.
     """
-    rng, count = np.random.default_rng(seed), len(columns[0])
-    found = []
-    for _ in range(samples):
-        drawn = rng.integers(count, size=count)
-        found.append(statistic(*(column[drawn] for column in columns)))
+    drawn = np.random.default_rng(seed).integers(len(columns[0]), size=(samples, len(columns[0])))
+    found = statistic(*(column[drawn] for column in columns), axis=1)
     low, high = np.percentile(found, (2.5, 97.5))
     return float(low), float(high)
