@@ -1,11 +1,14 @@
 import csv
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from surfloss._render import number
@@ -15,7 +18,7 @@ from tests.support.browser import assert_sound, needs_browser, visit
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path: Path) -> tuple[str, str]:
     target = np.zeros((8, 9, 4), np.uint8)
     target[2:6, 2:6, 1:3] = 1
     for case, prediction in (("a", np.roll(target, 1, axis=0)), ("b", 0 * target)):
@@ -26,12 +29,12 @@ def folders(tmp_path):
     return str(tmp_path / "predictions"), str(tmp_path / "targets")
 
 
-def run(*arguments, columns=120):
+def run(*arguments: Any, columns: int = 120) -> Result:
     given = arguments if "--tolerance" in arguments else (*arguments, "--tolerance", "0.42")
     return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, ["evaluate", *map(str, given)])
 
 
-def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
+def test_prints_means_with_null_counts_and_writes_all_cases(folders: tuple[str, str], tmp_path: Path) -> None:
     out = tmp_path / "new folder" / "metrics.json"
     result = run(*folders, "--tolerance", "0.5", "--json", str(out))
     assert result.exit_code == 0, result.output
@@ -44,7 +47,7 @@ def test_prints_means_with_null_counts_and_writes_all_cases(folders, tmp_path):
     assert [cell.strip() for cell in rows["dice"].split("│")[5:-1]] == ["2", "0"]
 
 
-def test_a_narrow_terminal_shows_whole_names_and_no_intervals(folders):
+def test_a_narrow_terminal_shows_whole_names_and_no_intervals(folders: tuple[str, str]) -> None:
     result = run(*folders, columns=80)
     cells = "".join(line.split("│")[1].strip() for line in result.stdout.splitlines() if "│" in line)
     assert "average_symmetric_surface_distance" in cells
@@ -52,7 +55,7 @@ def test_a_narrow_terminal_shows_whole_names_and_no_intervals(folders):
     assert "95 %" in run(*folders).stdout
 
 
-def test_a_tolerance_is_required_and_the_error_says_why(folders):
+def test_a_tolerance_is_required_and_the_error_says_why(folders: tuple[str, str]) -> None:
     result = CliRunner().invoke(app, ["evaluate", *folders])
     assert result.exit_code == 2
     assert result.stderr.startswith(
@@ -62,7 +65,7 @@ def test_a_tolerance_is_required_and_the_error_says_why(folders):
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_predictions_without_target_are_noted(folders):
+def test_predictions_without_target_are_noted(folders: tuple[str, str]) -> None:
     predictions, targets = folders
     nibabel.save(nibabel.load(f"{predictions}/a.nii.gz"), f"{predictions}/c.nii.gz")
     result = run(predictions, targets)
@@ -92,7 +95,12 @@ def test_predictions_without_target_are_noted(folders):
         (lambda p, t: (p, t, "--json", "/proc/x.json"), "/proc, where it cannot be made"),
     ],
 )  # fmt: skip
-def test_bad_input_ends_with_one_line_and_code_2(folders, change, message, monkeypatch):
+def test_bad_input_ends_with_one_line_and_code_2(
+    folders: tuple[str, str],
+    change: Callable[[str, str], tuple[str, ...]],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Before any case is measured."""
     monkeypatch.setattr("surfloss.metrics.folders.measure_case", None)
     result = run(*change(*folders))
@@ -103,7 +111,9 @@ def test_bad_input_ends_with_one_line_and_code_2(folders, change, message, monke
     assert result.stdout == ""
 
 
-def test_a_case_with_a_problem_is_named_and_the_rest_is_written(folders, tmp_path):
+def test_a_case_with_a_problem_is_named_and_the_rest_is_written(
+    folders: tuple[str, str], tmp_path: Path
+) -> None:
     """A target that is an RGB picture is a NIfTI file and no mask."""
     pixels = np.zeros((8, 9, 4), [("R", np.uint8), ("G", np.uint8), ("B", np.uint8)])
     nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), f"{folders[1]}/a.nii.gz")
@@ -122,7 +132,7 @@ def test_a_case_with_a_problem_is_named_and_the_rest_is_written(folders, tmp_pat
         assert "got values of dtype" in outputs[ending].read_text()
 
 
-def test_limits_decide_the_exit_code(folders):
+def test_limits_decide_the_exit_code(folders: tuple[str, str]) -> None:
     mean = evaluate_folders(*folders, tolerance=0.42).summary["dice"].mean
     assert run(*folders, "--fail-under", f"dice={mean - 0.01}").exit_code == 0
     result = run(*folders, "--fail-under", "lesions=1", "--fail-under", f"dice={mean + 0.01}")
@@ -133,7 +143,7 @@ def test_limits_decide_the_exit_code(folders):
     assert run(*folders, "--fail-over", "hausdorff_distance=0.4").exit_code == 1
 
 
-def test_limits_may_be_those_of_a_label(folders):
+def test_limits_may_be_those_of_a_label(folders: tuple[str, str]) -> None:
     labels = ("--labels", "1=lesion [old]")
     mean = evaluate_folders(*folders, tolerance=0.42).summary["dice"].mean
     assert run(*folders, *labels, "--fail-under", f"dice[lesion [old]]={mean - 0.01}").exit_code == 0
@@ -142,7 +152,7 @@ def test_limits_may_be_those_of_a_label(folders):
     assert f"Mean dice[lesion [old]] {mean}, wanted at least" in result.stderr
 
 
-def test_a_label_that_no_target_has_is_named_and_passes_no_limit(folders):
+def test_a_label_that_no_target_has_is_named_and_passes_no_limit(folders: tuple[str, str]) -> None:
     result = run(*folders, "--labels", "7")
     assert result.exit_code == 2
     assert "label 7: absent: it occurs in no target" in result.stderr
@@ -150,7 +160,7 @@ def test_a_label_that_no_target_has_is_named_and_passes_no_limit(folders):
     assert run(*folders, "--labels", "7", "--fail-under", "dice=0.5").exit_code == 1
 
 
-def test_empty_targets_pass_no_limit(folders):
+def test_empty_targets_pass_no_limit(folders: tuple[str, str]) -> None:
     for path in (path for folder in folders for path in Path(folder).iterdir()):
         nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4)), path)
     result = run(*folders)
@@ -159,26 +169,26 @@ def test_empty_targets_pass_no_limit(folders):
     assert run(*folders, "--fail-under", "dice=0.9").exit_code == 1
 
 
-def test_rules_for_empty_masks(folders, tmp_path):
+def test_rules_for_empty_masks(folders: tuple[str, str], tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     assert run(*folders, "--empty", "worst", "--both-empty", "null", "--json", out).exit_code == 0
     wanted = evaluate_folders(*folders, tolerance=0.42, empty="worst", both_empty="null")
     assert FolderEvaluation.from_dict(json.loads(out.read_text())) == wanted
 
 
-def test_several_labels_without_a_choice_mention_the_option(folders):
+def test_several_labels_without_a_choice_mention_the_option(folders: tuple[str, str]) -> None:
     image = nibabel.load(f"{folders[1]}/a.nii.gz")
     nibabel.save(nibabel.Nifti1Image(3 * np.asarray(image.dataobj), image.affine), f"{folders[1]}/a.nii.gz")
     assert "several labels say which (--labels)" in run(*folders).stderr
 
 
-def test_a_mean_that_is_null_keeps_no_limit(folders):
+def test_a_mean_that_is_null_keeps_no_limit(folders: tuple[str, str]) -> None:
     for path in Path(folders[0]).iterdir():
         path.unlink()
     assert run(*folders, "--fail-over", "hausdorff_distance=100").exit_code == 1
 
 
-def test_reports_hold_every_case_and_every_lesion(folders, tmp_path):
+def test_reports_hold_every_case_and_every_lesion(folders: tuple[str, str], tmp_path: Path) -> None:
     csv_out, markdown, page = (tmp_path / name for name in ("cases.csv", "report.md", "report.html"))
     outputs = ("--csv", str(csv_out), "--markdown", str(markdown), "--html", str(page))
     result = run(*folders, "--per-lesion", "--tolerance", "0.42", "--tolerance", "1", *outputs)
@@ -214,7 +224,7 @@ SORT = """
 
 
 @needs_browser
-def test_the_page_in_a_browser(folders, tmp_path):
+def test_the_page_in_a_browser(folders: tuple[str, str], tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert run(*folders, "--per-lesion", "--html", str(page)).exit_code == 0
     folder = tmp_path / "visit"
@@ -224,8 +234,10 @@ def test_the_page_in_a_browser(folders, tmp_path):
     assert seen.found == ["b", "a"]  # the empty prediction has the lower Dice
 
 
-def test_a_file_that_cannot_be_written_in_the_end_hides_no_result(folders, tmp_path, monkeypatch):
-    def full(result):
+def test_a_file_that_cannot_be_written_in_the_end_hides_no_result(
+    folders: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(result: FolderEvaluation) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("surfloss.cli._evaluation.as_json", full)
@@ -235,21 +247,21 @@ def test_a_file_that_cannot_be_written_in_the_end_hides_no_result(folders, tmp_p
     assert "No space left on device" in result.stderr
 
 
-def test_reports_need_jinja(folders, monkeypatch):
+def test_reports_need_jinja(folders: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = run(*folders, "--html", "out.html")
     assert result.exit_code == 2
     assert "pip install 'surfloss[evaluate]'" in result.stderr
 
 
-def test_help_names_the_arguments():
+def test_help_names_the_arguments() -> None:
     result = run("--help")
     assert result.exit_code == 0
     for word in ("PRED_DIR", "TARGET_DIR", "--tolerance", "--json", "--labels", "--fail-under", "--empty"):
         assert word in result.stdout
 
 
-def raw_pair(folder):
+def raw_pair(folder: Path) -> None:
     """A case in two files."""
     (folder / "r.raw").write_bytes(bytes(24))
     (folder / "r.nhdr").write_text(
@@ -272,7 +284,9 @@ PLACES = {
 
 @pytest.mark.parametrize("option", ["--json", "--csv", "--markdown", "--html"])
 @pytest.mark.parametrize("place", PLACES)
-def test_no_output_overwrites_an_input(folders, tmp_path, option, place, monkeypatch):
+def test_no_output_overwrites_an_input(
+    folders: tuple[str, str], tmp_path: Path, option: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("surfloss.metrics.folders.measure_case", None)
     images = tmp_path / "images"
     images.mkdir()
@@ -296,7 +310,9 @@ def test_no_output_overwrites_an_input(folders, tmp_path, option, place, monkeyp
         ("--csv", "a.csv", "--per-lesion", "--json", "a_lesions.csv"),
     ],
 )
-def test_no_output_overwrites_another(folders, tmp_path, outputs, monkeypatch):
+def test_no_output_overwrites_another(
+    folders: tuple[str, str], tmp_path: Path, outputs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("surfloss.metrics.folders.measure_case", None)
     (tmp_path / "x").mkdir()
     (tmp_path / "link.txt").symlink_to("same.txt")
@@ -305,7 +321,7 @@ def test_no_output_overwrites_another(folders, tmp_path, outputs, monkeypatch):
     assert "got the file of another output, wanted a file of its own" in result.stderr
 
 
-def test_reports_may_stand_beside_the_masks_and_go_to_one_device(folders):
+def test_reports_may_stand_beside_the_masks_and_go_to_one_device(folders: tuple[str, str]) -> None:
     out = f"{folders[0]}/metrics.json"
     for _ in range(2):
         assert run(*folders, "--json", out, "--csv", "/dev/null", "--markdown", "/dev/null").exit_code == 0

@@ -5,6 +5,8 @@ import itertools
 import re
 import warnings
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import nibabel
@@ -24,8 +26,7 @@ from surfloss.metrics import (
     evaluate_folders,
     hausdorff_distance,
 )
-from surfloss.metrics._images import Image
-from surfloss.metrics.evaluate import Settings
+from surfloss.metrics._case import Image
 from surfloss.metrics.summary import summarize
 from surfloss.metrics.surface import farthest_voxel
 from tests.support.browser import needs_browser, visit
@@ -34,7 +35,7 @@ AFFINE = np.diag([-0.5, -0.5, 5.0, 1.0])
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path: Path) -> tuple[Path, Path]:
     """An organ with a tumor; the tumor of the second case was missed, the third has no prediction."""
     for number, shift in enumerate((1, 4, None)):
         target = np.zeros((30, 24, 6), np.uint8)
@@ -53,18 +54,20 @@ def folders(tmp_path):
 LABELS = "1=organ,2=$tumor"
 
 
-def evaluated(folders):
+def evaluated(folders: tuple[Path, Path]) -> FolderEvaluation:
     return evaluate_folders(*folders, tolerance=1.5, labels=LABELS)
 
 
-def page_of(folders, tmp_path, *options):
+def page_of(folders: tuple[Path, Path], tmp_path: Path, *options: Any) -> str:
     out = tmp_path / "report.html"
     arguments = ["evaluate", *folders, "--tolerance", 1.5, "--labels", LABELS, "--html", out, *options]
     assert CliRunner().invoke(app, [str(argument) for argument in arguments]).exit_code == 2
     return out.read_text()
 
 
-def test_problems_and_settings_come_first(folders, tmp_path, monkeypatch):
+def test_problems_and_settings_come_first(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["/usr/bin/surfloss", "evaluate", "a folder"])
     page = page_of(folders, tmp_path)
     places = [
@@ -85,7 +88,7 @@ def test_problems_and_settings_come_first(folders, tmp_path, monkeypatch):
     assert "hausdorff_distance" not in page
 
 
-def test_a_page_without_problems_says_so(folders):
+def test_a_page_without_problems_says_so(folders: tuple[Path, Path]) -> None:
     result = evaluated(folders)
     result = replace(result, cases=tuple(replace(row, problem=None) for row in result.cases))
     page = report(result, "evaluation.html.j2", {}, distributions=[], worst=[], outlines=OUTLINES)
@@ -93,7 +96,7 @@ def test_a_page_without_problems_says_so(folders):
     assert "Worst cases" not in page
 
 
-def test_a_page_of_a_thousand_cases_is_small(folders):
+def test_a_page_of_a_thousand_cases_is_small(folders: tuple[Path, Path]) -> None:
     result = evaluated(folders)
     rows = [replace(row, case=f"case_{number:04}") for number in range(500) for row in result.cases[:2]]
     result = replace(result, cases=tuple(rows))
@@ -107,19 +110,19 @@ def test_a_page_of_a_thousand_cases_is_small(folders):
     assert len(page) < 2e6
 
 
-def evaluation_of(rows):
+def evaluation_of(rows: list[dict[str, float | None]]) -> FolderEvaluation:
     """An evaluation of one case for each row of values."""
     cases = tuple(CaseResult(str(number), "1", values) for number, values in enumerate(rows))
     summary = summarize([[values] for values in rows], list(rows[0])).summary
-    return FolderEvaluation(cases, summary, {}, (), (), (), FolderSettings(Settings((1.0,))))
+    return FolderEvaluation(cases, summary, {}, (), (), (), FolderSettings((1.0,)))
 
 
-def volumes(values):
+def volumes(values: list[float | None]) -> FolderEvaluation:
     return evaluation_of([{"volume_ml": value} for value in values])
 
 
 @pytest.mark.parametrize("largest", [0, 1.1e-4, 0.00017, 0.0234, 0.77, 3, 45.6, 1234, 98765])
-def test_numbers_below_a_plot_stand_apart(largest, monkeypatch):
+def test_numbers_below_a_plot_stand_apart(largest: float, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = []
     monkeypatch.setattr("surfloss.cli._pictures.png", lambda figure: figures.append(figure) or b"")
     distributions(volumes([largest / 2, largest]))
@@ -129,12 +132,14 @@ def test_numbers_below_a_plot_stand_apart(largest, monkeypatch):
     assert all(left.x1 + 3 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
-def test_a_metric_without_a_value_has_no_plot():
+def test_a_metric_without_a_value_has_no_plot() -> None:
     assert distributions(volumes([None, None])) == []
     assert len(distributions(volumes([None, 2.0]))) == 1
 
 
-def test_labels_stand_beside_each_other_in_a_table_of_metrics(folders, tmp_path):
+def test_labels_stand_beside_each_other_in_a_table_of_metrics(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     page = page_of(folders, tmp_path)
     table = page[page.index("<h3>By label</h3>") :]
     table = table[: table.index("</table>")]
@@ -145,7 +150,7 @@ def test_labels_stand_beside_each_other_in_a_table_of_metrics(folders, tmp_path)
         assert len(mean.partition(".")[2]) == len(spread.partition(".")[2])
 
 
-def test_components_that_match_are_not_named_like_a_count(folders, tmp_path):
+def test_components_that_match_are_not_named_like_a_count(folders: tuple[Path, Path], tmp_path: Path) -> None:
     page = page_of(folders, tmp_path, "--per-lesion")
     assert "Matched components" in page
     assert ">Matched<" not in page
@@ -159,7 +164,7 @@ WIDTHS = """
 
 
 @needs_browser
-def test_three_labels_fit_a_page(folders, tmp_path):
+def test_three_labels_fit_a_page(folders: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     labels = "1=organ,2=tumor,1+2=whole organ"
     arguments = ["evaluate", *folders, "--tolerance", 1.5, "--labels", labels, "--html", out]
@@ -171,7 +176,7 @@ def test_three_labels_fit_a_page(folders, tmp_path):
     assert page <= window
 
 
-def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
+def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances() -> None:
     dice = [1, 0.9, 0.5, None, 0.2, 0.8, 0.7, 0.6, 0.95]
     distances = [0, 9, 2, None, None, 3, 4, 5, 0.1]
     rows = [{"dice": a, "hausdorff_distance_95": b} for a, b in zip(dice, distances, strict=True)]
@@ -184,7 +189,7 @@ def test_the_worst_cases_are_the_lowest_dice_and_the_largest_distances():
     )
 
 
-def test_pictures_say_what_they_show(folders):
+def test_pictures_say_what_they_show(folders: tuple[Path, Path]) -> None:
     shown = list(worst_cases(evaluated(folders), *folders, None))
     assert shown[0].caption == (
         "case_1, $tumor (lowest Dice). Dice 0.0000, Hausdorff distance 95 % undefined. Axial slice 3 of 6, "
@@ -194,7 +199,7 @@ def test_pictures_say_what_they_show(folders):
     assert all(picture.png.startswith(b"\x89PNG") for picture in shown)
 
 
-def test_an_image_lies_below_the_outlines_if_it_fits(folders, tmp_path):
+def test_an_image_lies_below_the_outlines_if_it_fits(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "images" / "case_1_0000.nii.gz").write_bytes(b"")  # this one goes without
     plain, over = (
         list(worst_cases(evaluated(folders), *folders, images)) for images in (None, tmp_path / "images")
@@ -204,7 +209,7 @@ def test_an_image_lies_below_the_outlines_if_it_fits(folders, tmp_path):
     assert "Worst cases" in page_of(folders, tmp_path, "--images", tmp_path / "images")
 
 
-def far_apart(part):
+def far_apart(part: str) -> tuple[np.ndarray, np.ndarray]:
     """Masks that differ most on the first slice; a part of one of them lies far off, on the last."""
     target = np.zeros((30, 24, 6), np.uint8)
     target[5:20, 6:18, :3] = 1
@@ -215,7 +220,7 @@ def far_apart(part):
 
 
 @pytest.mark.parametrize("part", ["prediction", "target"])
-def test_a_largest_distance_is_shown_where_it_is(tmp_path, part):
+def test_a_largest_distance_is_shown_where_it_is(tmp_path: Path, part: str) -> None:
     folders = tmp_path / "predictions", tmp_path / "targets"
     for folder, mask in zip(folders, far_apart(part), strict=True):
         folder.mkdir()
@@ -230,7 +235,7 @@ def test_a_largest_distance_is_shown_where_it_is(tmp_path, part):
 
 
 @pytest.mark.parametrize("shape", [(7, 8), (5, 7, 8)])
-def test_the_farthest_voxel_is_one_at_the_farthest_place(shape):
+def test_the_farthest_voxel_is_one_at_the_farthest_place(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(len(shape))
     spacing = np.array((3.0, 1.0, 0.7)[-len(shape) :])
     for _ in range(20):
@@ -245,10 +250,10 @@ def test_the_farthest_voxel_is_one_at_the_farthest_place(shape):
         )
 
 
-def surface_distances_of(mask, other, spacing):
+def surface_distances_of(mask: np.ndarray, other: np.ndarray, spacing: Any) -> np.ndarray:
     """For each voxel of a mask the largest distance of its corners at the surface, by comparing all."""
 
-    def points(one):
+    def points(one: np.ndarray) -> np.ndarray:
         padded = np.pad(one, 1)
         parts = [padded[tuple(slice(a, a + n + 1) for a, n in zip(corner, one.shape, strict=True))]
                  for corner in np.ndindex(*(2,) * one.ndim)]  # fmt: skip
@@ -276,12 +281,14 @@ IMAGES = {
 }  # fmt: skip
 
 
-def save_image(path, voxels):
+def save_image(path: Path, voxels: np.ndarray) -> None:
     nibabel.save(nibabel.Nifti1Image(voxels.astype(np.float32), AFFINE), path)
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_that_cannot_be_used_is_named_once(folders, tmp_path, name, capsys):
+def test_an_image_that_cannot_be_used_is_named_once(
+    folders: tuple[Path, Path], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     spoil, message, note = IMAGES[name]
     spoil(tmp_path / "images" / "case_1_0000.nii.gz")
     with warnings.catch_warnings():
@@ -304,7 +311,7 @@ ORIENTATIONS = {
 
 
 @pytest.mark.parametrize("name", ORIENTATIONS)
-def test_slices_lie_as_radiologists_have_them(name):
+def test_slices_lie_as_radiologists_have_them(name: str) -> None:
     """A voxel at the patient's right, front and top is in the last slice, at the left and the top."""
     affine = ORIENTATIONS[name]
     volume = np.zeros((4, 5, 6) if name != "PIR" else (5, 6, 4), np.uint8)
@@ -316,13 +323,13 @@ def test_slices_lie_as_radiologists_have_them(name):
     assert (plane, spacing) == ("Axial", pytest.approx((2, 1), rel=0.02))
 
 
-def test_thick_slices_are_shown_whatever_their_plane():
+def test_thick_slices_are_shown_whatever_their_plane() -> None:
     grid = Image(np.zeros((5, 6, 7)), np.diag([6.0, 1, 2, 1]), (2.0, 1.0, 6.0))
     upright, spacing, plane = _upright(grid)
     assert (upright(grid.voxels).shape, spacing, plane) == ((7, 5, 6), (2, 1), "Sagittal")
 
 
-def test_outlines_are_in_true_proportions():
+def test_outlines_are_in_true_proportions() -> None:
     """Four rows of 3 mm against twelve columns of 1 mm are a square."""
     target = np.zeros((1, 20, 40), bool)
     target[0, 5:9, 10:22] = True
@@ -331,7 +338,7 @@ def test_outlines_are_in_true_proportions():
     assert where == "Axial slice 1 of 1, no prediction on this slice"
     pixels = matplotlib.image.imread(io.BytesIO(png))[..., :3]
 
-    def reach(color):
+    def reach(color: str) -> list[int]:
         near = np.abs(pixels - matplotlib.colors.to_rgb(color)).max(-1) < 0.1
         return [np.ptp(places) if places.size else 0 for places in np.nonzero(near)]
 
@@ -341,7 +348,7 @@ def test_outlines_are_in_true_proportions():
     assert reach(PREDICTION) == [0, 0]
 
 
-def test_a_picture_in_2d_has_its_first_row_on_top():
+def test_a_picture_in_2d_has_its_first_row_on_top() -> None:
     grid = Image(np.eye(3), np.eye(4), (1.0, 2.0))
     upright, spacing, plane = _upright(grid)
     assert upright(grid.voxels)[0, -1].tolist() == [1, 0, 0]

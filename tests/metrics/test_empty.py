@@ -1,6 +1,7 @@
 """The one table of answers for empty and full masks; docs/metrics.md shows the same."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ ROWS = [
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize(("metric", "prediction", "target", "wanted"), ROWS)
-def test_table(metric, prediction, target, wanted, dims):
+def test_table(metric: str, prediction: Any, target: Any, wanted: Any, dims: int) -> None:
     more = {"tolerance": 0.5} if metric == "surface_dice" else {}
     masks = (np.full(SHAPE[dims], label) for label in (prediction, target))
     got = getattr(metrics, metric)(*masks, spacing=SPACING[dims], **more)
@@ -50,7 +51,7 @@ def test_table(metric, prediction, target, wanted, dims):
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("scene", SCENES)
-def test_the_official_evaluation_gives_the_same(scene, dims):
+def test_the_official_evaluation_gives_the_same(scene: Any, dims: int) -> None:
     prediction, target = (np.full(SHAPE[dims], label) for label in SCENES[scene])
     theirs = official.Surfaces(prediction, target, SPACING[dims])
     answers = {metric: row[list(SCENES).index(scene)] for metric, row in TABLE.items()}
@@ -60,14 +61,14 @@ def test_the_official_evaluation_gives_the_same(scene, dims):
     assert official.dice(prediction, target) == pytest.approx(answers["dice"], abs=1e-6)
 
 
-def test_an_empty_mask_has_no_volume_and_no_lesions():
+def test_an_empty_mask_has_no_volume_and_no_lesions() -> None:
     empty = np.zeros((3, 4, 5))
     assert metrics.volume_ml(empty, spacing=1) == metrics.abc2_volume_ml(empty, spacing=1) == 0
     assert metrics.per_lesion(empty, empty, spacing=1) == metrics.LesionReport((), ())
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0), (1, 1, 1), (1, 1)])
-def test_arrays_without_voxels_or_with_one_are_empty_masks_too(shape):
+def test_arrays_without_voxels_or_with_one_are_empty_masks_too(shape: tuple[int, ...]) -> None:
     got = metrics.evaluate(np.zeros(shape), np.zeros(shape), spacing=1, tolerance=1)
     assert (got.dice, got.hausdorff_distance, got.surface_dice, got.lesions) == (1, None, None, 0)
 
@@ -96,7 +97,7 @@ BOTH_EMPTY = {"official": None, "perfect": (1, 1, 1, 0, 0, 0, 0, 0), "null": (No
 @pytest.mark.parametrize("both_empty", BOTH_EMPTY)
 @pytest.mark.parametrize("empty", ONE_EMPTY)
 @pytest.mark.parametrize("scene", COMPUTED)
-def test_rules_for_empty_masks(scene, empty, both_empty):
+def test_rules_for_empty_masks(scene: Any, empty: Any, both_empty: Any) -> None:
     computed = {**dict(zip(NAMES, COMPUTED[scene], strict=True)), "volume_ml": 3.0, "lesions": 2}
     wanted = BOTH_EMPTY[both_empty] if scene == "both empty" else ONE_EMPTY[empty]
     answers = dict(zip(NAMES, wanted or COMPUTED[scene], strict=True))
@@ -114,14 +115,14 @@ def test_rules_for_empty_masks(scene, empty, both_empty):
     assert list(got) == list(computed)
 
 
-def test_the_rules_leave_a_case_without_empty_masks_alone():
+def test_the_rules_leave_a_case_without_empty_masks_alone() -> None:
     values = {"dice": 0.5, "relative_volume_difference": 2.0, "hausdorff_distance": 3.0}
     neither = {"prediction_empty": False, "target_empty": False, "diagonal": D}
     assert with_empty_masks(values, **neither, empty="worst", both_empty="perfect") == values
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_the_diagonal_is_that_of_the_whole_volume(dims):
+def test_the_diagonal_is_that_of_the_whole_volume(dims: int) -> None:
     spacing, shape = SPACING[dims], SHAPE[dims]
     target = np.zeros(shape, bool)
     target[(1,) * dims] = True
@@ -134,6 +135,6 @@ def test_the_diagonal_is_that_of_the_whole_volume(dims):
 
 
 @pytest.mark.parametrize("rule", ["empty", "both_empty"])
-def test_an_unknown_rule_is_refused(rule):
+def test_an_unknown_rule_is_refused(rule: str) -> None:
     with pytest.raises(ValueError, match=f"{rule}: got 'zero', wanted one of "):
         Settings((1.0,), **{rule: "zero"})

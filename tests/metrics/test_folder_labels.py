@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -14,13 +16,13 @@ from surfloss.metrics.folders import choose_labels
 SPACING = (5.0, 0.4, 0.5)
 
 
-def save(path, volume):
+def save(path: Path, volume: np.ndarray) -> None:
     """A volume in (z, y, x)."""
     path.parent.mkdir(exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(volume.T, np.diag([*SPACING[::-1], 1])), path)
 
 
-def organ(*others):
+def organ(*others: int) -> np.ndarray:
     """A liver of label 1 with a tumor of label 2, and further labels of one voxel each."""
     volume = np.zeros((6, 14, 12), np.uint8)
     volume[1:4, 3:9, 1:7] = 1
@@ -30,7 +32,7 @@ def organ(*others):
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Label 3 lies in a target, label 4 in a prediction; the second case has no tumor."""
     for case, target, prediction in (
         ("a", organ(3), np.roll(organ(), 1, axis=2)),
@@ -41,7 +43,7 @@ def folders(tmp_path):
     return tmp_path / "predictions", tmp_path / "targets"
 
 
-def evaluate(folders, labels=None, **options):
+def evaluate(folders: tuple[Path, Path], labels: Any = None, **options: Any) -> metrics.FolderEvaluation:
     return metrics.evaluate_folders(*folders, tolerance=0.42, labels=labels, **options)
 
 
@@ -54,7 +56,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_names_and_regions(folders, tmp_path, form):
+def test_names_and_regions(folders: tuple[Path, Path], tmp_path: Path, form: str) -> None:
     labels = FORMS[form]
     if form == "nnU-Net":
         (tmp_path / "dataset.json").write_text(labels)
@@ -65,7 +67,7 @@ def test_names_and_regions(folders, tmp_path, form):
         (case, label) for case in "ab" for label in ("liver", "tumor", "whole")
     ]
     assert list(result.summary_by_label) == ["liver", "tumor", "whole"]
-    assert result.settings.labels == LabelSet((("liver", (1,)), ("tumor", (2,)), ("whole", (1, 2))))
+    assert result.settings.labels == {"liver": (1,), "tumor": (2,), "whole": (1, 2)}
     prediction, target = np.roll(organ(), 1, axis=2), organ()
     whole = metrics.evaluate(
         np.isin(prediction, (1, 2)), np.isin(target, (1, 2)), spacing=SPACING, tolerance=0.42
@@ -73,24 +75,24 @@ def test_names_and_regions(folders, tmp_path, form):
     assert result.cases[2] == metrics.CaseResult("a", "whole", vars(whole), None)
 
 
-def test_decathlon_and_plain_numbers():
+def test_decathlon_and_plain_numbers() -> None:
     assert parse_labels({"0": "background", "1": "liver", "2": "tumor"}) == parse_labels("1=liver,2=tumor")
     assert parse_labels("2, 1+3") == LabelSet((("2", (2,)), ("1+3", (1, 3))))
     assert parse_labels([2, 1]) == parse_labels("2,1")
 
 
-def test_arrays_and_numbers_of_numpy():
+def test_arrays_and_numbers_of_numpy() -> None:
     assert parse_labels(np.array([2, 1])) == parse_labels([2, 1])
     assert parse_labels({"a": np.array([1, 2]), "b": np.int16(3)}) == parse_labels("1+2=a,3=b")
 
 
-def test_a_dataset_json_in_capitals_and_with_a_byte_order_mark(tmp_path):
+def test_a_dataset_json_in_capitals_and_with_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "DATASET.JSON"
     path.write_text(json.dumps({"labels": LABELS}), encoding="utf-8-sig")
     assert parse_labels(str(path)) == parse_labels(LABELS)
 
 
-def test_a_label_that_no_target_has_is_a_problem_and_no_perfect_score(folders):
+def test_a_label_that_no_target_has_is_a_problem_and_no_perfect_score(folders: tuple[Path, Path]) -> None:
     result = evaluate(folders, "1,7")
     assert result.absent_labels == (7,)
     assert result.problems == {"absent": 1}
@@ -101,14 +103,14 @@ def test_a_label_that_no_target_has_is_a_problem_and_no_perfect_score(folders):
     assert result.summary["dice"] == replace(result.summary_by_label["1"]["dice"], null=2)
 
 
-def test_a_region_with_a_label_that_no_target_has_is_measured_and_named(folders):
+def test_a_region_with_a_label_that_no_target_has_is_measured_and_named(folders: tuple[Path, Path]) -> None:
     result = evaluate(folders, "1+20=whole")
     assert (result.absent_labels, result.problems) == ((20,), {"absent": 1})
     assert result.cases[0].problem is None
     assert result.cases[0].values["dice"] == evaluate(folders, "1").cases[0].values["dice"]
 
 
-def test_labels_that_were_not_asked_for_are_reported(folders):
+def test_labels_that_were_not_asked_for_are_reported(folders: tuple[Path, Path]) -> None:
     assert evaluate(folders, "1").other_labels == (
         metrics.OtherLabel(2, targets=1, predictions=1),
         metrics.OtherLabel(3, targets=1, predictions=0),
@@ -118,7 +120,7 @@ def test_labels_that_were_not_asked_for_are_reported(folders):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_all_labels_are_those_of_the_targets(folders, workers):
+def test_all_labels_are_those_of_the_targets(folders: tuple[Path, Path], workers: int) -> None:
     (folders[1] / "c.nii.gz").write_bytes(b"")  # is named later, as a case that cannot be read
     assert choose_labels("all", folders[1], workers) == parse_labels([1, 2, 3])
     result = evaluate(folders, "all", workers=workers)
@@ -127,14 +129,14 @@ def test_all_labels_are_those_of_the_targets(folders, workers):
     assert [other.label for other in result.other_labels] == [4]
 
 
-def test_all_of_nothing_is_an_error(folders):
+def test_all_of_nothing_is_an_error(folders: tuple[Path, Path]) -> None:
     for path in folders[1].iterdir():
         save(path, 0 * organ())
     with pytest.raises(ValueError, match="labels: got 'all' and no label in any target"):
         evaluate(folders, "all")
 
 
-def test_a_negative_voxel_is_another_label_and_no_part_of_all(folders):
+def test_a_negative_voxel_is_another_label_and_no_part_of_all(folders: tuple[Path, Path]) -> None:
     target = organ().astype(np.int16)
     target[0, 0, 0] = -1
     save(folders[1] / "a.nii.gz", target)
@@ -149,7 +151,7 @@ def test_a_negative_voxel_is_another_label_and_no_part_of_all(folders):
 
 
 @pytest.mark.parametrize("cases", [1, 2])
-def test_masks_whose_targets_are_all_empty_are_no_perfect_score(tmp_path, cases):
+def test_masks_whose_targets_are_all_empty_are_no_perfect_score(tmp_path: Path, cases: int) -> None:
     for case in range(cases):
         for folder in ("predictions", "targets"):
             save(tmp_path / folder / f"{case}.nii.gz", 0 * organ())
@@ -163,7 +165,7 @@ def test_masks_whose_targets_are_all_empty_are_no_perfect_score(tmp_path, cases)
     assert (result.problems, result.summary["dice"].mean) == ({}, 1)
 
 
-def test_nothing_is_absent_from_targets_that_could_not_be_read(folders):
+def test_nothing_is_absent_from_targets_that_could_not_be_read(folders: tuple[Path, Path]) -> None:
     for path in folders[1].iterdir():
         path.write_bytes(b"")
     for labels in (None, "1"):
@@ -171,7 +173,7 @@ def test_nothing_is_absent_from_targets_that_could_not_be_read(folders):
         assert (result.absent_labels, result.problems) == ((), {"unreadable": 2})
 
 
-def test_ignored_voxels_count_in_neither_mask(folders):
+def test_ignored_voxels_count_in_neither_mask(folders: tuple[Path, Path]) -> None:
     """The ignored label hides what the prediction says there, and is background for the surfaces."""
     target, prediction = organ(), organ()
     target[:, 10:] = 9
@@ -179,13 +181,13 @@ def test_ignored_voxels_count_in_neither_mask(folders):
     save(folders[1] / "a.nii.gz", target)
     save(folders[0] / "a.nii.gz", prediction)
     result = evaluate(folders, {**LABELS, "ignore": 9})
-    assert result.settings.labels.ignore == 9
+    assert result.settings.ignore_label == 9
     assert [row.values["dice"] for row in result.cases[:3]] == [1, 1, 1]
     assert result.other_labels == (metrics.OtherLabel(4, targets=0, predictions=1),)
     assert evaluate(folders, LABELS).cases[0].values["dice"] < 1
 
 
-def test_several_labels_without_a_choice_say_what_to_do(folders):
+def test_several_labels_without_a_choice_say_what_to_do(folders: tuple[Path, Path]) -> None:
     message = evaluate(folders).cases[0].problem.message
     assert (
         "got values [2, 3], wanted a binary mask of 0 and 1; for several labels say which (--labels)"
@@ -217,13 +219,15 @@ def test_several_labels_without_a_choice_say_what_to_do(folders):
         ({"a": "12"}, "labels: got '12', wanted a whole number"),
     ],
 )
-def test_what_is_no_choice_of_labels(folders, labels, message):
+def test_what_is_no_choice_of_labels(folders: tuple[Path, Path], labels: Any, message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         evaluate(folders, labels)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"labels": [1]}', "{}"])
-def test_another_file_than_a_dataset_json_is_refused(folders, tmp_path, content):
+def test_another_file_than_a_dataset_json_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path, content: str
+) -> None:
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(ValueError, match=r"dataset.json, wanted a dataset.json of nnU-Net"):
         evaluate(folders, tmp_path / "dataset.json")
@@ -232,14 +236,14 @@ def test_another_file_than_a_dataset_json_is_refused(folders, tmp_path, content)
 DIAGONAL = np.linalg.norm(np.multiply(SPACING, (6, 14, 12)))
 
 
-def test_rules_for_empty_masks_and_missing_predictions(folders):
+def test_rules_for_empty_masks_and_missing_predictions(folders: tuple[Path, Path]) -> None:
     (folders[0] / "b.nii.gz").unlink()
     save(folders[0] / "a.nii.gz", np.minimum(organ(), 1))  # no tumor
 
-    def rows(**rules):
+    def rows(**rules: Any) -> dict[str, metrics.CaseResult]:
         result = evaluate(folders, "1,2", **rules)
         assert result.problems == {"missing": 1}
-        assert [getattr(result.settings.metrics, rule) for rule in rules] == list(rules.values())
+        assert [getattr(result.settings, rule) for rule in rules] == list(rules.values())
         return {row.case + row.label: row for row in result.cases}
 
     null = rows()
@@ -257,6 +261,8 @@ def test_rules_for_empty_masks_and_missing_predictions(folders):
 @pytest.mark.parametrize(
     ("rule", "values"), [("official", [1, None]), ("perfect", [1, 0]), ("null", [None] * 2)]
 )
-def test_rules_where_both_masks_are_empty(folders, rule, values):
+def test_rules_where_both_masks_are_empty(
+    folders: tuple[Path, Path], rule: str, values: list[float | None]
+) -> None:
     row = evaluate(folders, "2", both_empty=rule).cases[1]
     assert [row.values["dice"], row.values["hausdorff_distance"]] == values

@@ -5,6 +5,9 @@ import gzip
 import json
 import re
 import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -16,20 +19,20 @@ from surfloss import metrics
 AFFINE = np.diag([0.5, 0.4, 5.0, 1.0])  # x, y, z
 
 
-def blob(shift=0):
+def blob(shift: int = 0) -> np.ndarray:
     """A mask in (x, y, z), as NIfTI has it."""
     mask = np.zeros((12, 14, 6), np.uint8)
     mask[2 + shift : 8 + shift, 3:9, 1:4] = 1
     return mask
 
 
-def save(path, mask, affine=AFFINE):
+def save(path: Path, mask: np.ndarray, affine: np.ndarray = AFFINE) -> None:
     path.parent.mkdir(exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(mask, affine), path)
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Two cases; the prediction of the second one is empty."""
     for case, prediction in (("case_1", blob(1)), ("case_2", 0 * blob())):
         save(tmp_path / "predictions" / f"{case}.nii.gz", prediction)
@@ -37,7 +40,7 @@ def folders(tmp_path):
     return tmp_path / "predictions", tmp_path / "targets"
 
 
-def test_folders_give_cases_and_a_summary_without_undefined_values(folders):
+def test_folders_give_cases_and_a_summary_without_undefined_values(folders: tuple[Path, Path]) -> None:
     seen = []
     result = metrics.evaluate_folders(*folders, tolerance=0.5, progress=lambda *step: seen.append(step))
     text = json.dumps(result.to_dict(), allow_nan=False)
@@ -72,7 +75,7 @@ def test_folders_give_cases_and_a_summary_without_undefined_values(folders):
     assert summary["hausdorff_distance"] == metrics.Summary(only, 0, only, None, count=1, null=1)
 
 
-def test_a_metric_that_is_never_defined_has_no_mean(folders):
+def test_a_metric_that_is_never_defined_has_no_mean(folders: tuple[Path, Path]) -> None:
     predictions, targets = folders
     (predictions / "case_1.nii.gz").unlink()
     (targets / "case_1.nii.gz").unlink()
@@ -80,7 +83,9 @@ def test_a_metric_that_is_never_defined_has_no_mean(folders):
     assert summary["hausdorff_distance"] == metrics.Summary(None, None, None, None, count=0, null=1)
 
 
-def test_other_files_are_passed_over_and_predictions_without_target_are_named(folders):
+def test_other_files_are_passed_over_and_predictions_without_target_are_named(
+    folders: tuple[Path, Path],
+) -> None:
     predictions, targets = folders
     (predictions / "dataset.json").write_text("{}")
     save(predictions / "case_9.nii.gz", blob())
@@ -90,14 +95,14 @@ def test_other_files_are_passed_over_and_predictions_without_target_are_named(fo
     assert result.problems == {"extra": 1}
 
 
-def test_plain_nifti_and_rounded_affines_are_taken(folders):
+def test_plain_nifti_and_rounded_affines_are_taken(folders: tuple[Path, Path]) -> None:
     predictions, targets = folders
     (predictions / "case_1.nii.gz").unlink()
     save(predictions / "case_1.nii", blob(1).astype(np.float32), AFFINE + 1e-6)
     assert metrics.evaluate_folders(predictions, targets, tolerance=0.42).cases[0].values["dice"] > 0.8
 
 
-def test_two_dimensional_files_are_taken(tmp_path):
+def test_two_dimensional_files_are_taken(tmp_path: Path) -> None:
     for folder in ("predictions", "targets"):
         save(tmp_path / folder / "case.nii.gz", blob()[:, :, 2])
     folders = tmp_path / "predictions", tmp_path / "targets"
@@ -105,10 +110,10 @@ def test_two_dimensional_files_are_taken(tmp_path):
     assert (case.values["dice"], case.values["volume_ml"]) == (1, None)
 
 
-def broken(name):
+def broken(name: str) -> Callable[[Path], None]:
     """Spoil the prediction of `case_1` in the way of that name."""
 
-    def spoil(path):
+    def spoil(path: Path) -> None:
         shifted = AFFINE.copy()
         shifted[0, 3] = 0.2
         if name == "missing":
@@ -155,7 +160,7 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_a_case_with_a_problem_is_reported_and_counted(folders, name):
+def test_a_case_with_a_problem_is_reported_and_counted(folders: tuple[Path, Path], name: str) -> None:
     good = metrics.evaluate_folders(*folders, tolerance=0.42)
     broken(name)(folders[0] / "case_1.nii.gz")
     result = metrics.evaluate_folders(*folders, tolerance=0.42)
@@ -169,14 +174,14 @@ def test_a_case_with_a_problem_is_reported_and_counted(folders, name):
     assert (result.summary["dice"].count, result.summary["dice"].null) == (1, 1)
 
 
-def test_a_broken_target_is_the_case_s_problem_too(folders):
+def test_a_broken_target_is_the_case_s_problem_too(folders: tuple[Path, Path]) -> None:
     (folders[1] / "case_2.nii.gz").write_bytes(b"")
     result = metrics.evaluate_folders(*folders, tolerance=0.42)
     assert [case.problem is None for case in result.cases] == [True, False]
     assert "targets/case_2.nii.gz" in result.cases[1].problem.message
 
 
-def test_a_case_that_cannot_be_measured_ends_no_run(folders):
+def test_a_case_that_cannot_be_measured_ends_no_run(folders: tuple[Path, Path]) -> None:
     """Steps that all differ, and of a size whose squares float32 does not hold."""
     affine = np.diag([1e25, 2e25, 3e25, 1])
     for folder in folders:
@@ -187,7 +192,7 @@ def test_a_case_that_cannot_be_measured_ends_no_run(folders):
     assert result.cases[1].problem is None
 
 
-def test_a_folder_with_the_name_of_an_image_is_a_problem(folders, tmp_path):
+def test_a_folder_with_the_name_of_an_image_is_a_problem(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (folders[0] / "case_2.nii.gz").unlink()
     (folders[0] / "case_2.nii.gz").mkdir()
     result = metrics.evaluate_folders(*folders, tolerance=0.42, cache=tmp_path / "cache")
@@ -195,7 +200,7 @@ def test_a_folder_with_the_name_of_an_image_is_a_problem(folders, tmp_path):
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["case_1.json"]
 
 
-def without_target(predictions, targets):
+def without_target(predictions: Path, targets: Path) -> None:
     for path in targets.iterdir():
         path.unlink()
 
@@ -222,7 +227,9 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("spoil", "options", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_what_concerns_all_cases_is_an_error(folders, spoil, options, message):
+def test_what_concerns_all_cases_is_an_error(
+    folders: tuple[Path, Path], spoil: Callable[..., object] | None, options: Any, message: str
+) -> None:
     if spoil:
         spoil(*folders)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -230,7 +237,7 @@ def test_what_concerns_all_cases_is_an_error(folders, spoil, options, message):
 
 
 @pytest.fixture
-def organs(tmp_path):
+def organs(tmp_path: Path) -> tuple[Path, Path]:
     """Three cases of labels 1 and 2; label 2 is absent from the last target."""
     rng = np.random.default_rng(0)
     for case in ("a", "b", "c"):
@@ -244,7 +251,7 @@ def organs(tmp_path):
     return tmp_path / "predictions", tmp_path / "targets"
 
 
-def test_labels_are_evaluated_one_by_one(organs):
+def test_labels_are_evaluated_one_by_one(organs: tuple[Path, Path]) -> None:
     result = metrics.evaluate_folders(*organs, tolerance=0.42, labels=[2, 1])
     assert [(case.case, case.label) for case in result.cases] == [
         (case, label) for case in "abc" for label in ("2", "1")
@@ -258,18 +265,18 @@ def test_labels_are_evaluated_one_by_one(organs):
     assert result.problems == {}
 
 
-def test_without_labels_other_labels_are_a_problem(organs):
+def test_without_labels_other_labels_are_a_problem(organs: tuple[Path, Path]) -> None:
     assert metrics.evaluate_folders(*organs, tolerance=0.42).problems == {"labels": 3}
 
 
-def test_labels_are_whole_numbers(organs):
+def test_labels_are_whole_numbers(organs: tuple[Path, Path]) -> None:
     save(organs[0] / "b.nii.gz", np.full((12, 14, 6), 1.5, np.float32))
     result = metrics.evaluate_folders(*organs, tolerance=0.42, labels=[1, 2])
     assert result.problems == {"labels": 1}
     assert "got values [1.5], wanted whole numbers" in result.cases[2].problem.message
 
 
-def test_further_tolerances_and_percentiles_are_further_values(folders):
+def test_further_tolerances_and_percentiles_are_further_values(folders: tuple[Path, Path]) -> None:
     first = metrics.evaluate_folders(*folders, tolerance=(0.5, 0.1), percentiles=(50,)).cases[0]
     mask, moved = np.ascontiguousarray(blob().T), np.ascontiguousarray(blob(1).T)
     surfaces = metrics.surface_distances(moved, mask, spacing=(5.0, 0.4, 0.5))
@@ -278,7 +285,7 @@ def test_further_tolerances_and_percentiles_are_further_values(folders):
     assert first.values["hausdorff_distance_50"] == surfaces.hausdorff(50)
 
 
-def test_lesions_are_listed_on_demand(folders):
+def test_lesions_are_listed_on_demand(folders: tuple[Path, Path]) -> None:
     assert "lesions" not in metrics.evaluate_folders(*folders, tolerance=0.42).to_dict()
     result = metrics.evaluate_folders(*folders, tolerance=0.42, per_lesion=True)
     mask, moved = np.ascontiguousarray(blob().T), np.ascontiguousarray(blob(1).T)
@@ -294,7 +301,7 @@ def test_lesions_are_listed_on_demand(folders):
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])
-def test_other_formats_give_the_same(folders, tmp_path, ending):
+def test_other_formats_give_the_same(folders: tuple[Path, Path], tmp_path: Path, ending: str) -> None:
     """Converted by SimpleITK, which reads NIfTI by itself; the targets stay NIfTI."""
     other = tmp_path / "converted"
     other.mkdir()
@@ -315,7 +322,7 @@ def test_other_formats_give_the_same(folders, tmp_path, ending):
     assert "cannot be read" in result.cases[0].problem.message
 
 
-def test_pictures_of_several_channels_are_no_masks(folders):
+def test_pictures_of_several_channels_are_no_masks(folders: tuple[Path, Path]) -> None:
     image = SimpleITK.GetImageFromArray(np.zeros((6, 14, 12, 3), np.uint8), isVector=True)
     (folders[0] / "case_1.nii.gz").unlink()
     SimpleITK.WriteImage(image, str(folders[0] / "case_1.mha"))
@@ -324,14 +331,16 @@ def test_pictures_of_several_channels_are_no_masks(folders):
     assert "values of 3 numbers" in problem.message
 
 
-def test_finished_cases_are_kept_until_files_or_settings_change(folders, tmp_path, monkeypatch):
+def test_finished_cases_are_kept_until_files_or_settings_change(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measured = []
     plain = metrics.folders.measure_case
     monkeypatch.setattr(
         metrics.folders, "measure_case", lambda case: (measured.append(case.name), plain(case))[1]
     )
 
-    def run(tolerance=0.42):
+    def run(tolerance: float = 0.42) -> metrics.FolderEvaluation:
         measured.clear()
         return metrics.evaluate_folders(*folders, tolerance=tolerance, cache=tmp_path / "cache")
 
@@ -352,8 +361,8 @@ def test_finished_cases_are_kept_until_files_or_settings_change(folders, tmp_pat
     assert measured == ["case_1"]
 
 
-def test_an_interrupted_run_keeps_what_is_finished(folders, tmp_path):
-    def interrupt(case, done, total):
+def test_an_interrupted_run_keeps_what_is_finished(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    def interrupt(case: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -362,7 +371,7 @@ def test_an_interrupted_run_keeps_what_is_finished(folders, tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_workers_give_the_same_in_the_same_order(organs):
+def test_workers_give_the_same_in_the_same_order(organs: tuple[Path, Path]) -> None:
     (organs[0] / "b.nii.gz").unlink()
     options = {"tolerance": 0.42, "labels": [1, 2], "per_lesion": True}
     seen = []

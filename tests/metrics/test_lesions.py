@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from surfloss import metrics
 
 
-def drawn(*rows):
+def drawn(*rows: str) -> np.ndarray:
     """A 2-D mask from strings: a letter or # is foreground."""
     return np.array([[character != "." for character in row] for row in rows])
 
@@ -28,7 +30,7 @@ PREDICTION = drawn(
 )
 
 
-def test_lesions_are_matched_by_overlap():
+def test_lesions_are_matched_by_overlap() -> None:
     report = metrics.per_lesion(PREDICTION, TARGET, spacing=1)
     assert [lesion.voxels for lesion in report.lesions] == [4, 4, 4, 1]
     assert [lesion.detected for lesion in report.lesions] == [True, True, False, True]
@@ -39,7 +41,7 @@ def test_lesions_are_matched_by_overlap():
     assert report.false_positives == ()
 
 
-def test_connectivity_decides_what_is_one_component():
+def test_connectivity_decides_what_is_one_component() -> None:
     report = metrics.per_lesion(PREDICTION, TARGET, spacing=1, connectivity=4)
     assert [lesion.dice for lesion in report.lesions] == [2 * 2 / 6, 2 * 2 / 8, 0, 1]
     (false,) = report.false_positives
@@ -55,7 +57,7 @@ def test_connectivity_decides_what_is_one_component():
         metrics.per_lesion(corners, corners, spacing=1, connectivity=8)
 
 
-def test_one_prediction_may_match_several_lesions_and_the_other_way_round():
+def test_one_prediction_may_match_several_lesions_and_the_other_way_round() -> None:
     two, one = drawn("##.##"), drawn("#####")
     first, second = metrics.per_lesion(one, two, spacing=1).lesions
     assert first.matched == second.matched == (1,)
@@ -65,7 +67,7 @@ def test_one_prediction_may_match_several_lesions_and_the_other_way_round():
     assert lesion.dice == 2 * 4 / 9
 
 
-def test_volumes_are_in_ml():
+def test_volumes_are_in_ml() -> None:
     mask = torch.zeros(4, 5, 6)
     mask[1, 1, 1:4] = 1
     report = metrics.per_lesion(torch.zeros(4, 5, 6), mask, spacing=(5, 0.5, 0.4))
@@ -75,7 +77,7 @@ def test_volumes_are_in_ml():
 
 
 @given(hnp.arrays(bool, (2, 3, 4, 5)))
-def test_every_voxel_is_accounted_for(masks):
+def test_every_voxel_is_accounted_for(masks: Any) -> None:
     prediction, target = masks
     report = metrics.per_lesion(prediction, target, spacing=1)
     assert sum(lesion.voxels for lesion in report.lesions) == target.sum()
@@ -90,7 +92,7 @@ def test_every_voxel_is_accounted_for(masks):
         assert all(lesion.label in turned.lesions[label - 1].matched for label in lesion.matched)
 
 
-def test_surfaces_of_a_lesion_are_those_of_its_own_masks():
+def test_surfaces_of_a_lesion_are_those_of_its_own_masks() -> None:
     report = metrics.per_lesion(PREDICTION, TARGET, spacing=(0.5, 0.7), tolerance=0.5)
     plain = metrics.per_lesion(PREDICTION, TARGET, spacing=(0.5, 0.7))
     assert [lesion.dice for lesion in report.lesions] == [lesion.dice for lesion in plain.lesions]
@@ -111,7 +113,7 @@ def test_surfaces_of_a_lesion_are_those_of_its_own_masks():
 
 
 @pytest.mark.timeout(30)
-def test_forty_thousand_lesions_take_seconds():
+def test_forty_thousand_lesions_take_seconds() -> None:
     """Every other voxel along each axis is a lesion of its own; every third one of them is found."""
     target = np.zeros((20, 200, 160), bool)
     target[::2, ::2, ::2] = True

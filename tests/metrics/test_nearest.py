@@ -1,5 +1,7 @@
 """Distances to the nearest point: whatever the steps, and whichever way they are found."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -20,7 +22,7 @@ STEPS = {
 
 @pytest.mark.parametrize("density", [0.001, 0.02, 0.5])
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-def test_distances_are_scipys(steps, density):
+def test_distances_are_scipys(steps: Any, density: float) -> None:
     rng = np.random.default_rng(4)
     shape = (11, 14, 9)[: len(steps)]
     here, there = rng.random(shape) < 0.3, rng.random(shape) < density
@@ -31,7 +33,7 @@ def test_distances_are_scipys(steps, density):
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-def test_a_distance_along_an_axis_is_a_multiple_of_its_step(steps):
+def test_a_distance_along_an_axis_is_a_multiple_of_its_step(steps: Any) -> None:
     """Not off by a rounding, which would take it across a tolerance of that size."""
     for axis, step in enumerate(steps):
         there = np.zeros((12,) * len(steps), bool)
@@ -42,7 +44,7 @@ def test_a_distance_along_an_axis_is_a_multiple_of_its_step(steps):
         np.testing.assert_array_equal(got, np.sqrt((np.arange(12) * step) ** 2))
 
 
-def test_squares_beyond_float32_are_exact_too():
+def test_squares_beyond_float32_are_exact_too() -> None:
     there = np.zeros((2, 6001), bool)
     there[0, 0] = True
     places = np.array([6000, 6001 + 6000, 6001 + 5999])
@@ -50,12 +52,12 @@ def test_squares_beyond_float32_are_exact_too():
     np.testing.assert_array_equal(got, np.sqrt([6000.0**2, 6000**2 + 1, 5999**2 + 1]))
 
 
-def test_everything_is_infinitely_far_from_nothing():
+def test_everything_is_infinitely_far_from_nothing() -> None:
     got = _nearest.to_nearest(np.array([0, 3]), np.zeros((2, 2), bool), np.ones(2))
     np.testing.assert_array_equal(got, [np.inf, np.inf])
 
 
-def test_planes_without_a_point_are_passed(monkeypatch):
+def test_planes_without_a_point_are_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     """One point in the first of forty slices, seen from the last; the index operator is not asked."""
     monkeypatch.setattr(_nearest, "nearest_background", None)
     there = np.zeros((40, 3, 3), bool)

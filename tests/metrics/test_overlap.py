@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,18 +12,18 @@ from tests.support import oracles, volumes
 
 
 @given(hnp.arrays(bool, (2, 3, 4, 5)))
-def test_dice_is_the_official_one(masks):
+def test_dice_is_the_official_one(masks: Any) -> None:
     assert metrics.dice(*masks) == official.dice(*masks)
 
 
-def test_dice_of_real_volumes_is_the_official_one():
+def test_dice_of_real_volumes_is_the_official_one() -> None:
     for name in volumes.LABELS:
         target = volumes.load(name)[0] > 0
         prediction = np.roll(target, 2, axis=2)
         assert metrics.dice(prediction, target, spacing=(5, 0.42, 0.42)) == official.dice(prediction, target)
 
 
-def test_boundary_iou_of_squares():
+def test_boundary_iou_of_squares() -> None:
     """Rings of one pixel around 6 x 6 squares (20 pixels), one a pixel to the right: they share 2 x 5."""
     prediction, target = np.zeros((2, 12, 12), bool)
     target[3:9, 3:9], prediction[3:9, 4:10] = True, True
@@ -35,7 +37,7 @@ def test_boundary_iou_of_squares():
     hnp.arrays(bool, st.tuples(st.just(2), *(st.integers(1, 6) for _ in range(3)))),
     st.sampled_from([1.0, 1.7, 2.4]),
 )
-def test_boundary_iou_by_looking_at_every_pair_of_voxels(masks, width):
+def test_boundary_iou_by_looking_at_every_pair_of_voxels(masks: Any, width: Any) -> None:
     spacing = (2.0, 0.7, 1.1)
     regions = []
     for mask in masks:
@@ -47,7 +49,7 @@ def test_boundary_iou_by_looking_at_every_pair_of_voxels(masks, width):
     assert got == pytest.approx(wanted, nan_ok=True)
 
 
-def test_boundary_iou_takes_two_percent_of_the_diagonal():
+def test_boundary_iou_takes_two_percent_of_the_diagonal() -> None:
     rng = np.random.default_rng(7)
     masks = rng.random((2, 90, 120)) < 0.98
     assert metrics.boundary_iou(*masks) == metrics.boundary_iou(*masks, width=3)
@@ -56,6 +58,6 @@ def test_boundary_iou_takes_two_percent_of_the_diagonal():
 
 
 @pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])
-def test_a_wrong_width_is_named(width):
+def test_a_wrong_width_is_named(width: Any) -> None:
     with pytest.raises(ValueError, match="width: got"):
         metrics.boundary_iou(np.ones((2, 2)), np.ones((2, 2)), width=width)

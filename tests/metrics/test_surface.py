@@ -1,5 +1,8 @@
 """Surface distances against DeepMind's package, on real volumes and on masks that hypothesis draws."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,11 +20,11 @@ STEPS = st.sampled_from([0.42, 0.78125, 1.0, 1.3, 2.4, 5.0])
 
 
 @st.composite
-def pairs(draw):
+def pairs(draw: st.DrawFn) -> Any:
     """Two masks of one shape, from noise and from the cases where surfaces go wrong, and a spacing."""
     shape = draw(hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=7))
 
-    def mask():
+    def mask() -> np.ndarray:
         kind = draw(st.sampled_from(["noise", "noise", "noise", "empty", "full", "one voxel", "half"]))
         voxels = np.zeros(shape, bool)
         if kind == "noise":
@@ -37,7 +40,7 @@ def pairs(draw):
     return mask(), mask(), [draw(STEPS) for _ in shape]
 
 
-def predicted(target):
+def predicted(target: Any) -> np.ndarray:
     """A plausible prediction: the target moved, with a part lost and a far false positive."""
     prediction = np.roll(target, (1, 2, -3), (0, 1, 2))
     prediction &= np.arange(target.shape[2]) < 0.9 * target.shape[2]
@@ -45,11 +48,11 @@ def predicted(target):
     return prediction
 
 
-def assert_official(prediction, target, spacing, tolerances, rel):
+def assert_official(prediction: Any, target: Any, spacing: Any, tolerances: Any, rel: float) -> None:
     ours = metrics.surface_distances(prediction, target, spacing=spacing)
     theirs = official.Surfaces(prediction, target, spacing)
 
-    def agree(got, wanted):
+    def agree(got: float, wanted: Any) -> None:
         assert got == pytest.approx(wanted, rel=rel, nan_ok=True)
 
     agree(ours.hausdorff(), theirs.hausdorff(100))
@@ -69,7 +72,7 @@ def assert_official(prediction, target, spacing, tolerances, rel):
 
 
 @pytest.mark.parametrize("name", volumes.LABELS)
-def test_real_volumes_agree_with_the_official_evaluation(name):
+def test_real_volumes_agree_with_the_official_evaluation(name: str) -> None:
     volume, spacing = volumes.load(name)
     target = volumes.crop(volume) > 0
     assert_official(predicted(target), target, spacing, (0.42, spacing[1], 2.0), rel=1e-12)
@@ -77,11 +80,11 @@ def test_real_volumes_agree_with_the_official_evaluation(name):
 
 @given(pairs())
 @settings(max_examples=150)
-def test_drawn_masks_agree_with_the_official_evaluation(pair):
+def test_drawn_masks_agree_with_the_official_evaluation(pair: Any) -> None:
     assert_official(*pair, tolerances=(0.31, 1.1, 2.93), rel=1e-12)
 
 
-def test_percentiles_that_fall_between_two_elements_agree_too():
+def test_percentiles_that_fall_between_two_elements_agree_too() -> None:
     """Small masks with equal steps have equal elements, and shares of exactly 50 or 95 %."""
     rng = np.random.default_rng(0)
     ties = 0
@@ -98,7 +101,7 @@ def test_percentiles_that_fall_between_two_elements_agree_too():
 
 @pytest.mark.filterwarnings("ignore:.*get_mask_edges:FutureWarning")
 @pytest.mark.parametrize("tolerance", [0.3, 0.8, 2.0])
-def test_surface_dice_is_that_of_monai_with_subvoxels(tolerance):
+def test_surface_dice_is_that_of_monai_with_subvoxels(tolerance: Any) -> None:
     volume, spacing = volumes.load("brain1_label")
     target = volumes.crop(volume, margin=4) > 0
     prediction = predicted(target)
@@ -110,7 +113,7 @@ def test_surface_dice_is_that_of_monai_with_subvoxels(tolerance):
     assert got == pytest.approx(float(wanted), rel=1e-6)
 
 
-def test_a_distance_equal_to_the_tolerance_is_within_it():
+def test_a_distance_equal_to_the_tolerance_is_within_it() -> None:
     """The challenge's case: tolerance 0.42 mm and pixels of 0.42 mm, which float32 distances would decide."""
     target = np.zeros((5, 9, 9), bool)
     target[1:4, 2:6, 2:6] = True
@@ -120,7 +123,7 @@ def test_a_distance_equal_to_the_tolerance_is_within_it():
     assert_official(prediction, target, (5.0, 0.42, 0.42), (0.42,), rel=1e-12)
 
 
-def test_two_voxels_are_as_far_as_the_corners_that_face_away():
+def test_two_voxels_are_as_far_as_the_corners_that_face_away() -> None:
     prediction, target = np.zeros((2, 3, 9, 9), bool)
     prediction[1, 1, 1] = target[1, 4, 5] = True
     distance = np.hypot(3 * 0.5, 4 * 2.0)
@@ -128,7 +131,7 @@ def test_two_voxels_are_as_far_as_the_corners_that_face_away():
     assert got == pytest.approx(distance, rel=1e-15)
 
 
-def test_slabs_have_every_metric_in_the_head():
+def test_slabs_have_every_metric_in_the_head() -> None:
     """They share one side, and the other is 3 slices apart; the rims are 1 % of the surface."""
     prediction, target = np.zeros((2, 12, 200, 200), bool)
     prediction[2:5], target[2:8] = True, True
@@ -142,7 +145,7 @@ def test_slabs_have_every_metric_in_the_head():
 
 
 @given(pairs())
-def test_order_orientation_and_units_do_not_matter(pair):
+def test_order_orientation_and_units_do_not_matter(pair: Any) -> None:
     prediction, target, spacing = pair
     base = metrics.surface_distances(prediction, target, spacing=spacing)
     variants = [
@@ -160,7 +163,7 @@ def test_order_orientation_and_units_do_not_matter(pair):
         assert other.average_symmetric() == pytest.approx(wanted, nan_ok=True)
 
 
-def test_functions_are_the_methods():
+def test_functions_are_the_methods() -> None:
     rng = np.random.default_rng(5)
     prediction, target = rng.random((2, 5, 6, 7)) < 0.3
     spacing = (2.0, 0.5, 1.0)
@@ -185,7 +188,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("convert", FORMS.values(), ids=FORMS)
-def test_any_array_or_tensor_is_taken_and_left_as_it_was(convert):
+def test_any_array_or_tensor_is_taken_and_left_as_it_was(convert: Callable[..., Any]) -> None:
     rng = np.random.default_rng(6)
     prediction, target = ndimage.gaussian_filter(rng.normal(size=(2, 9, 9, 9)), 1) > 0
     before = target.copy()
@@ -204,20 +207,20 @@ WRONG = [
     ({"target": np.nan * BOX}, ValueError, r"target: got values \[nan"),
     ({"target": [[1, 0]]}, TypeError, "target: got list, wanted a NumPy array or a torch.Tensor"),
     ({"spacing": (1, 1)}, ValueError, "spacing: got 2 values"),
-    ({"spacing": (1, 0, 1)}, ValueError, "spacing: .* positive finite"),
-    ({"spacing": torch.ones(2, 3)}, ValueError, "spacing"),
+    ({"spacing": (1, 0, 1)}, ValueError, "spacing: got .*, wanted positive finite"),
+    ({"spacing": torch.ones(2, 3)}, ValueError, r"spacing: got shape \(2, 3\), wanted 3 numbers"),
     ({"percentile": 101}, ValueError, "percentile: got 101, wanted a number from 0 to 100"),
-    ({"percentile": float("nan")}, ValueError, "percentile"),
+    ({"percentile": float("nan")}, ValueError, "percentile: got nan, wanted a number from 0 to 100"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), WRONG)
-def test_wrong_arguments_are_named(arguments, error, message):
+def test_wrong_arguments_are_named(arguments: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         metrics.hausdorff_distance(**{"prediction": BOX, "target": BOX, **arguments})
 
 
 @pytest.mark.parametrize("tolerance", [-1, float("nan"), float("inf")])
-def test_a_wrong_tolerance_is_named(tolerance):
+def test_a_wrong_tolerance_is_named(tolerance: Any) -> None:
     with pytest.raises(ValueError, match="tolerance: got"):
         metrics.surface_dice(np.ones((2, 2)), np.ones((2, 2)), tolerance=tolerance)

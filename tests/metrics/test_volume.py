@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tests.metrics import official
 from tests.support import volumes
 
 
-def ellipsoid(axes, spacing):
+def ellipsoid(axes: Any, spacing: Any) -> np.ndarray:
     """Voxels whose centers lie in an ellipsoid with half axes in mm, around the middle of the array."""
     grids = np.indices([math.ceil(2 * axis / step) + 4 for axis, step in zip(axes, spacing, strict=True)])
     offsets = grids - (np.array(grids.shape[1:]) / 2 - 0.5).reshape(-1, 1, 1, 1)
@@ -21,7 +23,7 @@ def ellipsoid(axes, spacing):
     return ((offsets * scale) ** 2).sum(0) <= 1
 
 
-def test_volume_counts_voxels():
+def test_volume_counts_voxels() -> None:
     mask = np.zeros((3, 4, 5))
     mask[1, :2, :3] = 1
     assert metrics.volume_ml(mask, spacing=(5, 0.5, 0.5)) == pytest.approx(6 * 1.25 / 1000)
@@ -30,7 +32,7 @@ def test_volume_counts_voxels():
 
 
 @given(hnp.arrays(bool, (2, 3, 4, 5)))
-def test_relative_volume_difference_is_the_official_one(masks):
+def test_relative_volume_difference_is_the_official_one(masks: Any) -> None:
     prediction, target = masks
     if target.any():
         wanted = official.relative_volume_difference(prediction, target)
@@ -38,7 +40,7 @@ def test_relative_volume_difference_is_the_official_one(masks):
 
 
 @pytest.mark.parametrize("function", [metrics.volume_ml, metrics.abc2_volume_ml])
-def test_an_area_has_no_volume(function):
+def test_an_area_has_no_volume(function: Callable[..., object]) -> None:
     with pytest.raises(ValueError, match=r"mask: got shape \(4, 5\), wanted a 3-D mask"):
         function(np.ones((4, 5)), spacing=1)
 
@@ -47,7 +49,7 @@ AXES = (15.0, 25.0, 18.0)
 TRUE_ML = 4 / 3 * math.pi * math.prod(AXES) / 1000
 
 
-def test_abc2_of_an_ellipsoid_tends_to_three_over_pi_of_its_volume():
+def test_abc2_of_an_ellipsoid_tends_to_three_over_pi_of_its_volume() -> None:
     errors = []
     for step in (2.0, 1.0, 0.25):
         mask = ellipsoid(AXES, (0.5, step, step))
@@ -57,7 +59,7 @@ def test_abc2_of_an_ellipsoid_tends_to_three_over_pi_of_its_volume():
     assert errors[-1] < 0.02
 
 
-def test_slice_weights_take_a_third_from_a_finely_cut_ellipsoid():
+def test_slice_weights_take_a_third_from_a_finely_cut_ellipsoid() -> None:
     """Areas fall as 1 - z^2: half of the length is above 75 %, another 37 % above 25 % and counts half."""
     mask = ellipsoid(AXES, (0.25, 0.5, 0.5))
     got = metrics.abc2_volume_ml(mask, spacing=(0.25, 0.5, 0.5))
@@ -65,7 +67,7 @@ def test_slice_weights_take_a_third_from_a_finely_cut_ellipsoid():
     assert got / plain == pytest.approx((0.5 + math.sqrt(0.75)) / 2, abs=0.01)
 
 
-def test_slices_count_whole_half_or_not_at_all():
+def test_slices_count_whole_half_or_not_at_all() -> None:
     """Areas of 100, 76, 75, 25 and 24 of 100 pixels: 1 + 1 + 1/2 + 1/2 + 0 slices of 5 mm."""
     mask = np.zeros((5, 10, 10), bool)
     for voxels, area in zip(mask, (24, 75, 100, 76, 25), strict=True):
@@ -75,13 +77,13 @@ def test_slices_count_whole_half_or_not_at_all():
     assert metrics.abc2_volume_ml(mask, spacing=(5, 1, 1), slice_weights=False) == pytest.approx(5 * one)
 
 
-def test_a_row_of_voxels_is_as_long_as_it_is():
+def test_a_row_of_voxels_is_as_long_as_it_is() -> None:
     mask = np.zeros((1, 3, 12), bool)
     mask[0, 1, 2:10] = True
     assert metrics.abc2_volume_ml(mask, spacing=(5, 2, 1)) == pytest.approx(8 * 2 * 5 / 2 / 1000)
 
 
-def test_lesions_are_measured_one_by_one_and_the_slice_axis_is_free():
+def test_lesions_are_measured_one_by_one_and_the_slice_axis_is_free() -> None:
     small, large = np.zeros((2, 12, 30, 30), bool)
     small[1:3, 2:6, 3:9] = True
     large[5:11, 10:25, 12:20] = True
@@ -97,7 +99,7 @@ def test_lesions_are_measured_one_by_one_and_the_slice_axis_is_free():
         metrics.abc2_volume_ml(large, spacing=1, slice_axis=3)
 
 
-def longest_chord(points, start, end):
+def longest_chord(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
     """Of the convex hull, at right angles to the line from start to end; by trying 2001 places."""
     a = np.linalg.norm(end - start)
     normal = np.array([start[1] - end[1], end[0] - start[0]]) / a
@@ -113,7 +115,7 @@ def longest_chord(points, start, end):
 
 
 @given(hnp.arrays(bool, (6, 7)), st.sampled_from([0.4, 1.0, 1.9]))
-def test_diameters_by_looking_at_every_pair_and_many_chords(area, step):
+def test_diameters_by_looking_at_every_pair_and_many_chords(area: np.ndarray, step: Any) -> None:
     area[2:4, 3] = True
     labels, _ = ndimage.label(area, np.ones((3, 3)))
     lesion = labels == labels[2, 3]

@@ -299,14 +299,19 @@ def test_a_fault_of_metaimage_is_named(tmp_path: Path, fields: Sequence[str], me
     refused(meta(tmp_path / "case.mha", *fields), message)
 
 
-@pytest.mark.parametrize("data", [
-    "/etc/passwd", "../case.raw", "a/../../case.raw", r"..\case.raw", r"C:\case.raw", "", ".", "none.raw",
-    "%s%n%n%n 1 6 1", "x%03d.raw 1 3 1", "LIST", "list 2D", "a\0b",
+@pytest.mark.parametrize(("data", "message"), [
+    *((name, "voxels in the file .*, wanted a file in the folder of the header")
+      for name in ("/etc/passwd", "../case.raw", "a/../../case.raw", r"..\case.raw", r"C:\case.raw", "")),
+    *((name, r"voxels in several files \(")
+      for name in ("%s%n%n%n 1 6 1", "x%03d.raw 1 3 1", "LIST", "list 2D")),
+    (".", "a folder, wanted a regular file"),
+    ("none.raw", "cannot be read .*FileNotFoundError"),
+    ("a\0b", "cannot be read .*null"),
 ])  # fmt: skip
-def test_a_metaimage_names_one_file_of_its_folder(tmp_path: Path, data: str) -> None:
+def test_a_metaimage_names_one_file_of_its_folder(tmp_path: Path, data: str, message: str) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "case.raw").write_bytes(VOXELS)
-    refused(meta(tmp_path / "below" / "case.mhd", data=data), "")
+    refused(meta(tmp_path / "below" / "case.mhd", data=data), message)
 
 
 def test_compressed_metaimages_are_whole(tmp_path: Path) -> None:
@@ -322,7 +327,7 @@ def test_headers_without_an_end(tmp_path: Path) -> None:
     path.write_bytes(b"NDims = 3\n")
     refused(path, "a header without the field")
     path.write_bytes(b"NDims = 3\n" + np.random.default_rng(0).bytes(2**21))
-    refused(path, "")
+    refused(path, "two values of ")  # of a field without a name
 
 
 def refused(path: Path, message: str) -> None:

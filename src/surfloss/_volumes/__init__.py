@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from surfloss._check import fail
 from surfloss._volumes import _metaimage, _nifti, _nrrd
+from surfloss._volumes._text import Header
 from surfloss._volumes._volume import Fault, Unavailable, Volume, require_regular, shown, whole_numbers
 
 __all__ = ["ENDINGS", "NIFTI", "Unavailable", "Volume", "read_volume", "sources", "volumes", "whole_numbers"]
@@ -19,13 +20,13 @@ NIFTI = (".nii.gz", ".nii")
 class _Format(NamedTuple):
     name: str
     read: Callable[[Path], Volume]
-    source: Callable[[Path], Path] = lambda path: path  # the file with the voxels
+    header: Callable[[Path], Header] | None = None  # of text, which may name a file of voxels
 
 
 _READERS = {
     **dict.fromkeys(NIFTI, _Format("NIfTI", _nifti.read)),
-    **dict.fromkeys((".nrrd", ".nhdr"), _Format("NRRD", _nrrd.read, _nrrd.source)),
-    **dict.fromkeys((".mha", ".mhd"), _Format("MetaImage", _metaimage.read, _metaimage.source)),
+    **dict.fromkeys((".nrrd", ".nhdr"), _Format("NRRD", _nrrd.read, _nrrd.header_of)),
+    **dict.fromkeys((".mha", ".mhd"), _Format("MetaImage", _metaimage.read, _metaimage.header_of)),
 }
 ENDINGS = tuple(_READERS)
 
@@ -72,7 +73,8 @@ def sources(path: Path) -> list[Path]:
         ValueError, OSError: if the header cannot be read, or a file is no regular file.
     """
     require_regular(path)
-    return list(dict.fromkeys([path, _format(path).source(path)]))
+    header_of = _format(path).header
+    return list(dict.fromkeys([path, *([header_of(path).source] if header_of else [])]))
 
 
 def _format(path: Path) -> _Format:

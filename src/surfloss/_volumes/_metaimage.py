@@ -23,15 +23,15 @@ _TYPES = {
     "met_float": "f4",
     "met_double": "f8",
 }
-# Names that MetaIO takes for the same.
+# Names that MetaIO takes for the same, and that of NRRD for the file with the voxels.
 _NAMES = {
     "position": "offset",
     "origin": "offset",
     "rotation": "transformmatrix",
     "orientation": "transformmatrix",
     "elementbyteordermsb": "binarydatabyteordermsb",
+    "elementdatafile": "datafile",
 }
-_LAST = "elementdatafile"
 _ALLOWED = {
     "objecttype": ("image",),
     "binarydata": ("true",),
@@ -41,14 +41,8 @@ _ALLOWED = {
 }
 
 
-def source(path: Path) -> Path:
-    """The file with the voxels."""
-    return _source(Header(path, _fields))
-
-
-def _source(header: Header) -> Path:
-    name = header[_LAST]
-    return header.path if name.lower() == "local" else _text.data_file(header, name)
+def header_of(path: Path) -> Header:
+    return Header(path, _fields)
 
 
 def _fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
@@ -56,12 +50,12 @@ def _fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
     for line in lines:
         name, _, value = (part.strip() for part in line.partition("="))
         yield _NAMES.get(name.lower(), name.lower()), value
-        if name.lower() == _LAST:
+        if name.lower() == "elementdatafile":  # the last one
             return
 
 
 def read(path: Path) -> Volume:
-    header = Header(path, _fields)
+    header = header_of(path)
     header.require(_ALLOWED)
     dims = int(header["ndims"])
     if not 1 <= dims <= 3:
@@ -73,7 +67,7 @@ def read(path: Path) -> Volume:
     dtype = _TYPES.get(kind) or header.refuse(f"ElementType = {header['elementtype']}", "real numbers")
     order = ">" if _true(header, "binarydatabyteordermsb") else "<"
     encoding = "zlib" if _true(header, "compresseddata") else "raw"
-    voxels = _text.voxels(header, _source(header), encoding, order + dtype, shape)
+    voxels = _text.voxels(header, encoding, order + dtype, shape)
     steps = header.numbers("elementspacing", dims)
     if not (steps > 0).all():
         header.refuse(f"ElementSpacing = {header['elementspacing']}", "positive numbers")

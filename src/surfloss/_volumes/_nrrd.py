@@ -35,13 +35,8 @@ _LPS = (-1, -1)  # also of spaces without a relation to the body, as ITK takes t
 _ALLOWED = {"lineskip": ("0",), "byteskip": ("0", "-1"), "axismins": (), "axismaxs": ()}
 
 
-def source(path: Path) -> Path:
-    """The file with the voxels."""
-    return _source(Header(path, _fields))
-
-
-def _source(header: Header) -> Path:
-    return _text.data_file(header, header["datafile"]) if "datafile" in header else header.path
+def header_of(path: Path) -> Header:
+    return Header(path, _fields)
 
 
 def _fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
@@ -57,7 +52,7 @@ def _fields(path: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
 
 
 def read(path: Path) -> Volume:
-    header = Header(path, _fields)
+    header = header_of(path)
     header.require(_ALLOWED)
     shape = header.wholes("sizes", int(header["dimension"]))
     dtype = _TYPES.get(header["type"].lower()) or header.refuse(f"type: {header['type']}", "real numbers")
@@ -65,7 +60,7 @@ def read(path: Path) -> Volume:
         dtype = _ORDERS[header["endian"].lower()] + dtype
     encoding = header["encoding"].lower()
     encoding = _ENCODINGS.get(encoding, encoding)
-    voxels = _text.voxels(header, _source(header), encoding, dtype, shape)
+    voxels = _text.voxels(header, encoding, dtype, shape)
     axes = _axes(header, len(shape))
     for place, axis in enumerate(axes):
         if axis is None and shape[place] > 1:

@@ -40,6 +40,21 @@ class Header(dict[str, str]):
     def __missing__(self, name: str) -> NoReturn:
         self.refuse(f"a header without the field {name!r}", "one with it")
 
+    @property
+    def source(self) -> Path:
+        """The file with the voxels: this one, or another in its folder or below."""
+        name = self.get("datafile", "LOCAL")
+        if name.upper() == "LOCAL":
+            return self.path
+        if name.upper().split()[:1] == ["LIST"] or "%" in name:
+            self.refuse(f"voxels in several files ({name})", "all of them in one file")
+        place = PureWindowsPath(name)  # the strictest: what is refused is the same on all systems
+        if not name or place.anchor or ".." in place.parts:
+            self.refuse(f"voxels in the file {name!r}", "a file in the folder of the header")
+        path = self.path.parent / name
+        require_regular(path)
+        return path
+
     def refuse(self, got: str, wanted: str) -> NoReturn:
         fail(str(self.path), shown(got), wanted, Fault)
 
@@ -70,18 +85,6 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[str]:
         yield line.decode("utf-8", "surrogateescape").strip()
 
 
-def data_file(header: Header, name: str) -> Path:
-    """The file with the voxels, which lies in the header's folder or below it."""
-    if name.upper().split()[:1] == ["LIST"] or "%" in name:
-        header.refuse(f"voxels in several files ({name})", "all of them in one file")
-    place = PureWindowsPath(name)  # the name is the same on all systems, and so are those that are refused
-    if not name or place.anchor or ".." in place.parts:
-        header.refuse(f"voxels in the file {name!r}", "a file in the folder of the header")
-    path = header.path.parent / name
-    require_regular(path)
-    return path
-
-
 _DECODED: dict[str, Callable[[IO[bytes], int], bytes]] = {
     "raw": lambda file, size: file.read(size),
     "gzip": lambda file, size: gzip.GzipFile(fileobj=file).read(size),
@@ -98,14 +101,11 @@ def _inflated(stream: bytes, size: int) -> bytes:
     return data
 
 
-def voxels(
-    header: Header, source: Path, encoding: str, dtype: str, shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
+def voxels(header: Header, encoding: str, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """The voxels in the order of the header's axes, of which the first varies fastest.
 
     Args:
         header: of the volume.
-        source: the file with the voxels, from its start, or from the end of the header that it holds.
         encoding: a key of `_DECODED`.
         dtype: NumPy's name, with the order of bytes.
         shape: along the header's axes.
@@ -115,6 +115,7 @@ def voxels(
     if encoding not in _DECODED:
         header.refuse(f"the encoding {encoding!r}", "raw, gzip or bzip2")
     size = math.prod(shape) * kind.itemsize
+    source = header.source
     with source.open("rb") as file:
         file.seek(header.end if source == header.path else 0)
         data = _DECODED[encoding](file, size + 1)

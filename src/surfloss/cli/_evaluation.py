@@ -61,8 +61,8 @@ def lesions_csv(result: FolderEvaluation) -> str:
 def all_components(result: FolderEvaluation) -> list[dict[str, Any]]:
     """Lesions and false positives in rows of one form; `in` tells them apart."""
     empty = dict.fromkeys(("matched", "dice", "surface_dice", "hausdorff_distance_95"))
-    return [{"in": "target", **found.to_dict()} for found in result.lesions] + [
-        {"in": "prediction only", **found.to_dict(), **empty} for found in result.false_positives
+    return [{"in": "target", **found.to_dict()} for found in result.lesions or ()] + [
+        {"in": "prediction only", **found.to_dict(), **empty} for found in result.false_positives or ()
     ]
 
 

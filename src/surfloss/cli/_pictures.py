@@ -20,9 +20,8 @@ from surfloss._volumes import Unavailable, volumes
 from surfloss.cli._report import heading
 from surfloss.cli._terminal import say
 from surfloss.metrics import CaseResult, FolderEvaluation
-from surfloss.metrics._case import same_grid
-from surfloss.metrics._images import Image, read_image
-from surfloss.metrics._labels import BINARY
+from surfloss.metrics._case import Image, read_image, same_grid
+from surfloss.metrics._labels import BINARY, LabelSet
 from surfloss.metrics._masks import BoolArray, steps
 from surfloss.metrics.folders import images_of
 from surfloss.metrics.surface import farthest_voxel
@@ -98,17 +97,19 @@ def worst_cases(
     The slice is that on which the masks differ most, or for a large distance the one with the farthest point.
     """
     said = set()
-    labels = result.settings.labels or BINARY
+    named, ignored = result.settings.labels, result.settings.ignore_label
+    labels = None if named is None else LabelSet(tuple(named.items()), ignored)
     for place, why in chosen_rows(result).items():
         row = result.cases[place]
-        if pair := images_of(prediction_dir, target_dir, row.case, result.settings.labels):
+        if pair := images_of(prediction_dir, target_dir, row.case, labels):
             prediction, target = pair
-            masks = labels.masks(dict(labels.regions)[row.label], prediction.voxels, target.voxels)
+            known = labels or BINARY
+            masks = known.masks(dict(known.regions)[row.label], prediction.voxels, target.voxels)
             below, wrong = (None, "") if images is None else _image_of(row.case, images, target)
             if wrong and row.case not in said:
                 say(f"{row.case}: image: {wrong}")
                 said.add(row.case)
-            name = row.case if result.settings.labels is None else f"{row.case}, {row.label}"
+            name = row.case if labels is None else f"{row.case}, {row.label}"
             distance = row.values["hausdorff_distance_95"]
             numbers = f"Dice {number(row.values['dice'])}, Hausdorff distance 95 % " + (
                 "undefined" if distance is None else f"{number(distance)} mm"

@@ -24,7 +24,7 @@ _HEADINGS = {
 def heading(metric: str, settings: FolderSettings) -> str:
     """A metric's name for people, with its unit."""
     if metric == "surface_dice":
-        return f"Surface Dice at {settings.metrics.tolerances[0]:g} mm"
+        return f"Surface Dice at {settings.tolerances[0]:g} mm"
     for beginning, form in (("surface_dice_", "Surface Dice at {} mm"),
                             ("hausdorff_distance_", "Hausdorff distance {} % [mm]")):  # fmt: skip
         if metric.startswith(beginning):
@@ -58,15 +58,14 @@ def report(result: FolderEvaluation, template: str, about: Mapping[str, str], **
 
 
 def _settings(settings: FolderSettings) -> list[tuple[str, str]]:
-    labels, metrics = settings.labels, settings.metrics
-    regions = {name: " + ".join(map(str, part)) for name, part in (labels.regions if labels else ())}
-    named = [name if name == part else f"{name} = {part}" for name, part in regions.items()]
+    labels = {name: " + ".join(map(str, part)) for name, part in (settings.labels or {}).items()}
+    named = [name if name == part else f"{name} = {part}" for name, part in labels.items()]
     return [
         ("Labels", ", ".join(named) or "masks of 0 and 1"),
-        ("Ignored label", str((labels and labels.ignore) or "none")),
-        ("Tolerance of the surface Dice", ", ".join(f"{mm:g} mm" for mm in metrics.tolerances)),
-        ("One mask empty", metrics.empty),
-        ("Both masks empty", metrics.both_empty),
+        ("Ignored label", str(settings.ignore_label or "none")),
+        ("Tolerance of the surface Dice", ", ".join(f"{mm:g} mm" for mm in settings.tolerances)),
+        ("One mask empty", settings.empty),
+        ("Both masks empty", settings.both_empty),
         ("Bootstrap", f"{settings.bootstrap} samples, seed {settings.seed}"),
     ]
 

@@ -7,17 +7,39 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from surfloss._check import fail
-from surfloss._volumes import Unavailable
+from surfloss._volumes import Unavailable, read_volume, whole_numbers
 from surfloss.metrics import _masks
-from surfloss.metrics._images import Image, read_image
 from surfloss.metrics._labels import BINARY, LabelSet, labels_in
+from surfloss.metrics._masks import FloatArray
 from surfloss.metrics.evaluate import Settings, measure
 from surfloss.metrics.lesions import Component, Lesion
 from surfloss.metrics.results import CaseComponent, CaseResult, Problem
 
 _UNAVAILABLE = "unavailable"  # the kind of a problem that is no fact about the files, and that no cache keeps
+
+
+class Image(NamedTuple):
+    """A label image and where it lies, in the library's order of axes."""
+
+    voxels: npt.NDArray[Any]  # (z, y, x), or (y, x)
+    affine: FloatArray  # (4, 4), from (x, y, z) in voxels to mm: right, anterior, superior
+    spacing: tuple[float, ...]  # in mm, in the order of the array's axes
+    is_placed: bool = True  # whether the file says where the image lies
+
+
+def read_image(path: Path) -> Image:
+    """Read a 2-D or 3-D image of labels.
+
+    Raises:
+        ValueError, Unavailable: as `read_volume`.
+    """
+    volume = read_volume(path)
+    if volume.voxels.ndim not in (2, 3):
+        fail(str(path), f"shape {volume.voxels.shape}", "a 2-D or 3-D mask")
+    return Image(whole_numbers(volume).T, volume.affine, volume.zooms[::-1], volume.is_placed)
 
 
 @dataclass(frozen=True)
@@ -59,8 +81,8 @@ class MeasuredCase:
     def from_dict(cls, case: Mapping[str, Any]) -> Self:
         return cls(
             tuple(map(CaseResult.from_dict, case["rows"])),
-            tuple(map(CaseComponent.lesion, case["lesions"])),
-            tuple(map(CaseComponent.false_positive, case["false_positives"])),
+            tuple(map(CaseComponent.from_dict, case["lesions"])),
+            tuple(map(CaseComponent.from_dict, case["false_positives"])),
             *(
                 None if case[side] is None else tuple(case[side])
                 for side in ("target_labels", "prediction_labels")
@@ -69,7 +91,7 @@ class MeasuredCase:
 
 
 class CaseContents(NamedTuple):
-    """What is in the files of a case."""
+    """What is in the files of a case, the labels as in `MeasuredCase`."""
 
     images: tuple[Image, Image] | None  # prediction and target, if they can be measured
     problem: Problem | None

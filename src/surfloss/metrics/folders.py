@@ -9,9 +9,16 @@ from surfloss import _check
 from surfloss._check import fail
 from surfloss._volumes import ENDINGS, Unavailable, volumes
 from surfloss.metrics import _cache
-from surfloss.metrics._case import CaseFiles, MeasuredCase, lost_case, measure_case, read_case
+from surfloss.metrics._case import (
+    CaseFiles,
+    Image,
+    MeasuredCase,
+    lost_case,
+    measure_case,
+    read_case,
+    read_image,
+)
 from surfloss.metrics._empty import BothEmptyRule, EmptyRule
-from surfloss.metrics._images import Image, read_image
 from surfloss.metrics._labels import BINARY, LabelSet, LabelsLike, labels_in, parse_labels
 from surfloss.metrics._workers import each
 from surfloss.metrics.evaluate import Settings
@@ -89,7 +96,10 @@ def evaluate_folders(
     return _joined(
         [results[place] for place in range(len(cases))],
         tuple(sorted(set(predictions) - set(targets))),
-        FolderSettings(settings, chosen, bootstrap, seed),
+        settings,
+        chosen,
+        bootstrap,
+        seed,
     )
 
 
@@ -112,7 +122,7 @@ def choose_labels(labels: LabelsLike | None, target_dir: str | Path, workers: in
 
 
 def _labels_of(path: Path) -> tuple[int, ...]:
-    """None for an image that cannot be read: it is a problem of its case, later."""
+    """None of an image that cannot be read: that is a problem of its case, later."""
     try:
         return labels_in(path, read_image(path).voxels)
     except (ValueError, Unavailable, MemoryError):
@@ -132,23 +142,30 @@ def images_of(
 
 
 def _joined(
-    results: list[MeasuredCase], unmatched: tuple[str, ...], settings: FolderSettings
+    results: list[MeasuredCase],
+    unmatched: tuple[str, ...],
+    settings: Settings,
+    labels: LabelSet | None,
+    bootstrap: int,
+    seed: int,
 ) -> FolderEvaluation:
-    labels = settings.labels or BINARY
+    asked = labels or BINARY
+    regions = dict(asked.regions)
     targets = Counter(number for result in results for number in result.target_labels or ())
     predictions = Counter(number for result in results for number in result.prediction_labels or ())
     absent: list[int] = []
     if any(result.target_labels is not None for result in results):
-        absent = sorted(labels.known - {labels.ignore} - set(targets))
-    cases = [[_without(absent, row, dict(labels.regions)[row.label]) for row in result.rows]
-             for result in results]  # fmt: skip
+        absent = sorted(asked.known - {asked.ignore} - set(targets))
+    cases = [[_without(absent, row, regions[row.label]) for row in result.rows] for result in results]
     summaries = summarize(
         [[row.values for row in case] for case in cases],
-        settings.metrics.names,
-        labels=[name for name, _ in settings.labels.regions] if settings.labels else (),
-        bootstrap=settings.bootstrap,
-        seed=settings.seed,
+        settings.names,
+        labels=list(regions) if labels else (),
+        bootstrap=bootstrap,
+        seed=seed,
     )
+    lesions = tuple(found for result in results for found in result.lesions)
+    false_positives = tuple(found for result in results for found in result.false_positives)
     return FolderEvaluation(
         cases=tuple(row for case in cases for row in case),
         summary=summaries.summary,
@@ -157,11 +174,20 @@ def _joined(
         absent_labels=tuple(absent),
         other_labels=tuple(
             OtherLabel(number, targets[number], predictions[number])
-            for number in sorted({*targets, *predictions} - labels.known)
+            for number in sorted({*targets, *predictions} - asked.known)
         ),
-        settings=settings,
-        lesions=tuple(found for result in results for found in result.lesions),
-        false_positives=tuple(found for result in results for found in result.false_positives),
+        settings=FolderSettings(
+            settings.tolerances,
+            settings.percentiles,
+            regions if labels else None,
+            asked.ignore,
+            settings.empty,
+            settings.both_empty,
+            bootstrap,
+            seed,
+        ),
+        lesions=lesions if settings.per_lesion else None,
+        false_positives=false_positives if settings.per_lesion else None,
     )
 
 

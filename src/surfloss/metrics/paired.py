@@ -26,10 +26,6 @@ class PairedTest:
     p: float | None
     corrected_p: float | None  # Holm's, over the comparisons that are tested together
 
-    @property
-    def tested(self) -> bool:
-        return self.p is not None
-
 
 def paired_tests(
     comparisons: Sequence[tuple[Values, Values]], *, bootstrap: int = 1000, seed: int = 0
@@ -57,7 +53,7 @@ def paired_tests(
             cases=len(values),
             undefined=len(baseline) - len(values),
             median_difference=float(np.median(values)) if len(values) else None,
-            ci95=None if p is None else _interval_of_median(values, bootstrap, seed),
+            ci95=None if p is None else bootstrap_interval(np.median, values, samples=bootstrap, seed=seed),
             p=p,
             corrected_p=None if p is None else next(corrected),
         )
@@ -118,11 +114,3 @@ def _wilcoxon(differences: npt.NDArray[np.float64]) -> float | None:
 
     differing = differences[differences != 0]
     return float(stats.wilcoxon(differing).pvalue) if len(differing) >= LEAST_CASES else None
-
-
-def _interval_of_median(
-    differences: npt.NDArray[np.float64], bootstrap: int, seed: int
-) -> tuple[float, float]:
-    return bootstrap_interval(
-        lambda drawn: float(np.median(differences[drawn])), len(differences), bootstrap, seed
-    )

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Self, TypeVar
 
-from surfloss.metrics._labels import LabelSet
-from surfloss.metrics.evaluate import Settings
+from surfloss.metrics._empty import BothEmptyRule, EmptyRule
 from surfloss.metrics.lesions import Component, Lesion
 from surfloss.metrics.summary import Summary
 
@@ -54,21 +53,14 @@ class CaseComponent(Generic[AnyComponent]):
         return {"case": self.case, "label": self.label, "component": values.pop("label"), **values}
 
     @classmethod
-    def lesion(cls, row: Mapping[str, Any]) -> "CaseComponent[Lesion]":
-        """A lesion from its dictionary."""
-        case, label, number, values = _of_component(row)
-        return CaseComponent(case, label, Lesion(number, **{**values, "matched": tuple(values["matched"])}))
-
-    @classmethod
-    def false_positive(cls, row: Mapping[str, Any]) -> "CaseComponent[Component]":
-        """A false positive from its dictionary."""
-        case, label, number, values = _of_component(row)
-        return CaseComponent(case, label, Component(number, **values))
-
-
-def _of_component(row: Mapping[str, Any]) -> tuple[str, str, int, dict[str, Any]]:
-    values = dict(row)
-    return values.pop("case"), values.pop("label"), values.pop("component"), values
+    def from_dict(cls, row: Mapping[str, Any]) -> "CaseComponent[Any]":
+        """A lesion if it says what matches it, else a false positive."""
+        values = dict(row)
+        case, label, number = (values.pop(name) for name in ("case", "label", "component"))
+        if "matched" not in values:
+            return CaseComponent(case, label, Component(number, **values))
+        matched = tuple(values.pop("matched"))
+        return CaseComponent(case, label, Lesion(number, matched=matched, **values))
 
 
 @dataclass(frozen=True)
@@ -82,40 +74,22 @@ class OtherLabel:
 
 @dataclass(frozen=True)
 class FolderSettings:
-    """How two folders were evaluated; `labels` is None for masks of 0 and 1."""
+    """How two folders were evaluated, in the words of `evaluate_folders`."""
 
-    metrics: Settings
-    labels: LabelSet | None = None
+    tolerances: tuple[float, ...]
+    percentiles: tuple[float, ...] = ()
+    labels: Mapping[str, tuple[int, ...]] | None = None  # by name; None for masks of 0 and 1
+    ignore_label: int | None = None
+    empty: EmptyRule = "null"
+    both_empty: BothEmptyRule = "official"
     bootstrap: int = 1000
     seed: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "tolerances": self.metrics.tolerances,
-            "percentiles": self.metrics.percentiles,
-            "labels": dict(self.labels.regions) if self.labels else None,
-            "ignore_label": self.labels.ignore if self.labels else None,
-            "empty": self.metrics.empty,
-            "both_empty": self.metrics.both_empty,
-            "bootstrap": self.bootstrap,
-            "seed": self.seed,
-        }
-
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Any], *, per_lesion: bool = False) -> Self:
-        """The settings of a file, which does not say here whether there are lesions."""
-        labels = None
-        if settings["labels"] is not None:
-            regions = tuple((name, tuple(part)) for name, part in settings["labels"].items())
-            labels = LabelSet(regions, settings["ignore_label"])
-        metrics = Settings(
-            tuple(settings["tolerances"]),
-            tuple(settings["percentiles"]),
-            per_lesion,
-            empty=settings["empty"],
-            both_empty=settings["both_empty"],
-        )
-        return cls(metrics, labels, settings["bootstrap"], settings["seed"])
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+        labels = settings["labels"] and {name: tuple(part) for name, part in settings["labels"].items()}
+        tolerances, percentiles = (tuple(settings[name]) for name in ("tolerances", "percentiles"))
+        return cls(**{**settings, "tolerances": tolerances, "percentiles": percentiles, "labels": labels})
 
 
 @dataclass(frozen=True)
@@ -132,8 +106,8 @@ class FolderEvaluation:
     absent_labels: tuple[int, ...]  # asked for, or 1 for masks, and in no target
     other_labels: tuple[OtherLabel, ...]
     settings: FolderSettings
-    lesions: tuple[CaseComponent[Lesion], ...] = ()
-    false_positives: tuple[CaseComponent[Component], ...] = ()
+    lesions: tuple[CaseComponent[Lesion], ...] | None = None  # None without `per_lesion`
+    false_positives: tuple[CaseComponent[Component], ...] | None = None
 
     @property
     def case_names(self) -> list[str]:
@@ -172,11 +146,11 @@ class FolderEvaluation:
             "unmatched": self.unmatched,
             "absent_labels": self.absent_labels,
             "other_labels": [asdict(other) for other in self.other_labels],
-            "settings": self.settings.to_dict(),
+            "settings": asdict(self.settings),
         }
-        if self.settings.metrics.per_lesion:
-            result["lesions"] = [found.to_dict() for found in self.lesions]
-            result["false_positives"] = [found.to_dict() for found in self.false_positives]
+        for name, components in (("lesions", self.lesions), ("false_positives", self.false_positives)):
+            if components is not None:
+                result[name] = [found.to_dict() for found in components]
         return result
 
     @classmethod
@@ -192,9 +166,12 @@ class FolderEvaluation:
             unmatched=tuple(result["unmatched"]),
             absent_labels=tuple(result["absent_labels"]),
             other_labels=tuple(OtherLabel(**other) for other in result["other_labels"]),
-            settings=FolderSettings.from_dict(result["settings"], per_lesion="lesions" in result),
-            lesions=tuple(map(CaseComponent.lesion, result.get("lesions", ()))),
-            false_positives=tuple(map(CaseComponent.false_positive, result.get("false_positives", ()))),
+            settings=FolderSettings.from_dict(result["settings"]),
+            **{
+                name: tuple(map(CaseComponent.from_dict, result[name]))
+                for name in ("lesions", "false_positives")
+                if name in result
+            },
         )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
+
+from surfloss.metrics._masks import FloatArray
 
 
 @dataclass(frozen=True)
@@ -80,23 +81,26 @@ def _interval_of_mean(cases: list[list[float]], bootstrap: int, seed: int) -> tu
     if not bootstrap or len(cases) < 2:
         return None
     sums, counts = np.array([(sum(case), len(case)) for case in cases]).T
-    return bootstrap_interval(
-        lambda drawn: sums[drawn].sum() / counts[drawn].sum(), len(cases), bootstrap, seed
-    )
+
+    def mean(sums: FloatArray, counts: FloatArray, axis: int) -> FloatArray:
+        means: FloatArray = sums.sum(axis) / counts.sum(axis)
+        return means
+
+    return bootstrap_interval(mean, sums, counts, samples=bootstrap, seed=seed)
 
 
 def bootstrap_interval(
-    statistic: Callable[[npt.NDArray[np.intp]], float], count: int, samples: int, seed: int
+    statistic: Callable[..., FloatArray], *columns: FloatArray, samples: int, seed: int
 ) -> tuple[float, float]:
     """The 95 % percentile interval of a statistic over bootstrap samples.
 
     Args:
-        statistic: of the places of the values that a sample draws.
-        count: of the values.
+        statistic: of the columns along an `axis`, as `numpy.median`.
+        columns: arrays of one length, whose places are drawn together.
         samples: how many.
         seed: of the drawing.
     """
-    rng = np.random.default_rng(seed)
-    found = [statistic(rng.integers(count, size=count)) for _ in range(samples)]
+    drawn = np.random.default_rng(seed).integers(len(columns[0]), size=(samples, len(columns[0])))
+    found = statistic(*(column[drawn] for column in columns), axis=1)
     low, high = np.percentile(found, (2.5, 97.5))
     return float(low), float(high)
