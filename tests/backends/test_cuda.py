@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import surfloss
+from surfloss._check import Steps
 from surfloss.backends import cuda, reference
+from surfloss.backends._interface import HausdorffArguments
 from surfloss.backends.cuda import device
 from surfloss.ops import _select
 from tests.ops import test_edt as edt_tests
@@ -68,7 +70,7 @@ def test_distances_of_more_and_less_than_16_bits(value: bool, backend: str) -> N
     mask = cases.few(300, 40, at=((3, 2), (3, 3)), value=value)
     for scale in (1.0, 0.5):
         squared = surfloss.two_sided_edt(mask, spatial_dims=2, spacing=scale, squared=True, backend=backend)
-        right = reference.edt(mask, [scale] * 2, None, "two_sided", True)
+        right = reference.edt(mask, Steps([scale] * 2, None), "two_sided", True)
         assert right.max() > 2**16 * scale**2
         assert_equal(squared, right)
 
@@ -115,7 +117,7 @@ for name, function in vars(hausdorff_tests).items():
 
 def both(mask: Tensor, spacing: list[float]) -> list[Tensor]:
     """The squared two-sided distance by the kernels and by the reference."""
-    return [module.edt(mask, spacing, None, "two_sided", True) for module in (cuda, reference)]
+    return [module.edt(mask, Steps(spacing, None), "two_sided", True) for module in (cuda, reference)]
 
 
 @settings(max_examples=60)
@@ -146,7 +148,9 @@ def test_several_levels_and_chunks(shape: tuple[int, ...]) -> None:
     for share in (0.5, 0.998):
         mask, steps = cases.noise(*shape, share=share), SLICES[-len(shape) + 1 :]
         for spacing in ([1.0] * len(steps), steps):
-            got, right = (module.edt(mask, spacing, None, "signed", False) for module in (cuda, reference))
+            got, right = (
+                module.edt(mask, Steps(spacing, None), "signed", False) for module in (cuda, reference)
+            )
             assert_within_ulp(got, right, 2 if spacing is steps else 1)
 
 
@@ -157,10 +161,9 @@ def test_hausdorff_of_many_blocks(sigmoid: bool) -> None:
     input, target = torch.randn(shape), cases.blob(*shape)
     if not sigmoid:
         input = input.sigmoid()
-    arguments = (None, None, None, sigmoid, 2.0, SLICES, None, "zero")
-    got, again, right = (
-        module.hausdorff_error(input, target, *arguments) for module in (cuda, cuda, reference)
-    )
+    options = (None, None, None, sigmoid, 2.0, Steps(SLICES, None), "zero")
+    arguments = HausdorffArguments(input, target, *options)
+    got, again, right = (module.hausdorff_error(arguments) for module in (cuda, cuda, reference))
     for ours, same, theirs in zip(got, again, right, strict=True):
         assert torch.equal(ours, same)
         torch.testing.assert_close(ours, theirs, rtol=4e-6, atol=1e-7 * float(theirs.abs().max()))
@@ -184,7 +187,7 @@ def test_candidates_a_voxel_are_bounded(name: str) -> None:
     """Two passes, of three levels each: brute force looks at 2 n candidates a voxel."""
     n = 72
     cuda_shim.candidates()
-    cuda.edt(structures(n)[name], UNIT, None, "two_sided", True)
+    cuda.edt(structures(n)[name], Steps(UNIT, None), "two_sided", True)
     looked_at, slots = (count / n**3 for count in cuda_shim.candidates())
     # At most 16 of the search without bounds and 8 a level, in each pass; far less where something is near.
     if name == "empty":
@@ -200,15 +203,16 @@ def test_undefined_behaviour_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> N
         case for case in SHORT if case.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")
     ]:
         for form in ("one_sided", "signed"):
-            cuda.edt(case.mask, list(case.spacing), None, form, False)
-            cuda.edt(case.mask.double(), [0.7] * len(case.spacing), None, form, False)
-        cuda.nearest_background(case.mask, list(case.spacing), None)
+            cuda.edt(case.mask, Steps(list(case.spacing), None), form, False)
+            cuda.edt(case.mask.double(), Steps([0.7] * len(case.spacing), None), form, False)
+        cuda.nearest_background(case.mask, Steps(list(case.spacing), None))
     input = torch.randn(2, 4, 5, 40)
     for empty in ("zero", "diagonal", "scipy"):
         for alpha in (1.0, 2.0, 2.5):
-            cuda.hausdorff_error(input, input > 9, None, None, input > 1, True, alpha, SLICES, None, empty)
+            options = (None, None, input > 1, True, alpha, Steps(SLICES, None), empty)
+            cuda.hausdorff_error(HausdorffArguments(input, input > 9, *options))
     edge = cases.few(1, 23000, 2, at=((0, 0, 0),))
-    cuda.edt(edge, UNIT, None, "two_sided", True)
+    cuda.edt(edge, Steps(UNIT, None), "two_sided", True)
 
 
 @pytest.mark.parametrize("step", [1e-30, 1e25])

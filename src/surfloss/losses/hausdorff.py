@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike, fail
+from surfloss._check import SpacingLike, Steps, fail
 from surfloss.losses._distance import check_distance_options, checked_map, refuse_uniform
 from surfloss.losses._prepare import Activation, LossModule, check_options, prepare, reduced
 from surfloss.ops.hausdorff import differentiable_hausdorff_error
@@ -101,12 +101,12 @@ def hausdorff_dt_loss(
         fused_sigmoid=fused_sigmoid,
     )
     lead, spatial = prediction.shape[:2], prediction.shape[2:]
-    steps, item_steps = _check.spacing(spacing, len(spatial), lead, prediction.device)
+    steps = _check.spacing(spacing, len(spatial), lead, prediction.device)
     if target_distance is not None:
         given = checked_map("target_distance", target_distance, target, validate, signed=False)
         target_distance = _as_items(given)
     if normalize:
-        steps, item_steps, target_distance = _by_diagonal(steps, item_steps, target_distance, spatial)
+        steps, target_distance = _by_diagonal(steps, target_distance, spatial)
     if empty == "raise":
         refuse_uniform("input", prediction > (0 if fused_sigmoid else 0.5), ignore)
         refuse_uniform("target", target > 0.5, ignore)
@@ -120,8 +120,7 @@ def hausdorff_dt_loss(
         ignore,
         fused_sigmoid,
         alpha,
-        steps,
-        item_steps,
+        *steps,
         empty,
         backend,
         kept_dtype,
@@ -233,16 +232,17 @@ def _as_items(value: Tensor) -> Tensor:
 
 
 def _by_diagonal(
-    steps: list[float], item_steps: Tensor | None, target_distance: Tensor | None, spatial: torch.Size
-) -> tuple[list[float], Tensor | None, Tensor | None]:
+    steps: Steps, target_distance: Tensor | None, spatial: torch.Size
+) -> tuple[Steps, Tensor | None]:
     """Spacing and distance in diagonals of the item: the operator then needs no scale of its own."""
-    if item_steps is None:
-        diagonal = sum((step * size) ** 2 for step, size in zip(steps, spatial, strict=True)) ** 0.5
-        steps = [step / diagonal for step in steps]
-        return steps, None, None if target_distance is None else target_distance / diagonal
+    shared, per_item = steps
+    if per_item is None:
+        diagonal = sum((step * size) ** 2 for step, size in zip(shared, spatial, strict=True)) ** 0.5
+        steps = Steps([step / diagonal for step in shared], None)
+        return steps, None if target_distance is None else target_distance / diagonal
     # No tensor of the sizes: to make one, a GPU would wait for the host.
-    squares = [(step * size) ** 2 for step, size in zip(item_steps.unbind(1), spatial, strict=True)]
+    squares = [(step * size) ** 2 for step, size in zip(per_item.unbind(1), spatial, strict=True)]
     diagonals = torch.stack(squares).sum(0).sqrt()
     if target_distance is not None:
         target_distance = target_distance / diagonals.float().view(-1, *(1,) * len(spatial))
-    return steps, item_steps / diagonals[:, None], target_distance
+    return Steps(shared, per_item / diagonals[:, None]), target_distance

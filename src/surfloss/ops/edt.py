@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from surfloss._check import Steps
 from surfloss.ops._select import select
 
 
@@ -38,7 +39,7 @@ def edt(
     Returns:
         float32, the mask's shape; inf where the item has no such voxel.
     """
-    return select(backend, mask.device).edt(mask, list(spacing), item_spacing, form, squared)
+    return select(backend, mask.device).edt(mask, Steps(list(spacing), item_spacing), form, squared)
 
 
 @edt.register_fake
@@ -65,7 +66,7 @@ def nearest_background(
     Returns:
         int32, `(batch, dims, *spatial)`; -1 where the item has no zero voxel.
     """
-    return select(backend, mask.device).nearest_background(mask, list(spacing), item_spacing)
+    return select(backend, mask.device).nearest_background(mask, Steps(list(spacing), item_spacing))
 
 
 @nearest_background.register_fake

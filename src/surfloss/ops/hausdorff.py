@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from surfloss._check import fail, in_transform, is_plain
+from surfloss._check import Steps, fail, in_transform, is_plain
+from surfloss.backends._interface import HausdorffArguments
 from surfloss.ops._select import select
 from surfloss.ops.derivative import eager, scaled
 from surfloss.ops.edt import two_sided_without
@@ -52,18 +53,19 @@ def _hausdorff_error(
     """
     implementation = select(backend, input.device)
     input_squared, target_squared = None, None if target_distance is None else target_distance.square()
-    steps = list(spacing)
+    steps = Steps(list(spacing), item_spacing)
     if ignore is not None:
 
         def one_sided(mask: Tensor) -> Tensor:
-            return implementation.edt(mask, steps, item_spacing, "one_sided", True)
+            return implementation.edt(mask, steps, "one_sided", True)
 
         input_squared = two_sided_without(ignore, input > (0 if sigmoid else 0.5), one_sided)
         if target_squared is None:
             target_squared = two_sided_without(ignore, target > 0.5, one_sided)
-    error, gradient = implementation.hausdorff_error(
-        input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, item_spacing, empty
+    arguments = HausdorffArguments(
+        input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty
     )
+    error, gradient = implementation.hausdorff_error(arguments)
     if kept_dtype == torch.float16 and gradient.numel():
         scale = _scale(gradient.flatten(1))
         gradient /= scale.view(-1, *(1,) * (gradient.ndim - 1))  # in place, exact: no more memory
