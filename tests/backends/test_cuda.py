@@ -22,7 +22,7 @@ from surfloss.ops import _select
 from tests.ops import test_edt as edt_tests
 from tests.ops import test_hausdorff as hausdorff_tests
 from tests.support import cases, cuda_shim
-from tests.support.cases import CASES, Case
+from tests.support.cases import MASK_SAMPLES, MaskSample
 from tests.support.compare import assert_equal, assert_within_ulp
 
 pytestmark = [
@@ -31,14 +31,14 @@ pytestmark = [
 ]
 
 UNIT, SLICES = [1.0, 1.0, 1.0], [5.0, 0.42, 0.42]
-SHORT = [case for case in CASES if max(case.mask.shape) < 1000]
-LONG = [case for case in CASES if max(case.mask.shape) > 1000]
+SHORT = [sample for sample in MASK_SAMPLES if max(sample.mask.shape) < 1000]
+LONG = [sample for sample in MASK_SAMPLES if max(sample.mask.shape) > 1000]
 # The search without bounds, of every 512th row, is slow on a CPU where columns have nothing near.
-LONG = [case for case in LONG if "background" in case.name or "axis 2" in case.name]
+LONG = [sample for sample in LONG if "background" in sample.name or "axis 2" in sample.name]
 
 
-def named(case: object) -> str:
-    return case.name if isinstance(case, Case) else str(case)
+def named(sample: object) -> str:
+    return sample.name if isinstance(sample, MaskSample) else str(sample)
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def backend(monkeypatch: pytest.MonkeyPatch, shared_bytes: int) -> str:
 
 
 @pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
-@pytest.mark.parametrize("case", SHORT, ids=named)
-def test_distance_is_exact(case: Case, two_sided: bool, backend: str) -> None:
-    edt_tests.test_distance_is_exact(case, two_sided, backend)
+@pytest.mark.parametrize("sample", SHORT, ids=named)
+def test_distance_is_exact(sample: MaskSample, two_sided: bool, backend: str) -> None:
+    edt_tests.test_distance_is_exact(sample, two_sided, backend)
 
 
 @pytest.mark.parametrize("value", [True, False], ids=["one foreground", "one background"])
@@ -75,27 +75,27 @@ def test_distances_of_more_and_less_than_16_bits(value: bool, backend: str) -> N
         assert_equal(squared, right)
 
 
-@pytest.mark.parametrize("case", LONG, ids=named)
-def test_long_axes(case: Case, backend: str) -> None:
-    edt_tests.test_distance_is_exact(case, True, backend)
+@pytest.mark.parametrize("sample", LONG, ids=named)
+def test_long_axes(sample: MaskSample, backend: str) -> None:
+    edt_tests.test_distance_is_exact(sample, True, backend)
 
 
 @pytest.mark.parametrize("shared_bytes", [0])
-@pytest.mark.parametrize("case", SHORT[::3], ids=named)
-def test_without_shared_memory(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("sample", SHORT[::3], ids=named)
+def test_without_shared_memory(sample: MaskSample, backend: str) -> None:
     """As where an axis is too long for it."""
-    edt_tests.test_distance_is_exact(case, True, backend)
-    edt_tests.test_index_leads_to_a_nearest_background_voxel(case, backend)
+    edt_tests.test_distance_is_exact(sample, True, backend)
+    edt_tests.test_index_leads_to_a_nearest_background_voxel(sample, backend)
 
 
-@pytest.mark.parametrize("case", SHORT, ids=named)
-def test_index_leads_to_a_nearest_background_voxel(case: Case, backend: str) -> None:
-    edt_tests.test_index_leads_to_a_nearest_background_voxel(case, backend)
+@pytest.mark.parametrize("sample", SHORT, ids=named)
+def test_index_leads_to_a_nearest_background_voxel(sample: MaskSample, backend: str) -> None:
+    edt_tests.test_index_leads_to_a_nearest_background_voxel(sample, backend)
 
 
-@pytest.mark.parametrize("case", SHORT[::2], ids=named)
-def test_root_and_sign(case: Case, backend: str) -> None:
-    edt_tests.test_root_and_sign(case, backend)
+@pytest.mark.parametrize("sample", SHORT[::2], ids=named)
+def test_root_and_sign(sample: MaskSample, backend: str) -> None:
+    edt_tests.test_root_and_sign(sample, backend)
 
 
 test_every_number_but_zero_is_foreground = edt_tests.test_every_number_but_zero_is_foreground
@@ -199,13 +199,13 @@ def test_candidates_a_voxel_are_bounded(name: str) -> None:
 def test_undefined_behaviour_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Overflow, shifts too far and misplaced accesses would end the process."""
     monkeypatch.setattr(device, "launch", functools.partial(cuda_shim.launch, sanitize=True))
-    for case in [
-        case for case in SHORT if case.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")
+    for sample in [
+        sample for sample in SHORT if sample.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")
     ]:
         for form in ("one_sided", "signed"):
-            cuda.edt(case.mask, Steps(list(case.spacing), None), form, False)
-            cuda.edt(case.mask.double(), Steps([0.7] * len(case.spacing), None), form, False)
-        cuda.nearest_background(case.mask, Steps(list(case.spacing), None))
+            cuda.edt(sample.mask, Steps(list(sample.spacing), None), form, False)
+            cuda.edt(sample.mask.double(), Steps([0.7] * len(sample.spacing), None), form, False)
+        cuda.nearest_background(sample.mask, Steps(list(sample.spacing), None))
     input = torch.randn(2, 4, 5, 40)
     for empty in ("zero", "diagonal", "scipy"):
         for alpha in (1.0, 2.0, 2.5):

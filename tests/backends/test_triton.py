@@ -24,9 +24,10 @@ from surfloss.functional import contour_loss, contour_map, hausdorff_dt_loss
 from surfloss.ops import _select
 from surfloss.ops.contour import contour_map as contour_operator
 from surfloss.ops.edt import edt, nearest_background
-from surfloss.ops.hausdorff import hausdorff_error
+from surfloss.ops.hausdorff import hausdorff_error as hausdorff_operator
 from tests.support import cases, visits
 from tests.support.compare import assert_equal, assert_within_ulp
+from tests.support.operators import hausdorff_error
 
 REASON = _select._by_name("backend", "triton").unavailable("cpu")
 pytestmark = [
@@ -332,7 +333,7 @@ def test_contour_is_that_of_pooling(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In values many of which tie, so that the first of equals counts."""
-    monkeypatch.setattr(backend, "SPAN", 3)
+    monkeypatch.setattr(backend, "CONTOUR_PLANES", 3)
     x = torch.where(cases.noise(*shape, share=0.3), torch.rand(shape), torch.randint(3, shape) / 2).to(dtype)
     assert_pooled(x, kernel, cases.noise(*shape, share=0.2, seed=1) if with_ignore else None)
 
@@ -371,8 +372,8 @@ def test_opcheck_of_the_indices() -> None:
 
 def test_opcheck_of_the_error() -> None:
     input = torch.rand(1, 2, 3, requires_grad=True)
-    arguments = (cases.noise(1, 2, 3), None, None, True, 2.0, [1.0, 2.0], None, "zero", "triton")
-    torch.library.opcheck(hausdorff_error, (input, *arguments))
+    arguments = (cases.noise(1, 2, 3), None, None, True, 2.0, [1.0, 2.0], None, "zero", "triton", None)
+    torch.library.opcheck(hausdorff_operator, (input, *arguments))
 
 
 @pytest.mark.parametrize("with_ignore", [False, True])

@@ -31,9 +31,8 @@ class Backend:
     module: str
     automatic_on: tuple[str, ...]  # device types for which it may be chosen without being named
     named_on: tuple[str, ...] | None  # device types for which it may be named; None for every one
-    problem: Callable[[], str | None] = lambda: (
-        None
-    )  # what this installation or machine lacks for it, if anything
+    # What this installation or machine lacks for it, if anything.
+    problem: Callable[[], str | None] = lambda: None
     has_contour: bool = False  # whether it has the operators of ops/contour.py too
 
     def unavailable(self, device: str | None = None) -> str | None:
@@ -131,12 +130,8 @@ def select(requested: str | None, device: torch.device) -> Implementation:
     if name is not None:
         backend = _by_name(source, name)
         if reason := backend.unavailable(device.type):
-            fail(
-                source,
-                f"{name!r} for a tensor on {device}",
-                f"a backend that runs there: {reason}",
-                RuntimeError,
-            )
+            wanted = f"a backend that runs there: {reason}"
+            fail(source, f"{name!r} for a tensor on {device}", wanted, RuntimeError)
         return backend.load()
     reasons = []
     for backend in TABLE:

@@ -1,9 +1,9 @@
 """Operators of the distance transform: schema, fake, and the backend that answers.
 
-To add an operator: write the plain form into `backends/reference.py` and its signature into
-`_select.Implementation`; register it here with a fake (shape, dtype, device, nothing else) and, where its
-result depends differentiably on an input, an autograd rule; give `tests/ops` an `opcheck` of it. Operators
-check nothing: the API in front of them does.
+To add an operator: write its signature and meaning into `Implementation` in `backends/_interface.py`, and
+the plain form into `backends/reference.py`; register it here with a fake (shape, dtype, device, nothing else)
+and, where its result depends differentiably on an input, an autograd rule; give `tests/ops` an `opcheck` of
+it. Operators check nothing: the API in front of them does.
 
 The batch is one axis here. A spacing comes as `spacing` (floats, all items) or `item_spacing` (float64 tensor
 of shape `(batch, dims)`, which replaces it). Distances are constants of every gradient, so there is no
@@ -11,6 +11,7 @@ autograd rule: callers detach the mask.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,14 +44,7 @@ def edt(
 
 
 @edt.register_fake
-def _(
-    mask: Tensor,
-    spacing: Sequence[float],
-    item_spacing: Tensor | None,
-    form: str,
-    squared: bool,
-    backend: str | None,
-) -> Tensor:
+def _(mask: Tensor, *_: Any) -> Tensor:
     return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
 
 
@@ -70,7 +64,7 @@ def nearest_background(
 
 
 @nearest_background.register_fake
-def _(mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, backend: str | None) -> Tensor:
+def _(mask: Tensor, *_: Any) -> Tensor:
     batch, *spatial = mask.shape
     return torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
 

@@ -25,7 +25,7 @@ def _hausdorff_error(
     item_spacing: Tensor | None,
     empty: str,
     backend: str | None,
-    kept_dtype: torch.dtype | None = None,
+    kept_dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 
@@ -88,19 +88,8 @@ def _scale(gradient: Tensor) -> Tensor:
 
 
 @hausdorff_error.register_fake
-def _(
-    input: Tensor,
-    target: Tensor,
-    target_distance: Tensor | None,
-    ignore: Tensor | None,
-    sigmoid: bool,
-    alpha: float,
-    spacing: Sequence[float],
-    item_spacing: Tensor | None,
-    empty: str,
-    backend: str | None,
-    kept_dtype: torch.dtype | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(input: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    kept_dtype = options[-1]
     error = input.new_empty(input.shape[:1])
     gradient = torch.empty_like(input, dtype=kept_dtype or input.dtype)
     return error, gradient, error.new_empty(len(error) if kept_dtype == torch.float16 else 0)
@@ -108,7 +97,7 @@ def _(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     error, gradient, scale = output
-    ctx.sigmoid, ctx.is_scaled = inputs[4], inputs[10] == torch.float16
+    ctx.sigmoid, ctx.is_scaled = inputs[4], inputs[-1] == torch.float16
     ctx.save_for_backward(gradient, scale, error)
     ctx.mark_non_differentiable(gradient, scale)
     ctx.set_materialize_grads(False)

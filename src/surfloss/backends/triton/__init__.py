@@ -2,6 +2,12 @@
 
 With `TRITON_INTERPRET=1`, set before import, the code runs on CPU tensors: for tests, slowly.
 Nothing here waits for the device, so every call can be captured in a CUDA graph.
+
+Beside each parameter of a kernel stands what it is. `float32 (items, Z, Y, X), mm^2` is the address of a
+contiguous array, with dtype, shape and unit; `number` is any dtype, `real` that of the input (float32 or
+float64), `distance` int16, or int32 for long rows: signed, in voxels. `blocks of Y` is ceil(Y / BLOCK).
+`int`, `float` (float32), `bool` and `str` are scalars. `items` are those of the batch, `masks` one or two an
+item. A parameter in capitals with `tl.constexpr` is compiled into the kernel.
 """
 
 import math
@@ -22,8 +28,8 @@ BLOCK = 8  # rows of a tile, and of the blocks that have a summary
 LANES = 32  # columns of a tile: one warp, a column a thread
 CHUNK = 512  # voxels of a row that are scanned together
 TRACED = 256  # voxels of a program of the last step to the indices
-STRIP = 4  # rows of a program of the contour
-SPAN = 32  # most planes of one
+CONTOUR_ROWS = 4  # of a program
+CONTOUR_PLANES = 32  # of a program, at most
 ROUND = 2**22  # voxels of the Hausdorff error that share scratch memory, if an item has no more
 SMALL = 2**19  # voxels of a round whose scratch memory is not worth more launches
 LONGEST = 4096  # beyond it the square of a distance need not be a float
@@ -153,7 +159,7 @@ def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, T
     highest, lowest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
     if x.numel():
         skipped = None if ignore is None else _bool_as_bytes(ignore)
-        grid, sizes, options = _strips("x", x, depth)
+        grid, sizes, options = _contour_grid("x", x, depth)
         with torch.cuda.device(x.get_device()):
             contour_kernels.contour_pass[grid](x, skipped, contour, highest, lowest, *sizes, **options)
     return contour, highest, lowest
@@ -163,7 +169,7 @@ def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: i
     """Gradient with respect to the input of `contour_map`."""
     grad_input = torch.empty_like(grad)
     if grad.numel():
-        grid, sizes, options = _strips("grad", grad, depth)
+        grid, sizes, options = _contour_grid("grad", grad, depth)
         with torch.cuda.device(grad.get_device()):
             contour_kernels.contour_gradient_pass[grid](grad, highest, lowest, grad_input, *sizes, **options)
     return grad_input
@@ -306,15 +312,22 @@ def _options(warps: int, registers: int | None) -> dict[str, int]:
     return {"num_warps": warps, "maxnreg": registers}
 
 
-def _strips(name: str, values: Tensor, depth: int) -> tuple[tuple[int], tuple[int, ...], dict[str, int]]:
+def _contour_grid(
+    name: str, values: Tensor, depth: int
+) -> tuple[tuple[int], tuple[int, ...], dict[str, int]]:
     """Grid of the passes of the contour, the sizes that they take, and their options."""
     items, z, y, x = values.shape
     _check_size(name, [z, y, x])
     if depth == 1:
         items, z = items * z, 1
-    span = ceil_div(z, ceil_div(z, SPAN))
-    grid = items * ceil_div(z, span) * ceil_div(y, STRIP) * ceil_div(x, LANES - 2 * contour_kernels.RIM.value)
-    return (grid,), (z, y, x, span), {"DEPTH": depth, "ROWS": STRIP, "LANES": LANES, "num_warps": 1}
+    span = ceil_div(z, ceil_div(z, CONTOUR_PLANES))
+    grid = (
+        items
+        * ceil_div(z, span)
+        * ceil_div(y, CONTOUR_ROWS)
+        * ceil_div(x, LANES - 2 * contour_kernels.RIM.value)
+    )
+    return (grid,), (z, y, x, span), {"DEPTH": depth, "ROWS": CONTOUR_ROWS, "LANES": LANES, "num_warps": 1}
 
 
 def _check_size(name: str, spatial: list[int]) -> None:
