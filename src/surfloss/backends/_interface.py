@@ -20,8 +20,8 @@ class HausdorffArguments(NamedTuple):
 
     input: Tensor  # float32 or float64 (items, *spatial): p, or with `sigmoid` its logits
     target: Tensor  # bool, or of the input's dtype (items, *spatial): g
-    input_squared: Tensor | None  # float32 (items, *spatial), mm^2, inf where there is none: taken instead of
-    target_squared: Tensor | None  # the two-sided distances of the masks p > 0.5 and g > 0.5
+    input_squared: Tensor | None  # float32 (items, *spatial), mm^2: distances to take for those of p > 0.5
+    target_squared: Tensor | None  # float32 (items, *spatial), mm^2: the same of g > 0.5; inf for none
     ignore: Tensor | None  # bool (items, *spatial): voxels of weight 0
     sigmoid: bool  # p = sigmoid(input), and p > 0.5 is taken as input > 0
     alpha: float  # exponent of the distances; 0^0 is 1

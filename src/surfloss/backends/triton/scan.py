@@ -159,7 +159,7 @@ def _nearest_mark(marks, none, ONWARD: tl.constexpr):
     bit = tl.arange(0, BITS)[None, None, :] ^ TURN
     word = tl.arange(0, WORDS)[None, :]
     bits = tl.sum(tl.where(marks, 1 << bit, 0), axis=2)
-    found = tl.where(bits != 0, word * BITS + (_lowest_bit(bits) ^ TURN), none)
+    found = tl.where(bits != 0, _place_of_mark(word, bits, ONWARD, BITS), none)
     beyond = tl.full([marks.shape[0], WORDS], 0, tl.int32) + none
     if WORDS > 1:
         if ONWARD:
@@ -170,7 +170,14 @@ def _nearest_mark(marks, none, ONWARD: tl.constexpr):
             beside, exists = tl.maximum(word - 1, 0), word > 0
         beyond = tl.where(exists, tl.gather(scanned, tl.broadcast_to(beside, scanned.shape), 1), none)
     own = bits[:, :, None] & (-1 << bit)
-    return tl.where(own != 0, word[:, :, None] * BITS + (_lowest_bit(own) ^ TURN), beyond[:, :, None])
+    return tl.where(own != 0, _place_of_mark(word[:, :, None], own, ONWARD, BITS), beyond[:, :, None])
+
+
+@triton.jit
+def _place_of_mark(word, bits, ONWARD: tl.constexpr, BITS: tl.constexpr):
+    """The place in the chunk of a word's lowest bit, which in turned order is its last mark."""
+    lowest = _lowest_bit(bits)
+    return word * BITS + lowest if ONWARD else word * BITS + (BITS - 1) - lowest
 
 
 @triton.jit
