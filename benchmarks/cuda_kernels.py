@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from surfloss._check import Steps
 from surfloss.backends import cuda
 from surfloss.backends.cuda import device
 from tests.support import cases, cuda_shim, ptxas
@@ -53,7 +54,7 @@ def launches(mask: Tensor, spacing: list[float]) -> list[Launch]:
 
     device.launch, device.shared_bytes_limit = spy, lambda _: cuda_shim.H100_SHARED_BYTES
     cuda_shim.candidates()
-    cuda.edt(mask, spacing, None, "two_sided", False)
+    cuda.edt(mask, Steps(spacing, None), "two_sided", False)
     return seen
 
 

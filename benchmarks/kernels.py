@@ -99,10 +99,13 @@ SCAN = {
 LAST = {"AXIS": 0, "FORM": "two_sided", "SQUARED": False, "WITH_INDEX": False}
 INDEX = {"AXIS": 0, "FORM": "one_sided", "SQUARED": True, "WITH_INDEX": True}
 ERROR = {"ignore": None, "AXIS": 0, "SIGMOID": True, "ALPHA": 2.0, "EMPTY": "zero", "BOOL_TARGET": True}
-STRIP = {"DEPTH": 3, "ROWS": backend.STRIP, "LANES": backend.LANES}
+STRIP = {"DEPTH": 3, "ROWS": backend.CONTOUR_ROWS, "LANES": backend.LANES}
 # Of a thread of the contour's, in a plane: some are of the rim, or past the end.
 STRIP_VOXELS = (
-    backend.STRIP * SHAPE[-1] / -(-SHAPE[-1] // (backend.LANES - 2 * contour.RIM.value)) / backend.LANES
+    backend.CONTOUR_ROWS
+    * SHAPE[-1]
+    / -(-SHAPE[-1] // (backend.LANES - 2 * contour.RIM.value))
+    / backend.LANES
 )
 CONTOUR = {"x": "fp32", "contour": "fp32", "highest": "i8", "lowest": "i8"}
 BACKWARD = {"grad": "fp32", "highest": "i8", "lowest": "i8", "grad_input": "fp32"}

@@ -1,6 +1,8 @@
 """The distance functions on tensors: layout, types, spacing, items of one label, real volumes."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -14,8 +16,10 @@ from torch import Tensor
 import surfloss
 from surfloss import distance_transform_edt, signed_distance, two_sided_edt
 from tests.support import cases, oracles, volumes
-from tests.support.cases import CASES, Case
+from tests.support.cases import MASK_SAMPLES, MaskSample
 from tests.support.compare import assert_close, assert_equal, assert_within_ulp
+
+Function: TypeAlias = Callable[..., Tensor]
 
 FUNCTIONS = [distance_transform_edt, two_sided_edt, signed_distance]
 SPACING = (5.0, 0.42, 0.7)
@@ -32,7 +36,7 @@ def boundary(mask: Tensor, **options: object) -> Tensor:
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3), (2, 1, 3)])
-def test_every_axis_before_space_is_batch(function, dims: int, batch: tuple[int, ...]) -> None:
+def test_every_axis_before_space_is_batch(function: Function, dims: int, batch: tuple[int, ...]) -> None:
     spatial = (5, 6, 7)[-dims:]
     mask = cases.noise(*batch, *spatial, share=0.7)
     got = function(mask, spatial_dims=dims, spacing=SPACING[-dims:])
@@ -54,7 +58,7 @@ def test_all_of_up_to_three_axes_are_space() -> None:
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 3, 4, 5)])
-def test_more_axes_need_the_number_of_those_in_space(function, shape: tuple[int, ...]) -> None:
+def test_more_axes_need_the_number_of_those_in_space(function: Function, shape: tuple[int, ...]) -> None:
     with pytest.raises(
         ValueError, match=r"^spatial_dims: got None with mask of shape .*2 for \(B, C, H, W\)"
     ):
@@ -62,7 +66,7 @@ def test_more_axes_need_the_number_of_those_in_space(function, shape: tuple[int,
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
-def test_strides_do_not_matter(function, seen_masks: list[Tensor]) -> None:
+def test_strides_do_not_matter(function: Function, seen_masks: list[Tensor]) -> None:
     mask = cases.noise(2, 6, 7, 8, share=0.7)
     for view in (mask.permute(0, 3, 1, 2), mask[:, ::2, 1:, ::3], mask[:1].expand(3, 6, 7, 8), mask.flip(2)):
         copy = view.clone(memory_format=torch.contiguous_format)
@@ -74,7 +78,7 @@ def test_strides_do_not_matter(function, seen_masks: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 @pytest.mark.parametrize("shape", [(0, 3, 4, 5), (2, 3, 0, 5), (0, 0, 4, 5), (3, 4, 0)])
-def test_nothing_in_nothing_out(function, shape: tuple[int, ...]) -> None:
+def test_nothing_in_nothing_out(function: Function, shape: tuple[int, ...]) -> None:
     got = function(torch.zeros(shape), spatial_dims=3)
     assert got.shape == shape
     assert got.dtype == torch.float32
@@ -94,7 +98,7 @@ DTYPES += [torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float3
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_every_dtype_gives_the_same(function, dtype: torch.dtype) -> None:
+def test_every_dtype_gives_the_same(function: Function, dtype: torch.dtype) -> None:
     mask = cases.noise(4, 5, 6, share=0.7)
     assert_equal(function(mask.to(dtype)), function(mask))
 
@@ -106,7 +110,7 @@ def test_what_is_not_zero_is_foreground(value: float) -> None:
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
-def test_mask_is_a_constant_and_is_left_alone(function) -> None:
+def test_mask_is_a_constant_and_is_left_alone(function: Function) -> None:
     mask = torch.rand(4, 5, 6).round().requires_grad_()
     before = mask.detach().clone()
     assert not function(mask).requires_grad
@@ -138,7 +142,9 @@ def test_mask_is_a_constant_and_is_left_alone(function) -> None:
     ],
 )
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_one_clear_error(function, mask: Tensor, options: dict, error: type | None, message: str) -> None:
+def test_one_clear_error(
+    function: Function, mask: Tensor, options: dict, error: type | None, message: str
+) -> None:
     if error is None:  # no data, so no backend: only shape and type are known
         assert function(mask, **options).shape == mask.shape
         return
@@ -161,7 +167,9 @@ def test_unknown_convention() -> None:
     ],
 )
 @pytest.mark.parametrize("squared", [False, True])
-def test_items_of_one_label(function, of_empty: float, of_full: float, squared: bool, backend: str) -> None:
+def test_items_of_one_label(
+    function: Function, of_empty: float, of_full: float, squared: bool, backend: str
+) -> None:
     for dims in (1, 2, 3):
         mask = torch.stack([torch.zeros((3, 4, 5)[-dims:]), torch.ones((3, 4, 5)[-dims:])])
         got = function(mask, spatial_dims=dims, squared=squared, backend=backend)
@@ -174,7 +182,7 @@ def test_items_of_one_label(function, of_empty: float, of_full: float, squared: 
 
 @pytest.mark.large
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
-def test_forms_of_one_spacing_agree(function, backend: str) -> None:
+def test_forms_of_one_spacing_agree(function: Function, backend: str) -> None:
     mask = cases.noise(2, 3, 4, 5, 6, share=0.7)
     options = {"spatial_dims": 3, "backend": backend}
     wanted = function(mask, spacing=[2.0, 2.0, 2.0], **options)
@@ -184,7 +192,7 @@ def test_forms_of_one_spacing_agree(function, backend: str) -> None:
 
 @pytest.mark.large
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
-def test_each_item_its_spacing(function, backend: str) -> None:
+def test_each_item_its_spacing(function: Function, backend: str) -> None:
     mask = cases.noise(2, 3, 4, 5, 6, share=0.7)
     by_scan = torch.tensor([[1.0, 1.0, 1.0], SPACING], dtype=torch.float64)
     by_channel = by_scan[:, None] * torch.tensor([1.0, 2.0, 3.0])[:, None]
@@ -198,7 +206,7 @@ def test_each_item_its_spacing(function, backend: str) -> None:
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
-def test_squared_is_the_square_with_the_sign(function, backend: str) -> None:
+def test_squared_is_the_square_with_the_sign(function: Function, backend: str) -> None:
     mask = cases.noise(4, 5, 6, share=0.7)
     distance = function(mask, spacing=SPACING, backend=backend)
     squared = function(mask, spacing=SPACING, squared=True, backend=backend)
@@ -224,27 +232,27 @@ def test_indices_lead_to_the_nearest_zero_voxel_of_the_item(backend: str) -> Non
 # Signed distance
 
 
-SMALL = [case for case in CASES if case.mask.numel() < 3000]
+SMALL = [sample for sample in MASK_SAMPLES if sample.mask.numel() < 3000]
 
 
-@pytest.mark.parametrize("case", SMALL, ids=[case.name for case in SMALL])
-def test_signed_distance_is_two_sided_with_a_sign(case: Case, backend: str) -> None:
-    dims = len(case.spacing)
-    got = signed_distance(case.mask, spatial_dims=dims, spacing=case.spacing, backend=backend)
+@pytest.mark.parametrize("sample", SMALL, ids=[sample.name for sample in SMALL])
+def test_signed_distance_is_two_sided_with_a_sign(sample: MaskSample, backend: str) -> None:
+    dims = len(sample.spacing)
+    got = signed_distance(sample.mask, spatial_dims=dims, spacing=sample.spacing, backend=backend)
     assert_equal(
-        got.abs(), two_sided_edt(case.mask, spatial_dims=dims, spacing=case.spacing, backend=backend)
+        got.abs(), two_sided_edt(sample.mask, spatial_dims=dims, spacing=sample.spacing, backend=backend)
     )
-    assert torch.equal(got < 0, case.mask)
+    assert torch.equal(got < 0, sample.mask)
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("case", SMALL, ids=[case.name for case in SMALL])
-def test_boundary_is_the_surface_of_the_voxels_boxes(case: Case, backend: str) -> None:
-    dims = len(case.spacing)
-    got = boundary(case.mask, spatial_dims=dims, spacing=case.spacing, backend=backend)
-    for mask, signed in zip(case.mask.numpy(), got, strict=True):
-        right = np.sqrt(oracles.squared_two_sided(mask, case.spacing, shrink=0.5))
-        assert_within_ulp(signed, np.where(mask, -right, right), 2, case.name)
+@pytest.mark.parametrize("sample", SMALL, ids=[sample.name for sample in SMALL])
+def test_boundary_is_the_surface_of_the_voxels_boxes(sample: MaskSample, backend: str) -> None:
+    dims = len(sample.spacing)
+    got = boundary(sample.mask, spatial_dims=dims, spacing=sample.spacing, backend=backend)
+    for mask, signed in zip(sample.mask.numpy(), got, strict=True):
+        right = np.sqrt(oracles.squared_two_sided(mask, sample.spacing, shrink=0.5))
+        assert_within_ulp(signed, np.where(mask, -right, right), 2, sample.name)
 
 
 def test_boundary_scene_drawn_by_hand() -> None:
@@ -341,7 +349,7 @@ def test_real_volumes_as_scipy(name: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
-def test_compiles_to_one_graph(function) -> None:
+def test_compiles_to_one_graph(function: Function) -> None:
     mask = cases.noise(2, 4, 5, 6, share=0.7)
 
     def field(mask: Tensor, spacing: object) -> Tensor:
@@ -368,7 +376,7 @@ def test_new_values_of_a_spacing_tensor_do_not_compile_anew() -> None:
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, boundary])
-def test_exports(function) -> None:
+def test_exports(function: Function) -> None:
     class Field(torch.nn.Module):
         def forward(self, mask: Tensor) -> Tensor:
             return function(mask, spacing=SPACING)

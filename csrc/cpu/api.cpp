@@ -39,8 +39,6 @@ int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shap
   });
 }
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The columns of one task of the second phase, and their item.
 struct Part {
   int64_t item, first, last;
@@ -59,13 +57,12 @@ struct Slices {
   int64_t last(int64_t task) const { return (task + 1) * a_task < total ? (task + 1) * a_task : total; }
 };
 
-using WeighKernel = double (*)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
-
 // Items [first, first + items): `weighing` and `job` begin at the first of them. Sums are kept by task and
 // added in order, so that the number of threads changes nothing.
-void weigh_round(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* error,
-                 const Layout layouts[2], const Kernels& kernels, WeighKernel weigh) {
+void weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* error,
+                 const Layout layouts[2], const Kernels& kernels) {
   const Slices parts = {items * job.grid.z, plan.slices_a_task};
+  const auto weigh_columns = kernels.weigh_columns[layouts[0] == kDoubleValues];
   // The target is thresholded as it is; the threshold of logits is their own.
   Job target_job = job;
   target_job.threshold = 0.5f;
@@ -86,7 +83,7 @@ void weigh_round(const Plan& plan, const Job& job, int64_t items, const Weighing
                                      parts.last(part));
     } else {
       const Part part(plan, task);
-      plan.sums[task] = weigh(job, workspace, part.item, weighing, part.first, part.last);
+      plan.sums[task] = weigh_columns(job, workspace, part.item, weighing, part.first, part.last);
     }
   });
   for (int64_t item = 0; item < items; ++item) {
@@ -95,14 +92,14 @@ void weigh_round(const Plan& plan, const Job& job, int64_t items, const Weighing
   }
 }
 
-void weigh_rounds(const Plan& plan, Job job, Weighing weighing, double* error, bool is_double,
-                  const Kernels& kernels) {
+// All items, a round of them after the other.
+void weigh_batch(const Plan& plan, Job job, Weighing weighing, double* error, bool is_double,
+                 const Kernels& kernels) {
   const Layout values = is_double ? kDoubleValues : kFloatValues;
   const Layout layouts[2] = {values, weighing.byte_target ? kByteMask : values};
-  const WeighKernel weigh = is_double ? kernels.double_weigh : kernels.float_weigh;
   for (int64_t first = 0; first < plan.batch; first += plan.round) {
     const int64_t items = first + plan.round < plan.batch ? plan.round : plan.batch - first;
-    weigh_round(plan, job, items, weighing, error + first, layouts, kernels, weigh);
+    weigh_items(plan, job, items, weighing, error + first, layouts, kernels);
     const int64_t voxels = items * job.grid.voxels();
     if (job.item_tables) job.tables += items;
     weighing.fields[0] += voxels;
@@ -201,9 +198,8 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64
 int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_double, int32_t byte_target,
                            const float* input_squared, const float* target_squared, const uint8_t* ignore,
                            float* field, void* gradient, double* error, int64_t batch, int32_t dims,
-                           const int64_t* shape, const double* spacing, int32_t item_spacing,
-                           int32_t sigmoid, double alpha, int32_t empty, int32_t threads, int32_t isa,
-                           void* scratch) {
+                           const int64_t* shape, const double* spacing, int32_t item_spacing, int32_t sigmoid,
+                           double alpha, int32_t empty, int32_t threads, int32_t isa, void* scratch) {
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     job.threshold = sigmoid ? 0.0f : 0.5f;
     const int64_t voxels = job.grid.voxels();
@@ -223,7 +219,7 @@ int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_dou
         plan.axes.from[0] == 0,
         plan.axes.from[2] == 0,
     };
-    weigh_rounds(plan, job, weighing, error, is_double, kernels);
+    weigh_batch(plan, job, weighing, error, is_double, kernels);
   };
   return with_plan(SURFLOSS_HAUSDORFF, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
 }

@@ -20,9 +20,9 @@ inline int64_t tile_columns(int64_t rows) {
 
 enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // labels of a row or slice
 
-// Squared distances by number of steps, float32 of the exact double.
+// Squared distances in mm^2 by number of steps, float32 of the exact double.
 struct Tables {
-  double step_sq[3];       // z, y, x
+  double step_sq[3];       // of z, y, x, in mm^2
   const float *z, *y;      // at the centre: entry d is for d steps either way
   const float *up, *down;  // entry d of `up` is for d steps, of `down` for x - d
   double diagonal_sq;      // of the item
@@ -55,28 +55,28 @@ struct Job {
 
 // Memory of one thread.
 struct Workspace {
-  float* column;     // a tile of columns
-  float* result[2];  // a block of columns each: max(y, z) rows of kMaxBlock
-  int32_t* nearest;  // argmins of the coarse rows
-  uint8_t* rows;     // states of the rows of a slice
+  float* column;     // (rows, columns of a tile), mm^2, signed; rows is y or z
+  float* result[2];  // (max(y, z), kMaxBlock), mm^2: a block of columns each
+  int32_t* nearest;  // (coarse rows, kMaxBlock): row of what is nearest
+  uint8_t* rows;     // (y): states of the rows of a slice
   uint64_t* words;   // labels of a row as bits, with a word before and after
 };
 
 struct Weighing {
-  const void* values[2];     // input and target
+  const void* values[2];     // (batch, z, y, x): input and target
   bool byte_target;          // what is not 0 is 1; else both are the input's type
-  void* gradient;            // of the input's type; where that is float it may be the first field
+  void* gradient;            // (batch, z, y, x), of the input's type; may be the first field if that is float
   bool sigmoid;              // of the input, whose gradient goes through it
-  float* fields[2];          // signed, after the passes in the slices
-  const uint8_t* states[2];  // of the slices
-  const float* given[2];     // or null: squared distances that the caller knows, inf where there are none
-  const uint8_t* ignore;     // or null: voxels of weight 0
+  float* fields[2];          // (items of a round, z, y, x), mm^2, signed, after the passes in the slices
+  const uint8_t* states[2];  // (items of a round, z)
+  const float* given[2];     // (batch, z, y, x), mm^2, known to the caller, inf where there is none; or null
+  const uint8_t* ignore;     // (batch, z, y, x): voxels of weight 0; or null
   double alpha;
   int32_t empty;
   bool before_z, before_x;  // whether the first axis, before which SciPy's missing voxel lies, is z or x here
 };
 
-// Where the indices go: a plane of one item for each axis, null for axes of size 1.
+// Where the indices of one item go, (z, y, x) for each axis, null for axes of size 1.
 struct Indices {
   int32_t *z, *y, *x;
 };
@@ -84,22 +84,28 @@ struct Indices {
 // How labels are stored.
 enum Layout { kByteMask, kFloatMask, kFloatValues, kDoubleValues, kLayouts };
 
-inline int64_t bytes_a_voxel(Layout layout) { return layout == kByteMask ? 1 : layout == kDoubleValues ? 8 : 4; }
+inline int64_t bytes_a_voxel(Layout layout) {
+  return layout == kByteMask ? 1 : layout == kDoubleValues ? 8 : 4;
+}
 
+// Shapes are by the job's grid: values, fields and masks (batch, z, y, x), states (batch, z).
 struct Kernels {
-  // Passes along x and y: slices [first, last) of all items' slices, to a signed field and a state for each.
-  // Foreground is what is not 0 in masks, and what lies above the threshold in values.
-  void (*slices[kLayouts])(const Job&, const Workspace&, const void*, float*, uint8_t*, int64_t, int64_t);
+  // Passes along x and y: slices [first, last) of all items' slices, to a field in mm^2, signed, and a state
+  // for each. Foreground is what is not 0 in masks, and what lies above the threshold in values.
+  void (*slices[kLayouts])(const Job&, const Workspace&, const void* values, float* field, uint8_t* states,
+                           int64_t first, int64_t last);
   // Pass along z over columns [first, last) of one item's plane, in place, to the job's outcome.
-  void (*columns)(const Job&, const Workspace&, int64_t, float*, const uint8_t*, int64_t, int64_t);
-  // The same for two fields, to the gradient and the sum of the weighted squared error.
-  double (*float_weigh)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
-  double (*double_weigh)(const Job&, const Workspace&, int64_t, const Weighing&, int64_t, int64_t);
+  void (*columns)(const Job&, const Workspace&, int64_t item, float* field, const uint8_t* states,
+                  int64_t first, int64_t last);
+  // The same for two fields of an input in float or double, to the gradient and the sum of the weighted
+  // squared error.
+  double (*weigh_columns[2])(const Job&, const Workspace&, int64_t item, const Weighing&, int64_t first,
+                             int64_t last);
   // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last).
-  void (*nearest_slice)(const Job&, const Workspace&, int64_t, int64_t, const uint8_t*, const Indices&,
-                        uint8_t*);
-  void (*nearest_columns)(const Job&, const Workspace&, int64_t, const Indices&, const uint8_t*, int64_t,
-                          int64_t);
+  void (*nearest_slice)(const Job&, const Workspace&, int64_t item, int64_t z, const uint8_t* mask,
+                        const Indices& to, uint8_t* states);
+  void (*nearest_columns)(const Job&, const Workspace&, int64_t item, const Indices& to,
+                          const uint8_t* states, int64_t first, int64_t last);
 };
 
 namespace baseline {

@@ -136,7 +136,7 @@ void solve_block(const Job& job, const Workspace& workspace, int64_t item, const
   const float instead = weighing.empty == SURFLOSS_EMPTY_DIAGONAL ? (float)tables.diagonal_sq : 0.0f;
   for (int64_t k = 0; k < depth; ++k, out += kBlock) {
     for (int64_t i = 0; i < width; ++i) out[i] = given ? given[start + k * plane + i] : INFINITY;
-    if (weighing.empty == SURFLOSS_EMPTY_REFERENCE) {
+    if (weighing.empty == SURFLOSS_EMPTY_SCIPY) {
       for (int64_t i = 0; i < width; ++i) {
         if (!(out[i] < INFINITY)) out[i] = before_first(job, tables, weighing, k, at + i);
       }
@@ -190,9 +190,10 @@ inline void weigh_row(const Value* __restrict input, const Target* __restrict ta
   }
 }
 
+// Columns [first, last) of one item: the last pass of both fields, the gradient, and the sum of the error.
 template <class Value, class Target, class Raise>
-double weigh_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
-                  int64_t first, int64_t last, const Raise& raise) {
+double weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+                          int64_t first, int64_t last, const Raise& raise) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels();
   const Value scale = (Value)(2.0 / (double)job.grid.voxels());
   double sums[kBlock] = {};
@@ -219,22 +220,19 @@ double weigh_with(const Job& job, const Workspace& workspace, int64_t item, cons
   return sum;
 }
 
-template <class Value, class Target>
-double weigh_by_power(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
-                      int64_t first, int64_t last) {
-  const auto weigh = [&](const auto& raise) {
-    return weigh_with<Value, Target>(job, workspace, item, weighing, first, last, raise);
-  };
-  if (weighing.alpha == 2) return weigh(Square{});
-  if (weighing.alpha == 1) return weigh(Root{});
-  return weigh(Power{(float)(weighing.alpha / 2)});
-}
-
+// The same for the target's type and the exponent of the call.
 template <class Value>
-double weigh(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
-             int64_t first, int64_t last) {
-  const auto by_power = weighing.byte_target ? weigh_by_power<Value, uint8_t> : weigh_by_power<Value, Value>;
-  return by_power(job, workspace, item, weighing, first, last);
+double weigh_columns(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+                     int64_t first, int64_t last) {
+  const auto by_power = [&](auto target) {
+    const auto with = [&](const auto& raise) {
+      return weigh_columns_with<Value, decltype(target)>(job, workspace, item, weighing, first, last, raise);
+    };
+    if (weighing.alpha == 2) return with(Square{});
+    if (weighing.alpha == 1) return with(Root{});
+    return with(Power{(float)(weighing.alpha / 2)});
+  };
+  return weighing.byte_target ? by_power(uint8_t{}) : by_power(Value{});
 }
 
 }  // namespace
@@ -242,8 +240,7 @@ double weigh(const Job& job, const Workspace& workspace, int64_t item, const Wei
 extern const Kernels kernels = {
     {mask_slices<uint8_t>, mask_slices<float>, value_slices<float>, value_slices<double>},
     columns,
-    weigh<float>,
-    weigh<double>,
+    {weigh_columns<float>, weigh_columns<double>},
     nearest_slice,
     nearest_columns,
 };

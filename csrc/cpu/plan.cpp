@@ -12,8 +12,6 @@ constexpr int64_t kVoxelsARound = 1 << 20;  // of the Hausdorff error, which kee
 
 int64_t values_a_table(const Grid& grid) { return 2 * (grid.z + grid.y + grid.x) + 4 * kMaxBlock; }
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 Axes bring_to_three(int dims, const int64_t* shape) {

@@ -9,6 +9,8 @@
 
 namespace surfloss {
 
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // The axes of an item as the passes see them, and which axis of the caller each one is (-1 for none).
 struct Axes {
   Grid grid;

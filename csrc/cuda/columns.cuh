@@ -31,31 +31,32 @@ __device__ inline float candidate(float distance, float weight, float f) {
 
 template <typename T, bool tiled, bool indexed>
 struct Columns {
-  void* field[2];
-  Offset split;     // items before it are in the first field, the others in the second
-  const T* source;  // where not tiled: a copy of the field
-  int* coarse;      // where not tiled: nearest rows of every 8th row, 32 columns a block
-  int* where;       // where indexed: the nearest row
-  Offset voxels;    // of an item
-  Offset inner;     // from one row of a column to the next
-  int size;         // rows, at most 2^24: positions are exact in float, and 64 times that in int
-  Offset tiles;     // of 32 columns, in an item
-  int top;          // rows apart at the first level, a power of 8, at least 8
-  double step;
-  const double* item_spacing;
-  int dims, axis;
+  void*
+      field[2];  // (split, z, y, x) each, T: mm^2 or squared steps, signed; float at the end of the last pass
+  Offset split;  // items before it are in the first field, the others in the second
+  const T* source;             // (items, z, y, x), where not tiled: a copy of the field
+  int* coarse;                 // (blocks, every 8th row, 32 columns), where not tiled: nearest rows
+  int* where;                  // (items, z, y, x), where indexed: the nearest row
+  Offset voxels;               // of an item
+  Offset inner;                // from one row of a column to the next
+  int size;                    // rows, at most 2^24: positions are exact in float, and 64 times that in int
+  Offset tiles;                // of 32 columns, in an item
+  int top;                     // rows apart at the first level, a power of 8, at least 8
+  double step;                 // along the axis, in mm
+  const double* item_spacing;  // (split, dims), mm; or null
+  int dims, axis;              // spatial axes, and which of them this is
   Finish finish;
 
   // A thread's column. `rows` and `nearest` are in shared memory, or in global memory where the axis is long.
   struct Column {
-    const T* rows;
+    const T* rows;  // (size), `pitch` apart
     Offset pitch;
-    int* nearest;  // of every 8th row, for its own label
-    void* out;
+    int* nearest;  // (every 8th row), 32 apart: the nearest row for its own label
+    void* out;     // the field
     int* where;
-    Offset start;
+    Offset start;  // of the column in the field
     bool exists;
-    T weight;
+    T weight;  // the squared step, in the unit of the field
 
     __device__ T row(int k) const { return rows[k * (tiled ? kWarp : pitch)]; }
 
@@ -165,8 +166,8 @@ struct Columns {
   // What row value `value` offers to a label.
   __device__ static T of_label(T value, bool inside) { return larger(inside ? value : -value, T(0)); }
 
-  // The seven rows after `first`, two in the halves of a word: distances squared below 2^16, as is each sum with
-  // what a row offers, which beyond `farthest` is of no use and cut off there.
+  // The seven rows after `first`, two in the halves of a word: distances squared below 2^16, as is each sum
+  // with what a row offers, which beyond `farthest` is of no use and cut off there.
   __device__ void in_pairs(const Column& column, int first, int lowest, int highest, int farthest,
                            const bool (&inside)[kFan], int (&best)[kFan]) const {
     constexpr int kPairs = kFan / 2;
@@ -187,8 +188,8 @@ struct Columns {
 #pragma unroll 2
     for (int k = lowest; k <= highest; ++k) {
       const int value = column.row(k);
-      const unsigned offers = __byte_perm(min(of_label(value, true), farthest),
-                                          min(of_label(value, false), farthest), 0x5410);
+      const unsigned offers =
+          __byte_perm(min(of_label(value, true), farthest), min(of_label(value, false), farthest), 0x5410);
 #pragma unroll
       for (int p = 0; p < kPairs; ++p) {
         least[p] = __viaddmin_u16x2(__byte_perm(offers, 0, takes[p]), squares[p], least[p]);

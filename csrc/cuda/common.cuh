@@ -5,7 +5,8 @@
 // 0 at every background voxel, and a background voxel for max(-s, 0). T is int on grids of equal steps, in
 // units of a step, and float elsewhere. In the one-sided transform the background is 0 and asks for nothing.
 //
-// Indices within an axis are int; offsets into an array are 64-bit.
+// Indices within an axis are int; offsets into an array are 64-bit. A kernel's parameters are the fields of
+// its struct in their order; beside each stands its shape and unit. `split` is the items of one mask of two.
 #pragma once
 
 // Tests count the candidates that a thread looks at; on a device this is nothing.

@@ -7,17 +7,9 @@
       name(const void* first, int first_kind, const void* second, int second_kind, void* first_field,        \
            void* second_field, Offset split, int* where, Offset items, Offset rows_per_item, int size,       \
            double step, const double* item_spacing, int dims, int last, int form, int squared, float unit) { \
-    const Rows rows{{{first, first_kind}, {second, second_kind}},                                            \
-                    {first_field, second_field},                                                             \
-                    split,                                                                                   \
-                    where,                                                                                   \
-                    items,                                                                                   \
-                    rows_per_item,                                                                           \
-                    size,                                                                                    \
-                    step,                                                                                    \
-                    item_spacing,                                                                            \
-                    dims,                                                                                    \
-                    {last != 0, form, squared != 0, unit}};                                                  \
+    const Rows rows{first,        first_kind, second,    second_kind,   first_field,  second_field,          \
+                    split,        where,      items,     rows_per_item, size,         step,                  \
+                    item_spacing, dims,       last != 0, form,          squared != 0, unit};                 \
     rows.solve<T>();                                                                                         \
   }
 
@@ -26,21 +18,12 @@
       name(void* first_field, void* second_field, Offset split, const void* source, int* coarse, int* where, \
            Offset voxels, Offset inner, int size, Offset tiles, int top, double step,                        \
            const double* item_spacing, int dims, int axis, int last, int form, int squared, float unit) {    \
-    const Columns<T, tiled, indexed> columns{{first_field, second_field},                                    \
-                                             split,                                                          \
-                                             static_cast<const T*>(source),                                  \
-                                             coarse,                                                         \
-                                             where,                                                          \
-                                             voxels,                                                         \
-                                             inner,                                                          \
-                                             size,                                                           \
-                                             tiles,                                                          \
-                                             top,                                                            \
-                                             step,                                                           \
-                                             item_spacing,                                                   \
-                                             dims,                                                           \
-                                             axis,                                                           \
-                                             {last != 0, form, squared != 0, unit}};                         \
+    const Columns<T, tiled, indexed> columns{                                                                \
+        first_field,  second_field, split,  static_cast<const T*>(source),                                   \
+        coarse,       where,        voxels, inner,                                                           \
+        size,         tiles,        top,    step,                                                            \
+        item_spacing, dims,         axis,   last != 0,                                                       \
+        form,         squared != 0, unit};                                                                   \
     columns.solve();                                                                                         \
   }
 
@@ -53,7 +36,7 @@ SURFLOSS_COLUMNS(nearest_float, float, true, true)
 SURFLOSS_COLUMNS(long_columns_float, float, false, false)
 SURFLOSS_COLUMNS(long_nearest_float, float, false, true)
 
-// From where each pass found its nearest to the voxel where all three lead; null where there was no pass.
+// From where each pass found its nearest, (items, z, y, x) or null for no pass, to (items, dims, z, y, x).
 extern "C" __global__ void __launch_bounds__(256)
     follow(const int* z_of, const int* y_of, const int* x_of, int* nearest, Offset items, int dims, int nz,
            int ny, int nx) {

@@ -18,16 +18,16 @@ __device__ double block_sum(double value) {
 __device__ inline float sigmoid_of(float x) { return 1 / (1 + expf(-x)); }
 __device__ inline double sigmoid_of(double x) { return 1 / (1 + exp(-x)); }
 
-enum Empty { kZero, kDiagonal, kReference };
+enum Empty { kZero, kDiagonal, kScipy };
 
 // What an item of one label gets for a squared distance; sizes and steps are (z, y, x), with axes of 1 in
 // front.
 struct Filler {
-  int empty;
-  int sizes[3];
-  double steps[3];
-  const double* item_spacing;
-  int dims;
+  int empty;                   // of enum Empty
+  int sizes[3];                // voxels
+  double steps[3];             // mm
+  const double* item_spacing;  // (items, dims), mm; or null
+  int dims;                    // spatial axes
 
   __device__ float squared(Offset item, Offset voxel) const {
     if (empty == kZero) return 0;
@@ -48,18 +48,18 @@ struct Filler {
 
 template <typename Real>
 struct Hausdorff {
-  const Real* input;
-  const void* target;  // bytes, or as the input
+  const Real* input;   // (items, z, y, x)
+  const void* target;  // (items, z, y, x), bytes or Real
   bool byte_target;
-  const float *input_squared, *target_squared;
-  const unsigned char* ignore;  // or null
-  bool sigmoid;
-  float alpha;
+  const float *input_squared, *target_squared;  // (items, z, y, x), mm^2; inf where there is none
+  const unsigned char* ignore;                  // (items, z, y, x); or null
+  bool sigmoid;                                 // the input has logits
+  float alpha;                                  // exponent of the distances
   Filler filler;
-  Offset voxels;
-  int blocks;      // of an item
-  Real* gradient;  // may be the memory of input_squared: a voxel is read before it is written
-  double* partial;
+  Offset voxels;    // of an item
+  int blocks;       // of an item
+  Real* gradient;   // (items, z, y, x), may be input_squared's memory: a voxel is read before it is written
+  double* partial;  // (items, blocks): sums
 
   __device__ float weight_of(float squared, Offset item, Offset voxel) const {
     if (squared == infinity<float>()) squared = filler.squared(item, voxel);
@@ -108,7 +108,7 @@ struct Hausdorff {
 SURFLOSS_HAUSDORFF(hausdorff_float, float)
 SURFLOSS_HAUSDORFF(hausdorff_double, double)
 
-// A block an item: the mean from the partial sums.
+// A block an item: the mean (items) from the partial sums (items, blocks).
 template <typename Real>
 __device__ void mean(const double* partial, int blocks, Offset voxels, Real* error) {
   double sum = 0;

@@ -7,8 +7,8 @@ constexpr int kChunk = kWarp * kWarp;
 constexpr int kNone = 0x7fffffff;
 
 struct Labels {
-  const void* values;
-  int kind;
+  const void* values;  // (split, z, y, x), of the kind's type
+  int kind;            // of enum Kind
 
   // Lane j gets the labels of voxels start + 32 j ... start + 32 j + 31 of the row at `row`, 0 beyond its
   // end.
@@ -73,14 +73,15 @@ struct Labels {
 
 struct Rows {
   Labels labels[2];
-  void* field[2];
+  void*
+      field[2];  // (split, z, y, x) each, T: mm^2 or squared steps, signed; float where this pass is the last
   Offset split;  // items before it have the first labels and field, the others the second
-  int* where;    // null, or the x of the nearest background voxel
+  int* where;    // (items, z, y, x): x of the nearest background voxel; or null
   Offset items, rows_per_item;
-  int size;
-  double step;
-  const double* item_spacing;
-  int dims;
+  int size;                    // voxels of a row
+  double step;                 // along x, in mm
+  const double* item_spacing;  // (split, dims), mm; or null
+  int dims;                    // spatial axes
   Finish finish;
 
   template <typename T>

@@ -7,7 +7,7 @@ Checks that read values (NaN, sign) would make a GPU wait for the host and would
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, NoReturn, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 NumbersLike: TypeAlias = Sequence[float] | npt.NDArray[Any] | Tensor
-_Steps: TypeAlias = float | Sequence[float] | npt.NDArray[Any] | Tensor
-SpacingLike: TypeAlias = _Steps | Sequence[_Steps] | None
+_OfOneItem: TypeAlias = float | NumbersLike
+SpacingLike: TypeAlias = _OfOneItem | Sequence[_OfOneItem] | None
 
 _MASK_DTYPES = frozenset(
     {torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
@@ -33,6 +33,13 @@ _DIGITS = {torch.float32: (9, 8, 7, 6), torch.float16: (5, 4, 3), torch.bfloat16
 _ROUNDING = 5e-7
 
 _POSITIVE = "positive finite numbers (mm)"
+
+
+class Steps(NamedTuple):
+    """The size of a voxel along each spatial axis, in mm or voxels: of all items, or of each its own."""
+
+    shared: list[float]  # (dims,)
+    per_item: Tensor | None  # float64 (items, dims); replaces `shared`
 
 
 def fail(argument: str, got: object, wanted: str, error: type[Exception] = ValueError) -> NoReturn:
@@ -187,7 +194,7 @@ def spacing(
     batch_shape: Sequence[int],
     device: torch.device,
     argument: str = "spacing",
-) -> tuple[list[float], Tensor | None]:
+) -> Steps:
     """Bring a spacing into the operators' form.
 
     Args:
@@ -202,15 +209,14 @@ def spacing(
         argument: what the caller's caller calls it.
 
     Returns:
-        `(shared, per_item)`: the spacing as floats, and None or a float64 tensor of shape
-        `(prod(batch_shape), dims)` that replaces it.
+        The spacing as floats, or as a tensor with an item for each of `prod(batch_shape)`.
 
     Raises:
         ValueError: on a wrong length or shape, or a value that is not positive and finite.
     """
     value = plain_spacing(value, argument)
     if value is None:
-        return [1.0] * dims, None
+        return Steps([1.0] * dims, None)
     wanted = f"{dims} numbers, one for each spatial axis, or shape (*lead, {dims}) with lead the first axes"
     wanted += f" of the batch shape {tuple(batch_shape)}"
     if isinstance(value, Tensor):
@@ -221,11 +227,11 @@ def spacing(
         if tuple(value.shape) != (*batch[: len(lead)], dims):
             fail(argument, f"shape {tuple(value.shape)}", wanted)
         value = value.reshape(*lead, *(1,) * (len(batch) - len(lead)), dims)
-        return [1.0] * dims, value.expand(*batch, dims).reshape(-1, dims)
+        return Steps([1.0] * dims, value.expand(*batch, dims).reshape(-1, dims))
     numbers = list(value) if isinstance(value, tuple) else [value] * dims
     if len(numbers) != dims:
         fail(argument, f"{len(numbers)} values {numbers}", wanted)
-    return numbers, None
+    return Steps(numbers, None)
 
 
 def spacing_of_one(value: SpacingLike, dims: int, argument: str = "spacing") -> list[float]:

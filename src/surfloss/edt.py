@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike
+from surfloss._check import SpacingLike, Steps
 from surfloss.ops.edt import edt, nearest_background
 
 
@@ -87,13 +87,13 @@ def distance_transform_edt(
             `spatial_dims` or `spacing`, or an unknown backend.
         RuntimeError: if the backend cannot run on the mask's device.
     """
-    voxels, steps, item_steps = _prepare(mask, spatial_dims, spacing)
-    distance: Tensor = edt(voxels, steps, item_steps, "one_sided", squared, backend).reshape(mask.shape)
+    voxels, steps = _prepare(mask, spatial_dims, spacing)
+    distance: Tensor = edt(voxels, *steps, "one_sided", squared, backend).reshape(mask.shape)
     if not return_indices:
         return distance
     _, *spatial = voxels.shape
     batch = mask.shape[: mask.ndim - len(spatial)]
-    indices = nearest_background(voxels, steps, item_steps, backend)
+    indices = nearest_background(voxels, *steps, backend)
     return distance, indices.reshape(*batch, len(spatial), *spatial)
 
 
@@ -119,8 +119,8 @@ def two_sided_edt(
     Raises:
         TypeError, ValueError, RuntimeError: as `distance_transform_edt`.
     """
-    voxels, steps, item_steps = _prepare(mask, spatial_dims, spacing)
-    distance: Tensor = edt(voxels, steps, item_steps, "two_sided", squared, backend)
+    voxels, steps = _prepare(mask, spatial_dims, spacing)
+    distance: Tensor = edt(voxels, *steps, "two_sided", squared, backend)
     return distance.reshape(mask.shape)
 
 
@@ -155,25 +155,23 @@ def signed_distance(
         TypeError, RuntimeError: as `distance_transform_edt`.
         ValueError: as there, or on an unknown `convention`.
     """
-    voxels, steps, item_steps = _prepare(mask, spatial_dims, spacing)
+    voxels, steps = _prepare(mask, spatial_dims, spacing)
     if convention == "voxel":
-        distance: Tensor = edt(voxels, steps, item_steps, "signed", squared, backend)
+        distance: Tensor = edt(voxels, *steps, "signed", squared, backend)
         return distance.reshape(mask.shape)
     if convention != "boundary":
         _check.fail("convention", repr(convention), "'voxel' or 'boundary'")
     foreground = voxels.bool()
-    distance = _to_boundary(foreground, steps, item_steps, squared, backend)
+    distance = _to_boundary(foreground, steps, squared, backend)
     return torch.where(foreground, -distance, distance).reshape(mask.shape)
 
 
-def _prepare(
-    mask: Tensor, spatial_dims: int | None, spacing: SpacingLike
-) -> tuple[Tensor, list[float], Tensor | None]:
+def _prepare(mask: Tensor, spatial_dims: int | None, spacing: SpacingLike) -> tuple[Tensor, Steps]:
     """The arguments in the operators' form: one batch axis, contiguous, detached; checked spacing."""
     _check.mask("mask", mask)
     dims = _check.spatial_dims("mask", spatial_dims, mask)
     batch, spatial = mask.shape[:-dims], mask.shape[-dims:]
-    steps, item_steps = _check.spacing(spacing, dims, batch, mask.device)
+    steps = _check.spacing(spacing, dims, batch, mask.device)
     # Bytes and floats go as they are; integers become bool.
     is_as_wanted = mask.dtype in (torch.bool, torch.uint8) or mask.is_floating_point()
     if _check.has_array(mask) and not (is_as_wanted and mask.is_contiguous()):
@@ -183,12 +181,10 @@ def _prepare(
         voxels = mask.detach() if is_as_wanted else mask.bool()
     # The items are counted, since -1 is ambiguous beside an axis of size 0.
     voxels = voxels.reshape(math.prod(batch), *spatial).contiguous()
-    return voxels, steps, item_steps
+    return voxels, steps
 
 
-def _to_boundary(
-    voxels: Tensor, steps: list[float], item_steps: Tensor | None, squared: bool, backend: str | None
-) -> Tensor:
+def _to_boundary(voxels: Tensor, steps: Steps, squared: bool, backend: str | None) -> Tensor:
     """Distance from every voxel's centre to the nearest point shared by boxes of both labels.
 
     The nearest point of a box lies, along each axis, at the centre's own position or at an end of the box.
@@ -203,9 +199,9 @@ def _to_boundary(
         before, after = _half_steps(only_foreground, axis)
         only_foreground = before & after
     off_boundary = ~touches_foreground | only_foreground
-    half_item_steps = None if item_steps is None else item_steps / 2
-    half_steps = [step / 2 for step in steps]
-    fine: Tensor = edt(off_boundary, half_steps, half_item_steps, "one_sided", squared, backend)
+    shared, per_item = steps
+    half = Steps([step / 2 for step in shared], None if per_item is None else per_item / 2)
+    fine: Tensor = edt(off_boundary, *half, "one_sided", squared, backend)
     return fine[(slice(None), *(slice(None, None, 2),) * (voxels.ndim - 1))]
 
 

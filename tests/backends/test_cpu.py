@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import surfloss
+from surfloss._check import Steps
 from surfloss.backends import cpu
 from surfloss.ops.edt import nearest_background
-from surfloss.ops.hausdorff import hausdorff_error
 from tests.support import cases, volumes
 from tests.support.compare import assert_equal, assert_within_ulp
-from tests.support.operators import squared_edt
+from tests.support.operators import hausdorff_error, squared_edt
 
 REASON = surfloss.backend_status()["cpu"]
 pytestmark = [
@@ -171,14 +171,14 @@ def test_index_decides_ties_of_floats() -> None:
 def test_too_many_voxels() -> None:
     """Asked of the call itself, before anything of 10 GB is allocated."""
     with pytest.raises(ValueError, match=r"mask: got items of shape .*, wanted at most 2147483647 voxels"):
-        cpu._call("edt", torch.Size([1, 2**11, 2**11, 2**9]), UNIT, None, [0, 0, 0], [1, 1])
+        cpu._call("edt", torch.Size([1, 2**11, 2**11, 2**9]), Steps(UNIT, None), [0, 0, 0], [1, 1])
 
 
 @pytest.mark.parametrize("step", [1e-30, 1e25])
 def test_spacing_outside_the_range_of_floats(step: float) -> None:
     with pytest.raises(ValueError, match=r"spacing: got .*, wanted steps whose squares"):
         surfloss.two_sided_edt(cases.noise(4, 5, 6), spacing=(1.0, step, 1.0), backend="cpu")
-    with pytest.raises(ValueError, match="spacing"):
+    with pytest.raises(ValueError, match=r"spacing: got .*, wanted steps whose squares"):
         surfloss.two_sided_edt(cases.noise(4, 5, 6), spacing=torch.tensor([1.0, step, 1.0]), backend="cpu")
 
 

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import surfloss
+from surfloss._check import Steps
 from surfloss.backends import cuda, reference
+from surfloss.backends._interface import HausdorffArguments
 from surfloss.backends.cuda import device
 from surfloss.ops import _select
 from tests.ops import test_edt as edt_tests
 from tests.ops import test_hausdorff as hausdorff_tests
 from tests.support import cases, cuda_shim
-from tests.support.cases import CASES, Case
+from tests.support.cases import MASK_SAMPLES, MaskSample
 from tests.support.compare import assert_equal, assert_within_ulp
 
 pytestmark = [
@@ -29,14 +31,14 @@ pytestmark = [
 ]
 
 UNIT, SLICES = [1.0, 1.0, 1.0], [5.0, 0.42, 0.42]
-SHORT = [case for case in CASES if max(case.mask.shape) < 1000]
-LONG = [case for case in CASES if max(case.mask.shape) > 1000]
+SHORT = [sample for sample in MASK_SAMPLES if max(sample.mask.shape) < 1000]
+LONG = [sample for sample in MASK_SAMPLES if max(sample.mask.shape) > 1000]
 # The search without bounds, of every 512th row, is slow on a CPU where columns have nothing near.
-LONG = [case for case in LONG if "background" in case.name or "axis 2" in case.name]
+LONG = [sample for sample in LONG if "background" in sample.name or "axis 2" in sample.name]
 
 
-def named(case: object) -> str:
-    return case.name if isinstance(case, Case) else str(case)
+def named(sample: object) -> str:
+    return sample.name if isinstance(sample, MaskSample) else str(sample)
 
 
 @pytest.fixture
@@ -57,9 +59,9 @@ def backend(monkeypatch: pytest.MonkeyPatch, shared_bytes: int) -> str:
 
 
 @pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
-@pytest.mark.parametrize("case", SHORT, ids=named)
-def test_distance_is_exact(case: Case, two_sided: bool, backend: str) -> None:
-    edt_tests.test_distance_is_exact(case, two_sided, backend)
+@pytest.mark.parametrize("sample", SHORT, ids=named)
+def test_distance_is_exact(sample: MaskSample, two_sided: bool, backend: str) -> None:
+    edt_tests.test_distance_is_exact(sample, two_sided, backend)
 
 
 @pytest.mark.parametrize("value", [True, False], ids=["one foreground", "one background"])
@@ -68,32 +70,32 @@ def test_distances_of_more_and_less_than_16_bits(value: bool, backend: str) -> N
     mask = cases.few(300, 40, at=((3, 2), (3, 3)), value=value)
     for scale in (1.0, 0.5):
         squared = surfloss.two_sided_edt(mask, spatial_dims=2, spacing=scale, squared=True, backend=backend)
-        right = reference.edt(mask, [scale] * 2, None, "two_sided", True)
+        right = reference.edt(mask, Steps([scale] * 2, None), "two_sided", True)
         assert right.max() > 2**16 * scale**2
         assert_equal(squared, right)
 
 
-@pytest.mark.parametrize("case", LONG, ids=named)
-def test_long_axes(case: Case, backend: str) -> None:
-    edt_tests.test_distance_is_exact(case, True, backend)
+@pytest.mark.parametrize("sample", LONG, ids=named)
+def test_long_axes(sample: MaskSample, backend: str) -> None:
+    edt_tests.test_distance_is_exact(sample, True, backend)
 
 
 @pytest.mark.parametrize("shared_bytes", [0])
-@pytest.mark.parametrize("case", SHORT[::3], ids=named)
-def test_without_shared_memory(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("sample", SHORT[::3], ids=named)
+def test_without_shared_memory(sample: MaskSample, backend: str) -> None:
     """As where an axis is too long for it."""
-    edt_tests.test_distance_is_exact(case, True, backend)
-    edt_tests.test_index_leads_to_a_nearest_background_voxel(case, backend)
+    edt_tests.test_distance_is_exact(sample, True, backend)
+    edt_tests.test_index_leads_to_a_nearest_background_voxel(sample, backend)
 
 
-@pytest.mark.parametrize("case", SHORT, ids=named)
-def test_index_leads_to_a_nearest_background_voxel(case: Case, backend: str) -> None:
-    edt_tests.test_index_leads_to_a_nearest_background_voxel(case, backend)
+@pytest.mark.parametrize("sample", SHORT, ids=named)
+def test_index_leads_to_a_nearest_background_voxel(sample: MaskSample, backend: str) -> None:
+    edt_tests.test_index_leads_to_a_nearest_background_voxel(sample, backend)
 
 
-@pytest.mark.parametrize("case", SHORT[::2], ids=named)
-def test_root_and_sign(case: Case, backend: str) -> None:
-    edt_tests.test_root_and_sign(case, backend)
+@pytest.mark.parametrize("sample", SHORT[::2], ids=named)
+def test_root_and_sign(sample: MaskSample, backend: str) -> None:
+    edt_tests.test_root_and_sign(sample, backend)
 
 
 test_every_number_but_zero_is_foreground = edt_tests.test_every_number_but_zero_is_foreground
@@ -115,7 +117,7 @@ for name, function in vars(hausdorff_tests).items():
 
 def both(mask: Tensor, spacing: list[float]) -> list[Tensor]:
     """The squared two-sided distance by the kernels and by the reference."""
-    return [module.edt(mask, spacing, None, "two_sided", True) for module in (cuda, reference)]
+    return [module.edt(mask, Steps(spacing, None), "two_sided", True) for module in (cuda, reference)]
 
 
 @settings(max_examples=60)
@@ -146,7 +148,9 @@ def test_several_levels_and_chunks(shape: tuple[int, ...]) -> None:
     for share in (0.5, 0.998):
         mask, steps = cases.noise(*shape, share=share), SLICES[-len(shape) + 1 :]
         for spacing in ([1.0] * len(steps), steps):
-            got, right = (module.edt(mask, spacing, None, "signed", False) for module in (cuda, reference))
+            got, right = (
+                module.edt(mask, Steps(spacing, None), "signed", False) for module in (cuda, reference)
+            )
             assert_within_ulp(got, right, 2 if spacing is steps else 1)
 
 
@@ -157,10 +161,9 @@ def test_hausdorff_of_many_blocks(sigmoid: bool) -> None:
     input, target = torch.randn(shape), cases.blob(*shape)
     if not sigmoid:
         input = input.sigmoid()
-    arguments = (None, None, None, sigmoid, 2.0, SLICES, None, "zero")
-    got, again, right = (
-        module.hausdorff_error(input, target, *arguments) for module in (cuda, cuda, reference)
-    )
+    options = (None, None, None, sigmoid, 2.0, Steps(SLICES, None), "zero")
+    arguments = HausdorffArguments(input, target, *options)
+    got, again, right = (module.hausdorff_error(arguments) for module in (cuda, cuda, reference))
     for ours, same, theirs in zip(got, again, right, strict=True):
         assert torch.equal(ours, same)
         torch.testing.assert_close(ours, theirs, rtol=4e-6, atol=1e-7 * float(theirs.abs().max()))
@@ -184,7 +187,7 @@ def test_candidates_a_voxel_are_bounded(name: str) -> None:
     """Two passes, of three levels each: brute force looks at 2 n candidates a voxel."""
     n = 72
     cuda_shim.candidates()
-    cuda.edt(structures(n)[name], UNIT, None, "two_sided", True)
+    cuda.edt(structures(n)[name], Steps(UNIT, None), "two_sided", True)
     looked_at, slots = (count / n**3 for count in cuda_shim.candidates())
     # At most 16 of the search without bounds and 8 a level, in each pass; far less where something is near.
     if name == "empty":
@@ -196,19 +199,20 @@ def test_candidates_a_voxel_are_bounded(name: str) -> None:
 def test_undefined_behaviour_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Overflow, shifts too far and misplaced accesses would end the process."""
     monkeypatch.setattr(device, "launch", functools.partial(cuda_shim.launch, sanitize=True))
-    for case in [
-        case for case in SHORT if case.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")
+    for sample in [
+        sample for sample in SHORT if sample.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")
     ]:
         for form in ("one_sided", "signed"):
-            cuda.edt(case.mask, list(case.spacing), None, form, False)
-            cuda.edt(case.mask.double(), [0.7] * len(case.spacing), None, form, False)
-        cuda.nearest_background(case.mask, list(case.spacing), None)
+            cuda.edt(sample.mask, Steps(list(sample.spacing), None), form, False)
+            cuda.edt(sample.mask.double(), Steps([0.7] * len(sample.spacing), None), form, False)
+        cuda.nearest_background(sample.mask, Steps(list(sample.spacing), None))
     input = torch.randn(2, 4, 5, 40)
     for empty in ("zero", "diagonal", "scipy"):
         for alpha in (1.0, 2.0, 2.5):
-            cuda.hausdorff_error(input, input > 9, None, None, input > 1, True, alpha, SLICES, None, empty)
+            options = (None, None, input > 1, True, alpha, Steps(SLICES, None), empty)
+            cuda.hausdorff_error(HausdorffArguments(input, input > 9, *options))
     edge = cases.few(1, 23000, 2, at=((0, 0, 0),))
-    cuda.edt(edge, UNIT, None, "two_sided", True)
+    cuda.edt(edge, Steps(UNIT, None), "two_sided", True)
 
 
 @pytest.mark.parametrize("step", [1e-30, 1e25])

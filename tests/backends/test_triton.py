@@ -18,13 +18,16 @@ import torch
 from torch import Tensor
 
 import surfloss
+from surfloss._check import Steps
+from surfloss.backends._interface import HausdorffArguments
 from surfloss.functional import contour_loss, contour_map, hausdorff_dt_loss
 from surfloss.ops import _select
 from surfloss.ops.contour import contour_map as contour_operator
 from surfloss.ops.edt import edt, nearest_background
-from surfloss.ops.hausdorff import hausdorff_error
+from surfloss.ops.hausdorff import hausdorff_error as hausdorff_operator
 from tests.support import cases, visits
 from tests.support.compare import assert_equal, assert_within_ulp
+from tests.support.operators import hausdorff_error
 
 REASON = _select._by_name("backend", "triton").unavailable("cpu")
 pytestmark = [
@@ -243,17 +246,16 @@ def test_every_small_shape_has_a_plan(dims: int, monkeypatch: pytest.MonkeyPatch
     without_kernels(monkeypatch)
     monkeypatch.setattr(backend, "SMALL", 0)
     monkeypatch.setattr(backend, "ROUND", 200)
-    unit = [1.0] * dims
+    unit = Steps([1.0] * dims, None)
     for shape in itertools.product((0, 1, 3), *[(0, 1, 2, 7, 8, 9, 17)] * dims):
         float32 = torch.empty(shape, device="meta")
         for input, given in ((float32, None), (float32, float32), (float32.double(), None)):
-            error, gradient = backend.hausdorff_error(
-                input, input > 0, None, given, None, True, 2.0, unit, None, "zero"
-            )
+            options = (None, given, None, True, 2.0, unit, "zero")
+            error, gradient = backend.hausdorff_error(HausdorffArguments(input, input > 0, *options))
             assert error.shape == shape[:1]
             assert gradient.shape == shape
-        assert backend.edt(float32, unit, None, "signed", True).shape == shape
-        assert backend.nearest_background(float32, unit, None).shape == (shape[0], dims, *shape[1:])
+        assert backend.edt(float32, unit, "signed", True).shape == shape
+        assert backend.nearest_background(float32, unit).shape == (shape[0], dims, *shape[1:])
         if dims == 3:
             contour, highest, lowest = backend.contour_map(float32, None, 3)
             assert backend.contour_map_gradient(contour, highest, lowest, 3).shape == shape
@@ -278,9 +280,8 @@ def test_memory_of_the_error(shape: tuple[int, ...], monkeypatch: pytest.MonkeyP
             return made
 
         monkeypatch.setattr(torch, name, counted)
-    backend.hausdorff_error(
-        meta, meta.bool(), None, None, None, True, 2.0, [1.0] * (len(shape) - 1), None, "zero"
-    )
+    options = (None, None, None, True, 2.0, Steps([1.0] * (len(shape) - 1), None), "zero")
+    backend.hausdorff_error(HausdorffArguments(meta, meta.bool(), *options))
     assert peak[0] <= 2 * 4 * meta.numel() + 2**16
 
 
@@ -332,7 +333,7 @@ def test_contour_is_that_of_pooling(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In values many of which tie, so that the first of equals counts."""
-    monkeypatch.setattr(backend, "SPAN", 3)
+    monkeypatch.setattr(backend, "CONTOUR_PLANES", 3)
     x = torch.where(cases.noise(*shape, share=0.3), torch.rand(shape), torch.randint(3, shape) / 2).to(dtype)
     assert_pooled(x, kernel, cases.noise(*shape, share=0.2, seed=1) if with_ignore else None)
 
@@ -371,8 +372,8 @@ def test_opcheck_of_the_indices() -> None:
 
 def test_opcheck_of_the_error() -> None:
     input = torch.rand(1, 2, 3, requires_grad=True)
-    arguments = (cases.noise(1, 2, 3), None, None, True, 2.0, [1.0, 2.0], None, "zero", "triton")
-    torch.library.opcheck(hausdorff_error, (input, *arguments))
+    arguments = (cases.noise(1, 2, 3), None, None, True, 2.0, [1.0, 2.0], None, "zero", "triton", None)
+    torch.library.opcheck(hausdorff_operator, (input, *arguments))
 
 
 @pytest.mark.parametrize("with_ignore", [False, True])
@@ -413,7 +414,7 @@ def test_strides_do_not_matter() -> None:
 def test_tensors_on_two_devices_are_refused() -> None:
     mask = cases.noise(2, 3, 4)
     with pytest.raises(ValueError, match="spacing: got a tensor on meta, wanted one on cpu"):
-        backend.edt(mask, [1.0] * 2, torch.empty(2, 2, device="meta"), "signed", True)
+        backend.edt(mask, Steps([1.0] * 2, torch.empty(2, 2, device="meta")), "signed", True)
     with pytest.raises(ValueError, match="ignore: got a tensor on meta, wanted one on cpu"):
         backend.contour_map(torch.rand(1, 1, 2, 3), mask.to("meta"), 3)
 

@@ -7,6 +7,7 @@ and the end of every test, so that it is known in which of them a process ended.
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def poisoned_scratch():
+def poisoned_scratch() -> Iterator[None]:
     """PyTorch fills fresh memory (NaN, or the largest integer), so that an unwritten voxel is noticed."""
     torch.use_deterministic_algorithms(True)
     yield

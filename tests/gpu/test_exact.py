@@ -8,7 +8,7 @@ import torch
 
 from surfloss.ops.edt import edt, nearest_background
 from tests.support import cases
-from tests.support.cases import CASES, IDS, Case
+from tests.support.cases import IDS, MASK_SAMPLES, MaskSample
 from tests.support.compare import assert_equal, assert_within_ulp
 
 pytestmark = pytest.mark.usefixtures("poisoned_scratch")
@@ -17,34 +17,34 @@ FORMS = ("one_sided", "two_sided", "signed")
 ITEM_SPACING = torch.tensor([[1.0, 1.0, 1.0], [5.0, 0.42, 0.42]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_distance(case: Case, backend: str, device: str) -> None:
-    mask = case.mask.to(device)
+@pytest.mark.parametrize("sample", MASK_SAMPLES, ids=IDS)
+def test_distance(sample: MaskSample, backend: str, device: str) -> None:
+    mask = sample.mask.to(device)
     for two_sided, form in enumerate(("one_sided", "two_sided")):
-        right = case.squared(bool(two_sided))
-        squared = edt(mask, list(case.spacing), None, form, True, backend)
+        right = sample.squared(bool(two_sided))
+        squared = edt(mask, list(sample.spacing), None, form, True, backend)
         assert (squared.dtype, squared.device) == (torch.float32, mask.device)
-        if case.isotropic_units:
+        if sample.isotropic_units:
             integer = (right <= 2**24) | np.isinf(right)
-            assert_equal(squared.cpu().numpy()[integer], right[integer], f"{case.name}, {form}")
-        assert_within_ulp(squared.double().sqrt(), np.sqrt(right), 2, f"{case.name}, {form}")
-    assert torch.equal(mask.cpu(), case.mask)
+            assert_equal(squared.cpu().numpy()[integer], right[integer], f"{sample.name}, {form}")
+        assert_within_ulp(squared.double().sqrt(), np.sqrt(right), 2, f"{sample.name}, {form}")
+    assert torch.equal(mask.cpu(), sample.mask)
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_index_leads_to_a_nearest_background_voxel(case: Case, backend: str, device: str) -> None:
-    indices = nearest_background(case.mask.to(device), list(case.spacing), None, backend)
-    batch, *spatial = case.mask.shape
+@pytest.mark.parametrize("sample", MASK_SAMPLES, ids=IDS)
+def test_index_leads_to_a_nearest_background_voxel(sample: MaskSample, backend: str, device: str) -> None:
+    indices = nearest_background(sample.mask.to(device), list(sample.spacing), None, backend)
+    batch, *spatial = sample.mask.shape
     assert (indices.dtype, indices.shape) == (torch.int32, (batch, len(spatial), *spatial))
     for mask, nearest, right in zip(
-        case.mask.numpy(), indices.cpu().numpy(), case.squared(False), strict=True
+        sample.mask.numpy(), indices.cpu().numpy(), sample.squared(False), strict=True
     ):
         if mask.all():
-            assert_equal(nearest, np.full(nearest.shape, -1), case.name)
+            assert_equal(nearest, np.full(nearest.shape, -1), sample.name)
             continue
         assert not mask[tuple(nearest)].any()
-        steps = (nearest - np.indices(mask.shape)) * np.reshape(case.spacing, (-1, *(1,) * mask.ndim))
-        assert_within_ulp(np.sqrt((steps**2).sum(0)), np.sqrt(right), 2, case.name)
+        steps = (nearest - np.indices(mask.shape)) * np.reshape(sample.spacing, (-1, *(1,) * mask.ndim))
+        assert_within_ulp(np.sqrt((steps**2).sum(0)), np.sqrt(right), 2, sample.name)
 
 
 @pytest.mark.parametrize("seed", range(24))

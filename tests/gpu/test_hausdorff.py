@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from surfloss.ops.hausdorff import hausdorff_error
 from tests.support import cases
+from tests.support.operators import hausdorff_error
 
 pytestmark = pytest.mark.usefixtures("poisoned_scratch")
 

@@ -8,7 +8,7 @@ import torch
 
 from surfloss.ops.edt import edt, nearest_background
 from tests.support import cases, oracles
-from tests.support.cases import CASES, IDS, Case
+from tests.support.cases import IDS, MASK_SAMPLES, MaskSample
 from tests.support.compare import assert_equal, assert_within_ulp
 from tests.support.operators import squared_edt
 
@@ -19,32 +19,32 @@ ITEM_SPACING = torch.tensor([[1.0, 1.0, 1.0], [5.0, 0.42, 0.42]], dtype=torch.fl
 
 
 @pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_distance_is_exact(case: Case, two_sided: bool, backend: str) -> None:
-    before = case.mask.clone()
-    squared = squared_edt(case.mask, list(case.spacing), None, two_sided, backend)
-    right = case.squared(two_sided)
+@pytest.mark.parametrize("sample", MASK_SAMPLES, ids=IDS)
+def test_distance_is_exact(sample: MaskSample, two_sided: bool, backend: str) -> None:
+    before = sample.mask.clone()
+    squared = squared_edt(sample.mask, list(sample.spacing), None, two_sided, backend)
+    right = sample.squared(two_sided)
     assert squared.dtype == torch.float32
-    assert torch.equal(case.mask, before)
-    if case.isotropic_units:
+    assert torch.equal(sample.mask, before)
+    if sample.isotropic_units:
         integer = (right <= 2**24) | np.isinf(right)
-        assert_equal(squared.numpy()[integer], right[integer], case.name)
-    assert_within_ulp(squared.double().sqrt(), np.sqrt(right), 2, case.name)
+        assert_equal(squared.numpy()[integer], right[integer], sample.name)
+    assert_within_ulp(squared.double().sqrt(), np.sqrt(right), 2, sample.name)
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_index_leads_to_a_nearest_background_voxel(case: Case, backend: str) -> None:
-    indices = nearest_background(case.mask, list(case.spacing), None, backend)
-    batch, *spatial = case.mask.shape
+@pytest.mark.parametrize("sample", MASK_SAMPLES, ids=IDS)
+def test_index_leads_to_a_nearest_background_voxel(sample: MaskSample, backend: str) -> None:
+    indices = nearest_background(sample.mask, list(sample.spacing), None, backend)
+    batch, *spatial = sample.mask.shape
     assert indices.dtype == torch.int32
     assert indices.shape == (batch, len(spatial), *spatial)
-    for mask, nearest, right in zip(case.mask.numpy(), indices.numpy(), case.squared(False), strict=True):
+    for mask, nearest, right in zip(sample.mask.numpy(), indices.numpy(), sample.squared(False), strict=True):
         if mask.all():
-            assert_equal(nearest, np.full(nearest.shape, -1), case.name)
+            assert_equal(nearest, np.full(nearest.shape, -1), sample.name)
             continue
         assert not mask[tuple(nearest)].any()
-        steps = (nearest - np.indices(mask.shape)) * np.reshape(case.spacing, (-1, *(1,) * mask.ndim))
-        assert_within_ulp(np.sqrt((steps**2).sum(0)), np.sqrt(right), 2, case.name)
+        steps = (nearest - np.indices(mask.shape)) * np.reshape(sample.spacing, (-1, *(1,) * mask.ndim))
+        assert_within_ulp(np.sqrt((steps**2).sum(0)), np.sqrt(right), 2, sample.name)
 
 
 @pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
@@ -73,20 +73,20 @@ def test_scipy_agrees_with_every_pair_of_voxels() -> None:
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_root_and_sign(case: Case, backend: str) -> None:
-    arguments = (case.mask, list(case.spacing), None)
+@pytest.mark.parametrize("sample", MASK_SAMPLES, ids=IDS)
+def test_root_and_sign(sample: MaskSample, backend: str) -> None:
+    arguments = (sample.mask, list(sample.spacing), None)
     squared = edt(*arguments, "two_sided", True, backend)
     for form, square in itertools.product(FORMS, (False, True)):
         # PyTorch's root is not always the nearest float.
         wanted = squared if square else torch.from_numpy(np.sqrt(squared.numpy()))
         if form == "one_sided":
-            wanted = torch.where(case.mask, wanted, 0)
+            wanted = torch.where(sample.mask, wanted, 0)
         elif form == "signed":
-            wanted = torch.where(case.mask, -wanted, wanted)
+            wanted = torch.where(sample.mask, -wanted, wanted)
         got = edt(*arguments, form, square, backend)
         # The reference takes the root before it rounds.
-        assert_within_ulp(got, wanted, 1 if backend == "reference" else 0, f"{case.name}, {form}")
+        assert_within_ulp(got, wanted, 1 if backend == "reference" else 0, f"{sample.name}, {form}")
 
 
 @pytest.mark.large

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from surfloss.ops.hausdorff import hausdorff_error
+from surfloss.ops import hausdorff
 from tests.support import cases, oracles
+from tests.support.operators import hausdorff_error
 
 pytestmark = pytest.mark.usefixtures("poisoned_scratch")
 
@@ -306,14 +307,14 @@ def test_opcheck(sample: tuple[tuple, dict], backend: str) -> None:
     }
     named = defaults | options
     kept_dtype = named.pop("kept_dtype", None)
-    torch.library.opcheck(hausdorff_error, (input, target, *named.values(), backend, kept_dtype))
+    torch.library.opcheck(hausdorff.hausdorff_error, (input, target, *named.values(), backend, kept_dtype))
 
 
 def kept(input: Tensor, target: Tensor, backend: str, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
     """What is kept, and the gradient that comes of it for a sum of the errors."""
     leaf = input.clone().requires_grad_()
     arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, dtype)
-    error, gradient, scale = hausdorff_error(leaf, target, *arguments)
+    error, gradient, scale = hausdorff.hausdorff_error(leaf, target, *arguments)
     assert (gradient.dtype, len(scale)) == (dtype or input.dtype, len(input) * (dtype == torch.float16))
     error.sum().backward()
     assert leaf.grad.dtype == input.dtype

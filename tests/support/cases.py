@@ -11,7 +11,7 @@ from tests.support import oracles
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class MaskSample:
     """A bool mask `(batch, *spatial)` and the spacing that its items share."""
 
     name: str
@@ -22,7 +22,7 @@ class Case:
     def isotropic_units(self) -> bool:
         return set(self.spacing) == {1.0}
 
-    @cache  # noqa: B019 - the cases live as long as the tests
+    @cache  # noqa: B019 - the samples live as long as the tests
     def squared(self, two_sided: bool) -> np.ndarray:
         """What is right, float64, by looking at every pair of voxels."""
         oracle = oracles.squared_two_sided if two_sided else oracles.squared_edt
@@ -114,17 +114,17 @@ _SPACINGS = (
 _SPACED = ("half noise", "dense noise", "sparse noise", "blob", "2-D", "1-D", "full, empty and mixed items")
 
 
-def _cases() -> list[Case]:
+def _samples() -> list[MaskSample]:
     masks = _masks()
-    cases = [Case(name, mask, (1.0,) * (mask.ndim - 1)) for name, mask in masks.items()]
+    samples = [MaskSample(name, mask, (1.0,) * (mask.ndim - 1)) for name, mask in masks.items()]
     for name in _SPACED:
         dims = masks[name].ndim - 1
-        cases += [
-            Case(f"{name} at {spacing[-dims:]}", masks[name], spacing[-dims:])
+        samples += [
+            MaskSample(f"{name} at {spacing[-dims:]}", masks[name], spacing[-dims:])
             for spacing in dict.fromkeys(spacing[-dims:] for spacing in _SPACINGS)
         ]
-    return cases
+    return samples
 
 
-CASES = _cases()
-IDS = [case.name for case in CASES]
+MASK_SAMPLES = _samples()
+IDS = [sample.name for sample in MASK_SAMPLES]

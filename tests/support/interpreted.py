@@ -8,8 +8,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-# Of `cases.CASES`: every kind of mask, and tiles that are full, cut off, several, or none.
-CASES = {
+from tests.support.cases import MaskSample
+
+# Of `cases.MASK_SAMPLES`: every kind of mask, and tiles that are full, cut off, several, or none.
+NAMES = {
     "full, empty and mixed items",
     "one background voxel",
     "two voxels in opposite corners",
@@ -27,9 +29,10 @@ CASES = {
 
 
 def too_slow(request: pytest.FixtureRequest) -> bool:
-    """Whether a test is not for the interpreter: marked `large`, or of a case that is not above."""
-    case = getattr(request.node, "callspec", None) and request.node.callspec.params.get("case")
-    return bool(request.node.get_closest_marker("large")) or (case is not None and case.name not in CASES)
+    """Whether a test is not for the interpreter: marked `large`, or of a mask that is not above."""
+    sample = getattr(request.node, "callspec", None) and request.node.callspec.params.get("sample")
+    is_slow = isinstance(sample, MaskSample) and sample.name not in NAMES
+    return bool(request.node.get_closest_marker("large")) or is_slow
 
 
 def hasten() -> None:

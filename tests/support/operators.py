@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from surfloss.ops import hausdorff
 from surfloss.ops.edt import edt
 
 
@@ -10,3 +11,8 @@ def squared_edt(
 ) -> Tensor:
     """The squared distance to the nearest zero voxel, or to the other label."""
     return edt(mask, spacing, item_spacing, "two_sided" if two_sided else "one_sided", True, backend)
+
+
+def hausdorff_error(*arguments: object) -> tuple[Tensor, Tensor, Tensor]:
+    """The operator but for its last argument: the gradient is kept in the input's dtype."""
+    return hausdorff.hausdorff_error(*arguments, None)

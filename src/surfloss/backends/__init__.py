@@ -1,1 +1,1 @@
-"""The implementations of the operators: the same few functions in each module, with the same signatures."""
+"""The implementations of the operators: in each module the functions that `_interface.py` describes."""

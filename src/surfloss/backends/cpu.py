@@ -7,47 +7,36 @@ import torch
 from torch import Tensor
 
 from surfloss import _env
-from surfloss._check import fail, has_array
+from surfloss._check import Steps, fail, has_array
 from surfloss.backends import _load
+from surfloss.backends._interface import EMPTY, FORMS, HausdorffArguments
 
 _FUNCTIONS = {"edt": 0, "nearest_background": 1, "hausdorff": 2}
-_FORMS = {"one_sided": 0, "two_sided": 1, "signed": 2}
-_EMPTY = {"zero": 0, "diagonal": 1, "scipy": 2}
 _ISA = {"baseline": 1, "avx2": 2, "avx512": 3}
 _OK, _TOO_LARGE, _SPACING, _NO_MEMORY = range(4)
 
 
-def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
     """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
     is_float = mask.dtype == torch.float32
     labels = mask if is_float else _as_bytes(mask)
     distance = torch.empty(mask.shape, dtype=torch.float32)
     arrays = (labels, is_float, distance)
-    _call("edt", mask.shape, spacing, item_spacing, arrays, (_FORMS[form], squared))
+    _call("edt", mask.shape, steps, arrays, (FORMS[form], squared))
     return distance
 
 
-def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
+def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
     """Index of the nearest zero voxel along each axis; -1 in an item without one."""
     batch, *spatial = mask.shape
     nearest = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32)
-    _call("nearest_background", mask.shape, spacing, item_spacing, (_as_bytes(mask), nearest), ())
+    _call("nearest_background", mask.shape, steps, (_as_bytes(mask), nearest), ())
     return nearest
 
 
-def hausdorff_error(
-    input: Tensor,
-    target: Tensor,
-    input_squared: Tensor | None,
-    target_squared: Tensor | None,
-    ignore: Tensor | None,
-    sigmoid: bool,
-    alpha: float,
-    spacing: list[float],
-    item_spacing: Tensor | None,
-    empty: str,
-) -> tuple[Tensor, Tensor]:
-    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
+def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
+    """Mean of `weight * (p - g)^2` over an item's voxels, and its gradient."""
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty = arguments
     is_double, byte_target = input.dtype == torch.float64, target.dtype == torch.bool
     gradient = torch.empty_like(input)
     field = torch.empty(input.shape, dtype=torch.float32) if is_double else gradient
@@ -55,8 +44,8 @@ def hausdorff_error(
     arrays = (
         input, target, is_double, byte_target, input_squared, target_squared, ignore, field, gradient, error
     )  # fmt: skip
-    options = (sigmoid, alpha, _EMPTY[empty])
-    _call("hausdorff", input.shape, spacing, item_spacing, arrays, options)
+    options = (sigmoid, alpha, EMPTY[empty])
+    _call("hausdorff", input.shape, steps, arrays, options)
     return (error / max(1, math.prod(input.shape[1:]))).to(input.dtype), gradient
 
 
@@ -69,8 +58,7 @@ def _as_bytes(mask: Tensor) -> Tensor:
 def _call(
     function: str,
     shape: torch.Size,
-    spacing: list[float],
-    item_spacing: Tensor | None,
+    steps: Steps,
     arrays: Sequence[Tensor | int | None],
     options: Sequence[float],
 ) -> None:
@@ -83,24 +71,25 @@ def _call(
     """
     library = _load.cpu_library()
     batch, *spatial = shape
-    steps = torch.tensor(spacing, dtype=torch.float64) if item_spacing is None else item_spacing.contiguous()
+    shared, per_item = steps
+    spacing = torch.tensor(shared, dtype=torch.float64) if per_item is None else per_item.contiguous()
     sizes = torch.tensor(spatial, dtype=torch.int64)
-    per_item, threads = item_spacing is not None, torch.get_num_threads()
+    item_spacing, threads = per_item is not None, torch.get_num_threads()
     items = (batch, len(spatial), sizes.data_ptr())
-    size = library.surfloss_scratch_bytes(_FUNCTIONS[function], *items, per_item, threads)
+    size = library.surfloss_scratch_bytes(_FUNCTIONS[function], *items, item_spacing, threads)
     scratch = torch.empty(max(0, size), dtype=torch.uint8)
     # Named here, so that they live until the call returns.
     contiguous = [value.contiguous() if isinstance(value, Tensor) else value for value in arrays]
     status = getattr(library, f"surfloss_{function}")(
         *(value.data_ptr() if isinstance(value, Tensor) else value for value in contiguous),
-        *items, steps.data_ptr(), per_item, *options, threads, _requested_isa(), scratch.data_ptr(),
+        *items, spacing.data_ptr(), item_spacing, *options, threads, _requested_isa(), scratch.data_ptr(),
     )  # fmt: skip
     if status == _TOO_LARGE:
         wanted = f"at most {2**31 - 1} voxels an item"
         fail("mask" if function != "hausdorff" else "input", f"items of shape {tuple(spatial)}", wanted)
     if status == _SPACING:
         wanted = "steps whose squares, and that of the whole extent, are within float32's range"
-        fail("spacing", steps.tolist(), wanted)
+        fail("spacing", spacing.tolist(), wanted)
     if status == _NO_MEMORY:
         raise MemoryError(f"no memory for threads on items of shape {tuple(spatial)}")
     if status != _OK:

@@ -1,6 +1,6 @@
 """The oracle: slow, obvious, and right. NumPy and SciPy do the search, an item at a time.
 
-Every backend gives these functions with these meanings; the tests compare it with this one.
+`_interface.py` says what the functions mean; the tests compare every backend with this one.
 """
 
 import math
@@ -11,54 +11,42 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from surfloss._check import Steps
+from surfloss.backends._interface import HausdorffArguments
 
-def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+
+def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
     """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
     distances = np.empty(mask.shape, np.float32)
-    for item, (voxels, steps) in enumerate(_items(mask, spacing, item_spacing)):
-        distance = _squared_distance(voxels, steps)
+    for item, (voxels, own_steps) in enumerate(_items(mask, steps)):
+        distance = _squared_distance(voxels, own_steps)
         if form != "one_sided":
             # A foreground voxel looks for background and the other way round: one of the two is 0.
-            distance = np.where(voxels, distance, _squared_distance(~voxels, steps))
+            distance = np.where(voxels, distance, _squared_distance(~voxels, own_steps))
         if not squared:
             distance = np.sqrt(distance)
         distances[item] = np.where(voxels, -distance, distance) if form == "signed" else distance
     return torch.from_numpy(distances).to(mask.device)
 
 
-def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
+def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
     """Index of the nearest zero voxel along each axis; -1 in an item without one."""
-    batch, *spatial = mask.shape
-    indices = np.full((batch, len(spatial), *spatial), -1, np.int32)
-    for item, (voxels, steps) in enumerate(_items(mask, spacing, item_spacing)):
+    items, *spatial = mask.shape
+    indices = np.full((items, len(spatial), *spatial), -1, np.int32)
+    for item, (voxels, own_steps) in enumerate(_items(mask, steps)):
         if voxels.size and not voxels.all():
-            indices[item] = _nearest(voxels, steps)
+            indices[item] = _nearest(voxels, own_steps)
     return torch.from_numpy(indices).to(mask.device)
 
 
-def hausdorff_error(
-    input: Tensor,
-    target: Tensor,
-    input_squared: Tensor | None,
-    target_squared: Tensor | None,
-    ignore: Tensor | None,
-    sigmoid: bool,
-    alpha: float,
-    spacing: list[float],
-    item_spacing: Tensor | None,
-    empty: str,
-) -> tuple[Tensor, Tensor]:
-    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient.
-
-    p is the input, or its sigmoid. `input_squared` and `target_squared` are None, or squared distances to
-    take instead of those of the masks `p > 0.5` and `target > 0.5`, inf where there is none. `ignore` is None
-    or marks voxels of weight 0. The gradient is with respect to the input.
-    """
+def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
+    """Mean of `weight * (p - g)^2` over an item's voxels, and its gradient."""
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty = arguments
     if input_squared is None:
-        input_squared = edt(input > (0 if sigmoid else 0.5), spacing, item_spacing, "two_sided", True)
+        input_squared = edt(input > (0 if sigmoid else 0.5), steps, "two_sided", True)
     if target_squared is None:
-        target_squared = edt(target > 0.5, spacing, item_spacing, "two_sided", True)
-    empty_sq = _empty_squared(input, spacing, item_spacing, empty)
+        target_squared = edt(target > 0.5, steps, "two_sided", True)
+    empty_sq = _empty_squared(input.shape[1:], steps, empty).to(input.device, torch.float32)
     mine, theirs = (
         torch.where(squared.isinf(), empty_sq, squared) ** (alpha / 2)
         for squared in (input_squared, target_squared)
@@ -75,32 +63,36 @@ def hausdorff_error(
     return (difference**2 * weight).flatten(1).sum(1) / voxels, gradient
 
 
-def _empty_squared(input: Tensor, spacing: list[float], item_spacing: Tensor | None, empty: str) -> Tensor:
-    """What `empty` gives an item of one label as squared distance; broadcasts to the input."""
-    shape = input.shape[1:]
-    steps = torch.tensor([spacing]) if item_spacing is None else item_spacing
-    steps = steps.to(input.device, torch.float64)
-    squared = steps.new_zeros(1, *(1,) * len(shape))
-    if empty == "zero":
-        return squared.float()
+def _empty_squared(shape: torch.Size, steps: Steps, empty: str) -> Tensor:
+    """The squared distance in an item of one label, `(items or 1, *shape or 1 along an axis)`."""
+    per_item = _per_item(steps)
+    squared = per_item.new_zeros(len(per_item), *(1,) * len(shape))
     for axis, size in enumerate(shape):
-        if empty == "diagonal":
-            positions = steps.new_tensor([size])
+        if empty == "zero":
+            positions = torch.tensor([0])
+        elif empty == "diagonal":
+            positions = torch.tensor([size])
         else:
             # SciPy's answer for a volume without background: the distance to a voxel before the first one.
-            positions = torch.arange(size, device=steps.device) + (axis == 0)
-        along = (steps[:, axis, None] * positions) ** 2
-        squared = squared + along.view(len(steps), *(-1 if a == axis else 1 for a in range(len(shape))))
-    return squared.float()
+            positions = torch.arange(size) + (axis == 0)
+        along = (per_item[:, axis, None] * positions) ** 2
+        squared = squared + along.view(
+            len(squared), *(len(positions) if a == axis else 1 for a in range(len(shape)))
+        )
+    return squared
 
 
-def _items(
-    mask: Tensor, spacing: list[float], item_spacing: Tensor | None
-) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]]:
-    """Every item of the batch as an array, with its spacing."""
-    masks = mask.bool().cpu().numpy()
-    steps = np.tile(spacing, (len(masks), 1)) if item_spacing is None else item_spacing.cpu().numpy()
-    return list(zip(masks, steps.astype(np.float64), strict=True))
+def _per_item(steps: Steps) -> Tensor:
+    """float64 on the host, `(items, dims)`, or `(1, dims)` where all items share them."""
+    return (
+        torch.tensor([steps.shared], dtype=torch.float64) if steps.per_item is None else steps.per_item.cpu()
+    )
+
+
+def _items(mask: Tensor, steps: Steps) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]]:
+    """Every item of the batch as an array, with its steps."""
+    per_item = _per_item(steps).expand(len(mask), -1)
+    return list(zip(mask.bool().cpu().numpy(), per_item.numpy(), strict=True))
 
 
 def _nearest(voxels: npt.NDArray[np.bool_], steps: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:

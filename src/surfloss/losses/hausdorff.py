@@ -53,7 +53,7 @@ def hausdorff_dt_loss(
     fused_sigmoid = inputs.sigmoid and not (isinstance(target, Tensor) and target.requires_grad)
     prediction, target, ignore = inputs.prepare(input, target, bool_target=True, fused_sigmoid=fused_sigmoid)
     lead, dims = prediction.shape[:2], prediction.ndim - 2
-    steps, item_steps = _check.spacing(spacing, dims, lead, prediction.device)
+    steps = _check.spacing(spacing, dims, lead, prediction.device)
     if target_distance is not None:
         given = checked_map(target_distance, target, inputs.validate, signed=False)
         target_distance = _as_items(given)
@@ -67,8 +67,7 @@ def hausdorff_dt_loss(
         None if ignore is None else _as_items(ignore.expand_as(prediction)),
         fused_sigmoid,
         alpha,
-        steps,
-        item_steps,
+        *steps,
         "zero" if empty == "raise" else empty,
         backend,
         kept_dtype,

@@ -12,49 +12,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol, cast
+from typing import cast
 
 import torch
-from torch import Tensor
 
 from surfloss import _env
 from surfloss._check import fail
 from surfloss.backends import _load
+from surfloss.backends._interface import Implementation
 from surfloss.backends.cuda import device as cuda_device
-
-
-class Implementation(Protocol):
-    """What a backend module provides; `backends/reference.py` documents and defines the meaning."""
-
-    def edt(
-        self, mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool
-    ) -> Tensor: ...
-
-    def nearest_background(
-        self, mask: Tensor, spacing: list[float], item_spacing: Tensor | None
-    ) -> Tensor: ...
-
-    def hausdorff_error(
-        self,
-        input: Tensor,
-        target: Tensor,
-        input_squared: Tensor | None,
-        target_squared: Tensor | None,
-        ignore: Tensor | None,
-        sigmoid: bool,
-        alpha: float,
-        spacing: list[float],
-        item_spacing: Tensor | None,
-        empty: str,
-    ) -> tuple[Tensor, Tensor]: ...
-
-
-class ContourImplementation(Protocol):
-    """What a backend module with `has_contour` provides beside; ops/contour.py gives the meaning."""
-
-    def contour_map(self, x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]: ...
-
-    def contour_map_gradient(self, grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -65,9 +31,8 @@ class Backend:
     module: str
     automatic_on: tuple[str, ...]  # device types for which it may be chosen without being named
     named_on: tuple[str, ...] | None  # device types for which it may be named; None for every one
-    problem: Callable[[], str | None] = lambda: (
-        None
-    )  # what this installation or machine lacks for it, if anything
+    # What this installation or machine lacks for it, if anything.
+    problem: Callable[[], str | None] = lambda: None
     has_contour: bool = False  # whether it has the operators of ops/contour.py too
 
     def unavailable(self, device: str | None = None) -> str | None:
@@ -165,12 +130,8 @@ def select(requested: str | None, device: torch.device) -> Implementation:
     if name is not None:
         backend = _by_name(source, name)
         if reason := backend.unavailable(device.type):
-            fail(
-                source,
-                f"{name!r} for a tensor on {device}",
-                f"a backend that runs there: {reason}",
-                RuntimeError,
-            )
+            wanted = f"a backend that runs there: {reason}"
+            fail(source, f"{name!r} for a tensor on {device}", wanted, RuntimeError)
         return backend.load()
     reasons = []
     for backend in TABLE:

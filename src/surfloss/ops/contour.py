@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from surfloss._check import fail, is_plain
-from surfloss.ops._select import ContourImplementation, select_contour
+from surfloss.backends._interface import ContourImplementation
+from surfloss.ops._select import select_contour
 from surfloss.ops.derivative import eager
 
 

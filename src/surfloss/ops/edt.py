@@ -1,9 +1,9 @@
 """Operators of the distance transform: schema, fake, and the backend that answers.
 
-To add an operator: write the plain form into `backends/reference.py` and its signature into
-`_select.Implementation`; register it here with a fake (shape, dtype, device, nothing else) and, where its
-result depends differentiably on an input, an autograd rule; give `tests/ops` an `opcheck` of it. Operators
-check nothing: the API in front of them does.
+To add an operator: write its signature and meaning into `Implementation` in `backends/_interface.py`, and
+the plain form into `backends/reference.py`; register it here with a fake (shape, dtype, device, nothing else)
+and, where its result depends differentiably on an input, an autograd rule; give `tests/ops` an `opcheck` of
+it. Operators check nothing: the API in front of them does.
 
 The batch is one axis here. A spacing comes as `spacing` (floats, all items) or `item_spacing` (float64 tensor
 of shape `(batch, dims)`, which replaces it). Distances are constants of every gradient, so there is no
@@ -11,10 +11,12 @@ autograd rule: callers detach the mask.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from surfloss._check import Steps
 from surfloss.ops._select import select
 
 
@@ -38,18 +40,11 @@ def edt(
     Returns:
         float32, the mask's shape; inf where the item has no such voxel.
     """
-    return select(backend, mask.device).edt(mask, list(spacing), item_spacing, form, squared)
+    return select(backend, mask.device).edt(mask, Steps(list(spacing), item_spacing), form, squared)
 
 
 @edt.register_fake
-def _(
-    mask: Tensor,
-    spacing: Sequence[float],
-    item_spacing: Tensor | None,
-    form: str,
-    squared: bool,
-    backend: str | None,
-) -> Tensor:
+def _(mask: Tensor, *_: Any) -> Tensor:
     return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
 
 
@@ -65,11 +60,11 @@ def nearest_background(
     Returns:
         int32, `(batch, dims, *spatial)`; -1 where the item has no zero voxel.
     """
-    return select(backend, mask.device).nearest_background(mask, list(spacing), item_spacing)
+    return select(backend, mask.device).nearest_background(mask, Steps(list(spacing), item_spacing))
 
 
 @nearest_background.register_fake
-def _(mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, backend: str | None) -> Tensor:
+def _(mask: Tensor, *_: Any) -> Tensor:
     batch, *spatial = mask.shape
     return torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
 

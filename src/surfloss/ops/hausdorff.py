@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from surfloss._check import fail, in_transform, is_plain
+from surfloss._check import Steps, fail, in_transform, is_plain
+from surfloss.backends._interface import HausdorffArguments
 from surfloss.ops._select import select
 from surfloss.ops.derivative import eager, scaled
 from surfloss.ops.edt import two_sided_without
@@ -24,7 +25,7 @@ def _hausdorff_error(
     item_spacing: Tensor | None,
     empty: str,
     backend: str | None,
-    kept_dtype: torch.dtype | None = None,
+    kept_dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 
@@ -52,18 +53,19 @@ def _hausdorff_error(
     """
     implementation = select(backend, input.device)
     input_squared, target_squared = None, None if target_distance is None else target_distance.square()
-    steps = list(spacing)
+    steps = Steps(list(spacing), item_spacing)
     if ignore is not None:
 
         def one_sided(mask: Tensor) -> Tensor:
-            return implementation.edt(mask, steps, item_spacing, "one_sided", True)
+            return implementation.edt(mask, steps, "one_sided", True)
 
         input_squared = two_sided_without(ignore, input > (0 if sigmoid else 0.5), one_sided)
         if target_squared is None:
             target_squared = two_sided_without(ignore, target > 0.5, one_sided)
-    error, gradient = implementation.hausdorff_error(
-        input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, item_spacing, empty
+    arguments = HausdorffArguments(
+        input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty
     )
+    error, gradient = implementation.hausdorff_error(arguments)
     if kept_dtype == torch.float16 and gradient.numel():
         scale = _scale(gradient.flatten(1))
         gradient /= scale.view(-1, *(1,) * (gradient.ndim - 1))  # in place, exact: no more memory
@@ -86,19 +88,8 @@ def _scale(gradient: Tensor) -> Tensor:
 
 
 @hausdorff_error.register_fake
-def _(
-    input: Tensor,
-    target: Tensor,
-    target_distance: Tensor | None,
-    ignore: Tensor | None,
-    sigmoid: bool,
-    alpha: float,
-    spacing: Sequence[float],
-    item_spacing: Tensor | None,
-    empty: str,
-    backend: str | None,
-    kept_dtype: torch.dtype | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(input: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    kept_dtype = options[-1]
     error = input.new_empty(input.shape[:1])
     gradient = torch.empty_like(input, dtype=kept_dtype or input.dtype)
     return error, gradient, error.new_empty(len(error) if kept_dtype == torch.float16 else 0)
@@ -106,7 +97,7 @@ def _(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     error, gradient, scale = output
-    ctx.sigmoid, ctx.is_scaled = inputs[4], inputs[10] == torch.float16
+    ctx.sigmoid, ctx.is_scaled = inputs[4], inputs[-1] == torch.float16
     ctx.save_for_backward(gradient, scale, error)
     ctx.mark_non_differentiable(gradient, scale)
     ctx.set_materialize_grads(False)

@@ -8,12 +8,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from surfloss._check import fail
+from surfloss._check import Steps, fail
+from surfloss.backends._interface import EMPTY, FORMS, HausdorffArguments, ceil_div
 from surfloss.backends.cuda import device
 from surfloss.backends.cuda.device import float32, float64, int32, int64, pointer
 
-_FORMS = {"one_sided": 0, "two_sided": 1, "signed": 2}
-_EMPTY = {"zero": 0, "diagonal": 1, "scipy": 2}
 # How a voxel becomes a label: `Kind` of csrc/cuda/common.cuh.
 _NONZERO = {
     torch.bool: 0,
@@ -39,14 +38,14 @@ Labels: TypeAlias = tuple[Tensor, int]
 Arguments: TypeAlias = tuple[device.Argument, ...]
 
 
-def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
     """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
     distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
-    _Transform([_nonzero(mask)], [distance], spacing, _dense(item_spacing), form, squared).run("mask")
+    _Transform([_nonzero(mask)], [distance], _dense_steps(steps), form, squared).run("mask")
     return distance
 
 
-def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
+def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
     """Index of the nearest zero voxel along each axis; -1 in an item without one."""
     batch, *sizes = mask.shape
     nearest = torch.empty((batch, len(sizes), *sizes), dtype=torch.int32, device=mask.device)
@@ -54,8 +53,7 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
     where: list[Tensor | None] = [torch.empty_like(field, dtype=torch.int32) for _ in sizes]
     for axis in _column_axes(mask.shape, skipped=True):
         where[axis] = None
-    labels, steps = [_nonzero(mask)], _dense(item_spacing)
-    _Transform(labels, [field], spacing, steps, "one_sided", True, where).run("mask")
+    _Transform([_nonzero(mask)], [field], _dense_steps(steps), "one_sided", True, where).run("mask")
     if mask.numel():
         arguments = (
             *map(pointer, [None] * (3 - len(sizes)) + where), pointer(nearest),
@@ -65,22 +63,12 @@ def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor 
     return nearest
 
 
-def hausdorff_error(
-    input: Tensor,
-    target: Tensor,
-    input_squared: Tensor | None,
-    target_squared: Tensor | None,
-    ignore: Tensor | None,
-    sigmoid: bool,
-    alpha: float,
-    spacing: list[float],
-    item_spacing: Tensor | None,
-    empty: str,
-) -> tuple[Tensor, Tensor]:
-    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
+def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
+    """Mean of `weight * (p - g)^2` over an item's voxels, and its gradient."""
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty = arguments
     batch, *sizes = input.shape
     voxels = math.prod(sizes)
-    input, target, item_spacing = input.contiguous(), target.contiguous(), _dense(item_spacing)
+    input, target, steps = input.contiguous(), target.contiguous(), _dense_steps(steps)
     ignore, input_squared, target_squared = _dense(ignore), _dense(input_squared), _dense(target_squared)
     gradient = torch.empty_like(input)
     error = torch.empty(batch, dtype=input.dtype, device=input.device)
@@ -95,23 +83,23 @@ def hausdorff_error(
         target_squared = torch.empty_like(input, dtype=torch.float32)
         labels.append((target, _ABOVE_HALF[target.dtype]))
         fields.append(target_squared)
-    _Transform(labels, fields, spacing, item_spacing, "two_sided", True).run("input")
+    _Transform(labels, fields, steps, "two_sided", True).run("input")
     if not input.numel():
         return error.zero_(), gradient
     blocks = min(1024, ceil_div(voxels, 4 * _THREADS))
     partial = torch.empty(batch * blocks, dtype=torch.float64, device=input.device)
     real = "float" if input.dtype == torch.float32 else "double"
-    arguments = (
+    of_voxels = (
         pointer(input), pointer(target), int32(target.dtype == torch.bool),
         pointer(input_squared), pointer(target_squared), pointer(ignore), int32(sigmoid), float32(alpha),
-        int32(_EMPTY[empty]), *map(int32, _in_front(1, sizes)), *map(float64, _in_front(1.0, spacing)),
-        pointer(item_spacing), int32(len(sizes)), int64(voxels), int32(blocks),
+        int32(EMPTY[empty]), *map(int32, _in_front(1, sizes)), *map(float64, _in_front(1.0, steps.shared)),
+        pointer(steps.per_item), int32(len(sizes)), int64(voxels), int32(blocks),
         pointer(gradient), pointer(partial),
     )  # fmt: skip
     sums = _THREADS // _WARP * 8
-    device.launch(f"hausdorff_{real}", batch * blocks, (_THREADS, 1), sums, arguments, input.device)
-    arguments = (pointer(partial), int32(blocks), int64(voxels), pointer(error))
-    device.launch(f"mean_{real}", batch, (_THREADS, 1), sums, arguments, input.device)
+    device.launch(f"hausdorff_{real}", batch * blocks, (_THREADS, 1), sums, of_voxels, input.device)
+    of_blocks = (pointer(partial), int32(blocks), int64(voxels), pointer(error))
+    device.launch(f"mean_{real}", batch, (_THREADS, 1), sums, of_blocks, input.device)
     return error, gradient
 
 
@@ -125,8 +113,7 @@ class _Transform:
 
     labels: Sequence[Labels]
     fields: Sequence[Tensor]
-    spacing: list[float]
-    item_spacing: Tensor | None
+    steps: Steps  # contiguous
     form: str
     squared: bool
     where: Sequence[Tensor | None] | None = None
@@ -144,13 +131,14 @@ class _Transform:
             return
         field = self.fields[0]
         sizes = list(field.shape[1:])
-        _check_range(argument, sizes, self.spacing if self.item_spacing is None else None)
+        shared, per_item = self.steps
+        _check_range(argument, sizes, shared if per_item is None else None)
         limit = device.shared_bytes_limit(field.device)
         axes = _column_axes(field.shape)
         tiled = {axis: _tile_bytes(sizes[axis]) <= limit for axis in axes}
-        steps = {step for step, size in zip(self.spacing, sizes, strict=True) if size > 1} or {1.0}
+        steps = {step for step, size in zip(shared, sizes, strict=True) if size > 1} or {1.0}
         in_steps = (
-            self.item_spacing is None
+            per_item is None
             and self.where is None
             and len(steps) == 1
             and sum((size - 1) ** 2 for size in sizes) < _INT_INFINITY
@@ -175,7 +163,7 @@ class _Transform:
         arguments = (
             pointer(values), int32(kind), pointer(last_values), int32(last_kind), pointer(first),
             pointer(last), int64(batch), pointer(self.where[-1] if self.where else None), int64(items),
-            int64(rows), int32(sizes[-1]), float64(self.spacing[-1]), pointer(self.item_spacing),
+            int64(rows), int32(sizes[-1]), float64(self.steps.shared[-1]), pointer(self.steps.per_item),
             int32(len(sizes)), *ending,
         )  # fmt: skip
         blocks, words = ceil_div(items * rows, _ROW_WARPS), 4 * _WARP * _ROW_WARPS
@@ -195,7 +183,7 @@ class _Transform:
         arguments = (
             pointer(fields[0]), pointer(fields[-1]), int64(batch), pointer(source), pointer(coarse),
             pointer(self.where[axis] if self.where else None), int64(voxels), int64(inner), int32(size),
-            int64(tiles), int32(_top(size)), float64(self.spacing[axis]), pointer(self.item_spacing),
+            int64(tiles), int32(_top(size)), float64(self.steps.shared[axis]), pointer(self.steps.per_item),
             int32(len(sizes)), int32(axis), *ending,
         )  # fmt: skip
         kernel = ("" if source is None else "long_") + ("nearest" if self.where else "columns")
@@ -206,7 +194,7 @@ class _Transform:
     def _ending(self, last: bool, unit: float) -> Arguments:
         """`Finish` of csrc/cuda/common.cuh."""
         finished = last and self.where is None
-        return int32(finished), int32(_FORMS[self.form]), int32(self.squared), float32(unit)
+        return int32(finished), int32(FORMS[self.form]), int32(self.squared), float32(unit)
 
 
 def _check_range(argument: str, sizes: list[int], spacing: list[float] | None) -> None:
@@ -232,6 +220,10 @@ def _dense(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
+def _dense_steps(steps: Steps) -> Steps:
+    return Steps(steps.shared, _dense(steps.per_item))
+
+
 def _column_axes(shape: torch.Size, skipped: bool = False) -> list[int]:
     """The spatial axes with a pass of columns, in its order: all but the last, and those of size 1."""
     return [axis for axis in range(len(shape) - 3, -1, -1) if (shape[axis + 1] > 1) != skipped]
@@ -253,10 +245,6 @@ def _top(size: int) -> int:
     while ceil_div(size, top) > _SEARCHED_ROWS:
         top *= _FAN
     return top
-
-
-def ceil_div(whole: int, part: int) -> int:
-    return -(-whole // part)
 
 
 def _in_front(filler: float, values: list[Any]) -> list[Any]:

@@ -2,16 +2,23 @@
 
 With `TRITON_INTERPRET=1`, set before import, the code runs on CPU tensors: for tests, slowly.
 Nothing here waits for the device, so every call can be captured in a CUDA graph.
+
+Beside each parameter of a kernel stands what it is. `float32 (items, Z, Y, X), mm^2` is the address of a
+contiguous array, with dtype, shape and unit; `number` is any dtype, `real` that of the input (float32 or
+float64), `distance` int16, or int32 for long rows: signed, in voxels. `blocks of Y` is ceil(Y / BLOCK).
+`int`, `float` (float32), `bool` and `str` are scalars. `items` are those of the batch, `masks` one or two an
+item. A parameter in capitals with `tl.constexpr` is compiled into the kernel.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from surfloss._check import fail
+from surfloss._check import Steps, fail
+from surfloss.backends._interface import HausdorffArguments, ceil_div
 from surfloss.backends.triton import contour as contour_kernels
 from surfloss.backends.triton import edt as kernels
 from surfloss.backends.triton.hausdorff import hausdorff_pass
@@ -21,8 +28,8 @@ BLOCK = 8  # rows of a tile, and of the blocks that have a summary
 LANES = 32  # columns of a tile: one warp, a column a thread
 CHUNK = 512  # voxels of a row that are scanned together
 TRACED = 256  # voxels of a program of the last step to the indices
-STRIP = 4  # rows of a program of the contour
-SPAN = 32  # most planes of one
+CONTOUR_ROWS = 4  # of a program
+CONTOUR_PLANES = 32  # of a program, at most
 ROUND = 2**22  # voxels of the Hausdorff error that share scratch memory, if an item has no more
 SMALL = 2**19  # voxels of a round whose scratch memory is not worth more launches
 LONGEST = 4096  # beyond it the square of a distance need not be a float
@@ -44,54 +51,44 @@ class Rows(NamedTuple):
     pair: int
 
 
-def edt(mask: Tensor, spacing: list[float], item_spacing: Tensor | None, form: str, squared: bool) -> Tensor:
+def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
     """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed")."""
-    volume = _Layout("mask", mask, spacing, item_spacing)
+    layout = _Layout("mask", mask, steps)
     distance = torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     if mask.numel():
         with torch.cuda.device(mask.get_device()):
-            rows = volume.scan((_as_bytes(mask), None), spare=distance)
-            field = volume.first_passes(rows, form == "one_sided")
-            volume.last_pass(field, distance, form, squared)
+            rows = layout.scan((_bool_as_bytes(mask), None), spare=distance)
+            field = layout.first_passes(rows, form == "one_sided")
+            layout.last_pass(field, distance, form, squared)
     return distance
 
 
-def nearest_background(mask: Tensor, spacing: list[float], item_spacing: Tensor | None) -> Tensor:
+def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
     """Index of the nearest zero voxel along each axis; -1 in an item without one."""
-    volume = _Layout("mask", mask, spacing, item_spacing)
+    layout = _Layout("mask", mask, steps)
     batch, *spatial = mask.shape
     indices = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
     if mask.numel():
         with torch.cuda.device(mask.get_device()):
-            rows = volume.scan((_as_bytes(mask), None))
+            rows = layout.scan((_bool_as_bytes(mask), None))
             nearest_y = nearest = torch.empty(mask.shape, dtype=torch.int32, device=mask.device)
-            field = volume.first_passes(rows, True, nearest_y)
-            if volume.is_deep:
+            field = layout.first_passes(rows, True, nearest_y)
+            if layout.is_deep:
                 nearest = torch.empty_like(nearest_y)
-            volume.last_pass(field, nearest, "one_sided", True, with_index=True)
-            kernels.trace_indices[(batch * ceil_div(volume.voxels, TRACED),)](
-                rows.distances, nearest_y, nearest, indices, volume.voxels, volume.y, volume.x,
-                DIMS=volume.dims, DEEP=volume.is_deep, TILE=TRACED,
+            layout.last_pass(field, nearest, "one_sided", True, with_index=True)
+            kernels.trace_indices[(batch * ceil_div(layout.voxels, TRACED),)](
+                rows.distances, nearest_y, nearest, indices, layout.voxels, layout.y, layout.x,
+                DIMS=layout.dims, DEEP=layout.is_deep, TILE=TRACED,
             )  # fmt: skip
     return indices
 
 
-def hausdorff_error(
-    input: Tensor,
-    target: Tensor,
-    input_squared: Tensor | None,
-    target_squared: Tensor | None,
-    ignore: Tensor | None,
-    sigmoid: bool,
-    alpha: float,
-    spacing: list[float],
-    item_spacing: Tensor | None,
-    empty: str,
-) -> tuple[Tensor, Tensor]:
-    """Mean of `weight * (p - target)^2` an item, `weight = d_p^alpha + d_target^alpha`, and its gradient."""
+def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
+    """Mean of `weight * (p - g)^2` over an item's voxels, and its gradient."""
+    input, target, input_squared, target_squared, ignore, *_ = arguments
     for name, other in (("target", target), ("target_distance", target_squared), ("ignore", ignore)):
         _check_device(name, other, input)
-    whole = _Layout("input", input, spacing, item_spacing)
+    whole = _Layout("input", input, arguments.steps)
     gradient = torch.empty_like(input)
     at_once = whole.items_at_once()
     width = whole.strip_width(
@@ -104,55 +101,55 @@ def hausdorff_error(
     with torch.cuda.device(input.get_device()):
         for start in range(0, whole.items if whole.voxels else 0, at_once):
             part = slice(start, start + at_once)
-            _hausdorff_round(
-                input[part], target[part], _items(input_squared, part), _items(target_squared, part),
-                _items(ignore, part), _items(item_spacing, part),
-                gradient[part], errors[:, part], strips, sigmoid, alpha, spacing, empty,
-            )  # fmt: skip
+            _hausdorff_round(_of_items(arguments, part), gradient[part], errors[:, part], strips)
     return errors.sum((0, 2)), gradient
 
 
 def _hausdorff_round(
-    input: Tensor,
-    target: Tensor,
-    input_squared: Tensor | None,
-    target_squared: Tensor | None,
-    ignore: Tensor | None,
-    item_spacing: Tensor | None,
-    gradient: Tensor,
-    errors: Tensor,
-    strips: list[slice],
-    sigmoid: bool,
-    alpha: float,
-    spacing: list[float],
-    empty: str,
+    arguments: HausdorffArguments, gradient: Tensor, errors: Tensor, strips: list[slice]
 ) -> None:
-    """The passes over as many items as scratch memory is meant to hold, after the first a strip at a time."""
-    volume = _Layout("input", input, spacing, item_spacing)
+    """The passes over as many items as scratch memory is meant to hold, after the first a strip at a time.
+
+    Args:
+        gradient: to be written, `(items, *spatial)`.
+        errors: to be written, `(strips, items, tiles)`: what each program adds to the mean.
+        strips: of the last axis.
+    """
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty = arguments
+    layout = _Layout("input", input, steps)
     is_bool = target.dtype == torch.bool
     # Fields and summaries, or the squares as they are.
     sides: list[tuple[Tensor | None, Tensor | None]] = [(input_squared, None), (target_squared, None)]
     computed = [side for side, (given, _) in enumerate(sides) if given is None]
     if computed:
-        values = ((input, 0.0 if sigmoid else 0.5), (_as_bytes(target), None if is_bool else 0.5))
+        values = ((input, 0.0 if sigmoid else 0.5), (_bool_as_bytes(target), None if is_bool else 0.5))
         # The gradient's memory is free until the last pass over a strip.
-        rows = volume.scan(*(values[side] for side in computed), spare=gradient, width=strips[0].stop)
+        rows = layout.scan(*(values[side] for side in computed), spare=gradient, width=strips[0].stop)
     for strip, strip_errors in zip(strips, errors, strict=True):
         width = strip.stop - strip.start
         if computed:
             sides = [(input_squared, None), (target_squared, None)]
-            field, summaries = volume.first_passes(rows, False, strip=strip)
+            field, summaries = layout.first_passes(rows, False, strip=strip)
             for part, side in enumerate(computed):
-                items = slice(part * volume.items, (part + 1) * volume.items)
+                items = slice(part * layout.items, (part + 1) * layout.items)
                 sides[side] = (field[items], summaries[items])
             del field, summaries
-        hausdorff_pass[(volume.items * volume.tiles(width),)](
-            input, _as_bytes(target), *sides[0], *sides[1], None if ignore is None else _as_bytes(ignore),
-            gradient, strip_errors, volume.item_spacing, volume.size, volume.stride(width), volume.x,
-            strip.start, width, strip_errors.shape[1], *volume.squared_steps, volume.voxels,
-            DIMS=volume.dims, AXIS=volume.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
-            BOOL_TARGET=is_bool, LONG=volume.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(False),
+        hausdorff_pass[(layout.items * layout.tiles(width),)](
+            input, _bool_as_bytes(target), *sides[0], *sides[1],
+            None if ignore is None else _bool_as_bytes(ignore),
+            gradient, strip_errors, layout.item_steps, layout.size, layout.stride(width), layout.x,
+            strip.start, width, strip_errors.shape[1], *layout.squared_steps, layout.voxels,
+            DIMS=layout.dims, AXIS=layout.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
+            BOOL_TARGET=is_bool, LONG=layout.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(False),
         )  # fmt: skip
+
+
+def _of_items(arguments: HausdorffArguments, part: slice) -> HausdorffArguments:
+    """What is left of the arguments for some of the items."""
+    parts: list[Any] = [value[part] if isinstance(value, Tensor) else value for value in arguments]
+    shared, per_item = arguments.steps
+    steps = Steps(shared, None if per_item is None else per_item[part])
+    return HausdorffArguments(*parts)._replace(steps=steps)
 
 
 def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,8 +158,8 @@ def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, T
     contour = torch.empty_like(x)
     highest, lowest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
     if x.numel():
-        skipped = None if ignore is None else _as_bytes(ignore)
-        grid, sizes, options = _strips("x", x, depth)
+        skipped = None if ignore is None else _bool_as_bytes(ignore)
+        grid, sizes, options = _contour_grid("x", x, depth)
         with torch.cuda.device(x.get_device()):
             contour_kernels.contour_pass[grid](x, skipped, contour, highest, lowest, *sizes, **options)
     return contour, highest, lowest
@@ -172,7 +169,7 @@ def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: i
     """Gradient with respect to the input of `contour_map`."""
     grad_input = torch.empty_like(grad)
     if grad.numel():
-        grid, sizes, options = _strips("grad", grad, depth)
+        grid, sizes, options = _contour_grid("grad", grad, depth)
         with torch.cuda.device(grad.get_device()):
             contour_kernels.contour_gradient_pass[grid](grad, highest, lowest, grad_input, *sizes, **options)
     return grad_input
@@ -181,15 +178,17 @@ def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: i
 class _Layout:
     """The items of a call as (z, y, x), how they are divided, and the passes over them."""
 
-    def __init__(self, name: str, values: Tensor, spacing: list[float], item_spacing: Tensor | None) -> None:
+    def __init__(self, name: str, values: Tensor, steps: Steps) -> None:
         self.items, *spatial = values.shape
         self.dims, self.voxels = len(spatial), math.prod(spatial)
         _check_size(name, spatial)
-        _check_device("spacing", item_spacing, values)
+        _check_device("spacing", steps.per_item, values)
         self.z, self.y, self.x = (1,) * (3 - self.dims) + tuple(spatial)
         self.device = values.device
-        self.item_spacing = None if item_spacing is None else item_spacing.contiguous()
-        self.squared_steps = _squared_steps(spacing, spatial) if item_spacing is None else [0.0] * 6
+        self.item_steps = None if steps.per_item is None else steps.per_item.contiguous()
+        self.squared_steps = (
+            [0.0] * 6 if steps.per_item is not None else _squared_steps(steps.shared, spatial)
+        )
         self.is_deep = self.z > 1
         self.is_long = max(self.z, self.y) > LONGEST
         # Of the last pass, which is along z or else along y.
@@ -265,7 +264,7 @@ class _Layout:
         summaries = self._empty(count, ceil_div(self.z, BLOCK), self.y, width, dtype=torch.float32)
         tiles = ceil_div(self.z, BLOCK) * ceil_div(self.y, BLOCK) * ceil_div(width, LANES)
         kernels.middle_pass[(count * tiles,)](
-            rows.distances, rows.summaries, field, summaries, nearest_y, self.item_spacing,
+            rows.distances, rows.summaries, field, summaries, nearest_y, self.item_steps,
             self.items, self.z, self.y, self.x, start, width, *self.squared_steps[2:],
             PAIR=rows.pair, DIMS=self.dims, ONE_SIDED=one_sided, WITH_INDEX=nearest_y is not None,
             LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(nearest_y is not None),
@@ -276,7 +275,7 @@ class _Layout:
         self, field: Field, out: Tensor, form: str, squared: bool, with_index: bool = False
     ) -> None:
         kernels.last_pass[(self.items * self.tiles(self.x),)](
-            *field, out, self.item_spacing, self.size, self.stride(self.x),
+            *field, out, self.item_steps, self.size, self.stride(self.x),
             *self.squared_steps[2 * self.axis :][:2], *self.squared_steps[4:],
             DIMS=self.dims, AXIS=self.axis, FORM=form, SQUARED=squared, WITH_INDEX=with_index,
             LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(with_index),
@@ -313,15 +312,22 @@ def _options(warps: int, registers: int | None) -> dict[str, int]:
     return {"num_warps": warps, "maxnreg": registers}
 
 
-def _strips(name: str, values: Tensor, depth: int) -> tuple[tuple[int], tuple[int, ...], dict[str, int]]:
+def _contour_grid(
+    name: str, values: Tensor, depth: int
+) -> tuple[tuple[int], tuple[int, ...], dict[str, int]]:
     """Grid of the passes of the contour, the sizes that they take, and their options."""
     items, z, y, x = values.shape
     _check_size(name, [z, y, x])
     if depth == 1:
         items, z = items * z, 1
-    span = ceil_div(z, ceil_div(z, SPAN))
-    grid = items * ceil_div(z, span) * ceil_div(y, STRIP) * ceil_div(x, LANES - 2 * contour_kernels.RIM.value)
-    return (grid,), (z, y, x, span), {"DEPTH": depth, "ROWS": STRIP, "LANES": LANES, "num_warps": 1}
+    span = ceil_div(z, ceil_div(z, CONTOUR_PLANES))
+    grid = (
+        items
+        * ceil_div(z, span)
+        * ceil_div(y, CONTOUR_ROWS)
+        * ceil_div(x, LANES - 2 * contour_kernels.RIM.value)
+    )
+    return (grid,), (z, y, x, span), {"DEPTH": depth, "ROWS": CONTOUR_ROWS, "LANES": LANES, "num_warps": 1}
 
 
 def _check_size(name: str, spatial: list[int]) -> None:
@@ -329,16 +335,9 @@ def _check_size(name: str, spatial: list[int]) -> None:
         fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
 
 
-def _items(value: Tensor | None, part: slice) -> Tensor | None:
-    return None if value is None else value[part]
-
-
-def _as_bytes(values: Tensor) -> Tensor:
+def _bool_as_bytes(values: Tensor) -> Tensor:
+    """Without a copy: as values of Triton's `int1`, bools would be a type of their own."""
     return values.view(torch.uint8) if values.dtype == torch.bool else values
-
-
-def ceil_div(size: int, block: int) -> int:
-    return -(-size // block)
 
 
 def _check_device(name: str, value: Tensor | None, reference: Tensor) -> None:

@@ -25,18 +25,18 @@ RIM = tl.constexpr(2)
 
 @triton.jit(do_not_specialize=["Z", "Y", "X", "span"])
 def contour_pass(
-    x,  # (items, Z, Y, X)
-    ignore,  # bytes, or None
-    contour,
-    highest,  # int8: the ways to the greatest erosion
-    lowest,  # int8: the ways to the least input
-    Z,
-    Y,
-    X,
-    span,  # planes of a program
-    DEPTH: tl.constexpr,
-    ROWS: tl.constexpr,
-    LANES: tl.constexpr,
+    x,  # real (items, Z, Y, X)
+    ignore,  # uint8 (items, Z, Y, X), or None
+    contour,  # real (items, Z, Y, X): to be written
+    highest,  # int8 (items, Z, Y, X): to be written, the ways to the greatest erosion
+    lowest,  # int8 (items, Z, Y, X): to be written, the ways to the least input
+    Z,  # int, voxels
+    Y,  # int, voxels
+    X,  # int, voxels
+    span,  # int: planes of a program
+    DEPTH: tl.constexpr,  # int, voxels: of the window along z, 1 or 3
+    ROWS: tl.constexpr,  # int: rows of a program
+    LANES: tl.constexpr,  # int: columns of a program, with the rim
 ):
     item, first, last, y, lane, own = _strip(Z, Y, X, span, ROWS, LANES)
     x, contour, highest, lowest = x + item, contour + item, highest + item, lowest + item
@@ -99,17 +99,17 @@ def contour_pass(
 
 @triton.jit(do_not_specialize=["Z", "Y", "X", "span"])
 def contour_gradient_pass(
-    grad,
-    highest,
-    lowest,
-    grad_input,
-    Z,
-    Y,
-    X,
-    span,
-    DEPTH: tl.constexpr,
-    ROWS: tl.constexpr,
-    LANES: tl.constexpr,
+    grad,  # real (items, Z, Y, X): with respect to the contour
+    highest,  # int8 (items, Z, Y, X), from contour_pass
+    lowest,  # int8 (items, Z, Y, X), from contour_pass
+    grad_input,  # real (items, Z, Y, X): to be written
+    Z,  # int, voxels
+    Y,  # int, voxels
+    X,  # int, voxels
+    span,  # int: planes of a program
+    DEPTH: tl.constexpr,  # int, voxels: of the window along z, 1 or 3
+    ROWS: tl.constexpr,  # int: rows of a program
+    LANES: tl.constexpr,  # int: columns of a program, with the rim
 ):
     """A contour's gradient goes to its greatest erosion, negated to its own, and on to their least inputs."""
     item, first, last, y, lane, own = _strip(Z, Y, X, span, ROWS, LANES)

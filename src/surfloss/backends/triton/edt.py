@@ -12,8 +12,8 @@ its tile. What a block could give is in its summary: the value of smallest magni
 otherwise 0. docs/gpu-transform.md tells why this is exact, and what it costs.
 
 Axes are always (z, y, x); "stride" is the distance between neighbors along the axis of the search, and the
-places at one position of that axis are its columns. A squared step is two floats, the nearest one and what is
-left: tables and long distances would otherwise lose a bit.
+places at one position of that axis are its columns. A squared step is a pair of floats, the nearest one and
+what is left: tables and long distances would otherwise lose a bit.
 
 Columns past the end are brought back to the last one, and called contiguous all the same: without that word
 some versions of Triton lay a tile out across its rows. It is untrue in the last tile of an axis, and harmless
@@ -30,29 +30,29 @@ LOOK_AHEAD = tl.constexpr(8)  # blocks on either side whose summaries are looked
 
 @triton.jit(do_not_specialize=["items", "Z", "Y", "X", "start", "width"])
 def middle_pass(
-    rows,
-    row_summaries,
-    field,  # float32 (masks, Z, Y, width): signed and squared
-    summaries,  # float32 (masks, blocks along z, Y, width)
-    nearest,  # int32 (masks, Z, Y, width), with WITH_INDEX: y of what is nearest
-    item_steps,
-    items,
-    Z,
-    Y,
-    X,
-    start,  # of a strip of the rows, `width` voxels long
-    width,
-    y_step,
-    y_rest,
-    x_step,
-    x_rest,
-    PAIR: tl.constexpr,
-    DIMS: tl.constexpr,
-    ONE_SIDED: tl.constexpr,
-    WITH_INDEX: tl.constexpr,
-    LONG: tl.constexpr,
-    BLOCK: tl.constexpr,
-    LANES: tl.constexpr,
+    rows,  # distance (masks, Z, Y, X), from scan_rows; but see place_in_row
+    row_summaries,  # distance (masks, Z, blocks of Y, X), from scan_rows
+    field,  # float32 (masks, Z, Y, width), mm^2, signed: to be written
+    summaries,  # float32 (masks, blocks of Z, Y, width), mm^2, signed: to be written
+    nearest,  # int32 (masks, Z, Y, width), with WITH_INDEX: y of what is nearest, to be written
+    item_steps,  # float64 (items, DIMS), mm; None where all items have the steps below
+    items,  # int
+    Z,  # int, voxels
+    Y,  # int, voxels
+    X,  # int, voxels
+    start,  # int, voxels: where the strip of the rows begins
+    width,  # int, voxels: of the strip
+    y_sq,  # float, mm^2: the squared step along y
+    y_rest,  # float, mm^2: what is left of it
+    x_sq,  # float, mm^2
+    x_rest,  # float, mm^2
+    PAIR: tl.constexpr,  # int: distances that a value of the result has room for, see place_in_row
+    DIMS: tl.constexpr,  # int: spatial axes
+    ONE_SIDED: tl.constexpr,  # bool
+    WITH_INDEX: tl.constexpr,  # bool
+    LONG: tl.constexpr,  # bool: whether the square of a distance along an axis may be no float
+    BLOCK: tl.constexpr,  # int: rows of a tile, and slices of a program
+    LANES: tl.constexpr,  # int: columns of a tile
 ):
     """The search along y: a program takes a tile of BLOCK slices, for the summaries of the search along z."""
     across, blocks, z_blocks = tl.cdiv(width, LANES), tl.cdiv(Y, BLOCK), tl.cdiv(Z, BLOCK)
@@ -60,8 +60,8 @@ def middle_pass(
     lane_block, program = program % across, program // across
     block, program = program % blocks, program // blocks
     z_block, mask = program % z_blocks, program // z_blocks
-    y_step, y_rest = squared_step(item_steps, mask % items, y_step, y_rest, 1, DIMS)
-    x_step, x_rest = squared_step(item_steps, mask % items, x_step, x_rest, 2, DIMS)
+    y_step_sq = squared_step(item_steps, mask % items, (y_sq, y_rest), 1, DIMS)
+    x_step_sq = squared_step(item_steps, mask % items, (x_sq, x_rest), 2, DIMS)
     x = lane_block * LANES + tl.arange(0, LANES)
     column = tl.max_contiguous(tl.minimum(x, width - 1), LANES)
     y = block * BLOCK + tl.arange(0, BLOCK)
@@ -76,9 +76,8 @@ def middle_pass(
     for z in range(first, tl.minimum(first + BLOCK, Z)):
         offset = (mask * Z + z) * Y * width
         sign, squared, index = search(
-            rows + z * Y * X * PAIR, row_summaries + z * blocks * X, block, column, Y, X * PAIR, X, y_step,
-            y_rest, x_step, x_rest, ONE_SIDED, WITH_INDEX, 0 if WITH_INDEX else LOOK_AHEAD, LONG,
-            BLOCK, LANES,
+            rows + z * Y * X * PAIR, row_summaries + z * blocks * X, block, column, Y, X * PAIR, X, y_step_sq,
+            x_step_sq, ONE_SIDED, WITH_INDEX, 0 if WITH_INDEX else LOOK_AHEAD, LONG, BLOCK, LANES,
         )  # fmt: skip
         signed = sign * squared
         tl.store(field + offset + place, signed, mask=inside)
@@ -96,38 +95,38 @@ def middle_pass(
 
 @triton.jit(do_not_specialize=["size", "stride"])
 def last_pass(
-    field,  # as from scan_rows, or where there is z, from middle_pass
-    summaries,
-    distance,  # float32 (items, Z, Y, X); with WITH_INDEX int32: where the nearest is along the axis
-    item_steps,
-    size,
-    stride,
-    step,
-    rest,
-    x_step,
-    x_rest,
-    DIMS: tl.constexpr,
-    AXIS: tl.constexpr,
-    FORM: tl.constexpr,
-    SQUARED: tl.constexpr,
-    WITH_INDEX: tl.constexpr,
-    LONG: tl.constexpr,
-    BLOCK: tl.constexpr,
-    LANES: tl.constexpr,
+    field,  # distance (items, size, stride), from scan_rows; where there is z float32 in mm^2, of middle_pass
+    summaries,  # of the same kind, (items, blocks of size, stride)
+    distance,  # float32 (items, size, stride), mm or mm^2; with WITH_INDEX int32: place along the axis
+    item_steps,  # float64 (items, DIMS), mm; None where all items have the steps below
+    size,  # int, voxels: Z, or without z, Y
+    stride,  # int, voxels: Y * X, or without z, X
+    step_sq,  # float, mm^2: the squared step along the axis
+    step_rest,  # float, mm^2: what is left of it
+    x_sq,  # float, mm^2
+    x_rest,  # float, mm^2
+    DIMS: tl.constexpr,  # int: spatial axes
+    AXIS: tl.constexpr,  # int: 0 for z, 1 for y
+    FORM: tl.constexpr,  # str
+    SQUARED: tl.constexpr,  # bool
+    WITH_INDEX: tl.constexpr,  # bool
+    LONG: tl.constexpr,  # bool: whether the square of a distance along an axis may be no float
+    BLOCK: tl.constexpr,  # int: rows of a tile
+    LANES: tl.constexpr,  # int: columns of a tile
 ):
     """The search along the last axis, with root and sign."""
     across, blocks = tl.cdiv(stride, LANES), tl.cdiv(size, BLOCK)
     program = tl.program_id(0)
     lane_block, program = program % across, program // across
     block, item = program % blocks, program // blocks
-    step, rest = squared_step(item_steps, item, step, rest, AXIS, DIMS)
-    x_step, x_rest = squared_step(item_steps, item, x_step, x_rest, 2, DIMS)
+    axis_step_sq = squared_step(item_steps, item, (step_sq, step_rest), AXIS, DIMS)
+    x_step_sq = squared_step(item_steps, item, (x_sq, x_rest), 2, DIMS)
     lane = lane_block * LANES + tl.arange(0, LANES)
     column = tl.max_contiguous(tl.minimum(lane, stride - 1), LANES)
     item = item.to(tl.int64)
     sign, squared, index = search(
         field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride, stride,
-        step, rest, x_step, x_rest, FORM == "one_sided", WITH_INDEX,
+        axis_step_sq, x_step_sq, FORM == "one_sided", WITH_INDEX,
         LOOK_AHEAD if AXIS == 1 and not WITH_INDEX else 0, LONG, BLOCK, LANES,
     )  # fmt: skip
     value = squared
@@ -146,32 +145,30 @@ def last_pass(
 
 @triton.jit
 def search(
-    field,  # of one item or slice: squared and float32, or row distances
-    summaries,
-    block,  # which block along the axis the tile is
-    column,  # [LANES], all within the field
-    size,
-    stride,
-    summary_stride,
-    step,
-    rest,
-    x_step,  # for row distances
-    x_rest,
-    ONE_SIDED: tl.constexpr,
-    WITH_INDEX: tl.constexpr,
-    AHEAD: tl.constexpr,  # how many summaries on either side are looked at together where nothing is near
-    LONG: tl.constexpr,
-    BLOCK: tl.constexpr,
-    LANES: tl.constexpr,
+    field,  # distance, or float32 in mm^2, (size, stride): of one item or slice
+    summaries,  # of the same kind, (blocks of size, summary_stride)
+    block,  # int: which block along the axis the tile is
+    column,  # int32 (LANES,): of the tile, all within the field
+    size,  # int, voxels
+    stride,  # int: from one row of the field to the next
+    summary_stride,  # int: from one block's summary to the next
+    step_sq,  # pair of float, mm^2
+    x_step_sq,  # pair of float, mm^2: for row distances
+    ONE_SIDED: tl.constexpr,  # bool
+    WITH_INDEX: tl.constexpr,  # bool
+    AHEAD: tl.constexpr,  # int: summaries on either side that are looked at together where nothing is near
+    LONG: tl.constexpr,  # bool
+    BLOCK: tl.constexpr,  # int
+    LANES: tl.constexpr,  # int
 ):
-    """Sign, squared distance and nearest position along the axis, [BLOCK, LANES], of one tile.
+    """Sign, squared distance in mm^2 and nearest position along the axis, `(BLOCK, LANES)`, of one tile.
 
     One-sided, background is at distance 0. Rows past the end have -inf.
     """
     within = tl.arange(0, BLOCK)
     row = block * BLOCK + within
     place = (tl.minimum(row, size - 1) * stride)[:, None] + column[None, :]
-    own = _squared(tl.load(field + place), x_step, x_rest)
+    own = _squared(tl.load(field + place), x_step_sq)
     sign = tl.where(own > 0, 1.0, -1.0)
     best = tl.abs(own)
     if ONE_SIDED:
@@ -201,7 +198,7 @@ def search(
         other = block + tl.where(turn % 2 == 0, ring, -ring)
         exists = (other >= 0) & (other < blocks) & (turns == 1)
         summary = tl.load(summaries + tl.minimum(tl.maximum(other, 0), blocks - 1) * summary_stride + column)
-        least = _squared(summary, x_step, x_rest)
+        least = _squared(summary, x_step_sq)
         promising = (tl.maximum(least, 0.0) + gap < worst_inside) | (
             tl.maximum(-least, 0.0) + gap < worst_outside
         )
@@ -209,10 +206,9 @@ def search(
             # Past the end the last row stands in: what it seems to give is more than what it does.
             candidate = other * BLOCK + within
             place = (tl.minimum(candidate, size - 1) * stride)[:, None] + column[None, :]
-            values = _squared(tl.load(field + place), x_step, x_rest)
-            along = times_squared(apart + ((block - other) * BLOCK).to(tl.float32), step, rest, LONG)[
-                :, :, None
-            ]
+            values = _squared(tl.load(field + place), x_step_sq)
+            distance = apart + ((block - other) * BLOCK).to(tl.float32)
+            along = times_squared(distance, step_sq, LONG)[:, :, None]
             # max(sign * value, 0) + along, in two instructions.
             offers = tl.maximum(tl.fma(sign[:, None, :], values[None, :, :], along), along)
             if WITH_INDEX:
@@ -226,7 +222,7 @@ def search(
             worst = tl.max(tl.maximum(worst_inside, worst_outside), axis=0)
         turn += turns
         nearest_row = tl.maximum((turn + 1) // 2 * BLOCK - (BLOCK - 1), 0)
-        gap = times_squared(nearest_row.to(tl.float32), step, rest, LONG)
+        gap = times_squared(nearest_row.to(tl.float32), step_sq, LONG)
     return sign, best, index
 
 
@@ -248,16 +244,16 @@ def _turns_for_nothing(
 
 @triton.jit(do_not_specialize=["voxels", "Y", "X"])
 def trace_indices(
-    rows,
-    nearest_y,
-    nearest_z,
-    indices,  # int32 (items, DIMS, Z, Y, X)
-    voxels,  # of an item
-    Y,
-    X,
-    DIMS: tl.constexpr,
-    DEEP: tl.constexpr,
-    TILE: tl.constexpr,
+    rows,  # distance (items, Z, Y, X), from scan_rows
+    nearest_y,  # int32 (items, Z, Y, X): y of what is nearest in the slice
+    nearest_z,  # int32 (items, Z, Y, X), with DEEP: z of what is nearest
+    indices,  # int32 (items, DIMS, Z, Y, X): to be written
+    voxels,  # int: of an item
+    Y,  # int, voxels
+    X,  # int, voxels
+    DIMS: tl.constexpr,  # int: spatial axes
+    DEEP: tl.constexpr,  # bool: whether there is more than one slice
+    TILE: tl.constexpr,  # int: voxels of a program
 ):
     """From the nearest position along each axis to that of the nearest background, -1 where there is none."""
     tiles = tl.cdiv(voxels, TILE)
@@ -289,33 +285,35 @@ def trace_indices(
 
 
 @triton.jit
-def squared_step(item_steps, item, step, rest, AXIS: tl.constexpr, DIMS: tl.constexpr):
-    """The squared step of one of the axes (z, y, x) as two floats: the call's, or that of the item."""
+def squared_step(item_steps, item, shared, AXIS: tl.constexpr, DIMS: tl.constexpr):
+    """The squared step of one of the axes (z, y, x) as a pair: that of all items, or of this one."""
+    step_sq, rest = shared
     if item_steps is not None and AXIS >= 3 - DIMS:
         own = tl.load(item_steps + item * DIMS + AXIS - (3 - DIMS))
         squared = own * own
-        step = squared.to(tl.float32)
-        rest = (squared - step.to(tl.float64)).to(tl.float32)
-    return step, rest
+        step_sq = squared.to(tl.float32)
+        rest = (squared - step_sq.to(tl.float64)).to(tl.float32)
+    return step_sq, rest
 
 
 @triton.jit
-def _squared(value, x_step, x_rest):
+def _squared(value, x_step_sq):
     """A field's value, squared: row distances are voxels still."""
     if value.dtype != tl.float32:
         NONE: tl.constexpr = 32767 if value.dtype == tl.int16 else 2147483647
         distance = value.to(tl.int32)
-        squared = times_squared(distance.to(tl.float32), x_step, x_rest, value.dtype == tl.int32)
+        squared = times_squared(distance.to(tl.float32), x_step_sq, value.dtype == tl.int32)
         squared = tl.where(tl.abs(distance) == NONE, float("inf"), squared)
         value = tl.where(distance < 0, -squared, squared)
     return value
 
 
 @triton.jit
-def times_squared(distance, step, rest, LONG: tl.constexpr):
-    """distance^2 (step + rest), rounded once; LONG distances have squares that are no floats."""
+def times_squared(distance, step_sq, LONG: tl.constexpr):
+    """distance^2 times the sum of a pair, rounded once; LONG distances have squares that are no floats."""
+    near, rest = step_sq
     squared = distance * distance
     small = squared * rest
     if LONG:
-        small += tl.fma(distance, distance, -squared) * step
-    return tl.fma(squared, step, small)
+        small += tl.fma(distance, distance, -squared) * near
+    return tl.fma(squared, near, small)

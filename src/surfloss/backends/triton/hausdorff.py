@@ -8,46 +8,48 @@ from surfloss.backends.triton.edt import search, squared_step, times_squared
 
 @triton.jit(do_not_specialize=["size", "stride", "X", "start", "width", "tiles", "voxels"])
 def hausdorff_pass(
-    input,
-    target,
-    input_field,  # as search takes it; or without summaries, the squared distances, inf for none
-    input_summaries,
-    target_field,
-    target_summaries,
-    ignore,  # bytes, or None
-    gradient,
-    errors,  # (items, tiles): what each program adds to the mean
-    item_steps,
-    size,
-    stride,  # of the fields
-    X,
-    start,  # of the strip of the rows that the fields are of, `width` voxels long
-    width,
-    tiles,
-    z_step,
-    z_rest,
-    y_step,
-    y_rest,
-    x_step,
-    x_rest,
-    voxels,
-    DIMS: tl.constexpr,
-    AXIS: tl.constexpr,
-    SIGMOID: tl.constexpr,
-    ALPHA: tl.constexpr,
-    EMPTY: tl.constexpr,
-    BOOL_TARGET: tl.constexpr,
-    LONG: tl.constexpr,
-    BLOCK: tl.constexpr,
-    LANES: tl.constexpr,
+    input,  # real (items, Z, Y, X): probabilities, or with SIGMOID logits
+    target,  # real (items, Z, Y, X); uint8 with BOOL_TARGET
+    input_field,  # like `field` of last_pass; where the distances are given float32 (items, Z, Y, X), mm^2
+    input_summaries,  # like `summaries` of last_pass; None where the distances are given
+    target_field,  # the same of the target
+    target_summaries,  # the same of the target
+    ignore,  # uint8 (items, Z, Y, X), or None
+    gradient,  # real (items, Z, Y, X): to be written, in the strip
+    errors,  # real (items, tiles): to be written, what each program adds to the mean
+    item_steps,  # float64 (items, DIMS), mm; None where all items have the steps below
+    size,  # int, voxels: Z, or without z, Y
+    stride,  # int, voxels: Y * width, or without z, X
+    X,  # int, voxels
+    start,  # int, voxels: where the strip of the rows begins
+    width,  # int, voxels: of the strip
+    tiles,  # int: programs that `errors` has room for, of an item
+    z_sq,  # float, mm^2: the squared step along z
+    z_rest,  # float, mm^2: what is left of it
+    y_sq,  # float, mm^2
+    y_rest,  # float, mm^2
+    x_sq,  # float, mm^2
+    x_rest,  # float, mm^2
+    voxels,  # int: of an item
+    DIMS: tl.constexpr,  # int: spatial axes
+    AXIS: tl.constexpr,  # int: of the search, 0 for z, 1 for y
+    SIGMOID: tl.constexpr,  # bool
+    ALPHA: tl.constexpr,  # float: exponent of the distances
+    EMPTY: tl.constexpr,  # str
+    BOOL_TARGET: tl.constexpr,  # bool
+    LONG: tl.constexpr,  # bool: whether the square of a distance along an axis may be no float
+    BLOCK: tl.constexpr,  # int: rows of a tile
+    LANES: tl.constexpr,  # int: columns of a tile
 ):
     across, blocks = tl.cdiv(stride, LANES), tl.cdiv(size, BLOCK)
     program = tl.program_id(0)
     tile, item = program % (across * blocks), program // (across * blocks)
     lane_block, block = tile % across, tile // across
-    z_step, z_rest = squared_step(item_steps, item, z_step, z_rest, 0, DIMS)
-    y_step, y_rest = squared_step(item_steps, item, y_step, y_rest, 1, DIMS)
-    x_step, x_rest = squared_step(item_steps, item, x_step, x_rest, 2, DIMS)
+    steps_sq = (
+        squared_step(item_steps, item, (z_sq, z_rest), 0, DIMS),
+        squared_step(item_steps, item, (y_sq, y_rest), 1, DIMS),
+        squared_step(item_steps, item, (x_sq, x_rest), 2, DIMS),
+    )
     row, lane = block * BLOCK + tl.arange(0, BLOCK), lane_block * LANES + tl.arange(0, LANES)
     inside = (row < size)[:, None] & (lane < stride)[None, :]
     row = tl.minimum(row, size - 1)[:, None]
@@ -58,40 +60,16 @@ def hausdorff_pass(
     if AXIS == 0:
         z, y, x = row, (column // width)[None, :], (start + column % width)[None, :]
         depth, height = size, stride // width
-        step, rest = z_step, z_rest
     else:
         z, y, x = row * 0, row, column[None, :]
         depth, height = 1, size
-        step, rest = y_step, y_rest
     place = item * voxels + ((z * height + y) * X + x)
     empty = tl.zeros([BLOCK, LANES], tl.float32)
     if EMPTY == "diagonal":
-        empty += _square_of(
-            (z * 0 + depth),
-            (y * 0 + height),
-            (x * 0 + X),
-            z_step,
-            z_rest,
-            y_step,
-            y_rest,
-            x_step,
-            x_rest,
-            DIMS,
-        )
+        empty += _squared_length((z * 0 + depth, y * 0 + height, x * 0 + X), steps_sq, DIMS)
     elif EMPTY == "scipy":
         # SciPy's answer for a volume without background: the distance to a voxel before the first one.
-        empty += _square_of(
-            z + (DIMS == 3),
-            y + (DIMS == 2),
-            x + (DIMS == 1),
-            z_step,
-            z_rest,
-            y_step,
-            y_rest,
-            x_step,
-            x_rest,
-            DIMS,
-        )
+        empty += _squared_length((z + (DIMS == 3), y + (DIMS == 2), x + (DIMS == 1)), steps_sq, DIMS)
 
     weight = tl.zeros([BLOCK, LANES], tl.float32)
     for side in tl.static_range(2):
@@ -102,7 +80,7 @@ def hausdorff_pass(
         else:
             _, squared, _ = search(
                 field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride,
-                stride, step, rest, x_step, x_rest, False, False, 0, LONG, BLOCK, LANES,
+                stride, steps_sq[AXIS], steps_sq[2], False, False, 0, LONG, BLOCK, LANES,
             )  # fmt: skip
         weight += _power(tl.where(squared == float("inf"), empty, squared), ALPHA)
     if ignore is not None:
@@ -125,13 +103,12 @@ def hausdorff_pass(
 
 
 @triton.jit
-def _square_of(z, y, x, z_step, z_rest, y_step, y_rest, x_step, x_rest, DIMS: tl.constexpr):
-    """Squared length of steps along the axes that there are."""
-    squared = times_squared(x.to(tl.float32), x_step, x_rest, False)
-    if DIMS > 1:
-        squared += times_squared(y.to(tl.float32), y_step, y_rest, False)
-    if DIMS > 2:
-        squared += times_squared(z.to(tl.float32), z_step, z_rest, False)
+def _squared_length(offset, steps_sq, DIMS: tl.constexpr):
+    """In mm^2, of an offset (z, y, x) in voxels, along the axes that there are."""
+    squared = times_squared(offset[2].to(tl.float32), steps_sq[2], False)
+    for axis in tl.static_range(1, -1, -1):
+        if axis >= 3 - DIMS:
+            squared += times_squared(offset[axis].to(tl.float32), steps_sq[axis], False)
     return squared
 
 

@@ -10,21 +10,21 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=["items", "Z", "Y", "X", "width"])
 def scan_rows(
-    first,  # (items, Z, Y, X), any number type
-    second,  # of further items, as many again; or the first once more
-    rows,  # int16 or int32: signed distance in voxels, or +-NONE in a row of one label; see place_in_row
-    summaries,  # of the blocks along y, (masks, Z, blocks, X)
-    items,
-    Z,
-    Y,
-    X,
-    width,
-    PAIR: tl.constexpr,
-    FIRST_ABOVE: tl.constexpr,  # foreground is what lies above; None for what is not 0
-    SECOND_ABOVE: tl.constexpr,
-    SEVERAL: tl.constexpr,  # whether a row has several chunks
-    BLOCK: tl.constexpr,
-    CHUNK: tl.constexpr,
+    first,  # number (items, Z, Y, X): the first masks, or the values that are thresholded to them
+    second,  # number (items, Z, Y, X): the second ones; the first once more where there is one mask an item
+    rows,  # distance (masks, Z, Y, X), but see place_in_row; +-NONE in a row of one label
+    summaries,  # distance (masks, Z, blocks of Y, X)
+    items,  # int
+    Z,  # int, voxels
+    Y,  # int, voxels
+    X,  # int, voxels
+    width,  # int, voxels: of a strip of the rows
+    PAIR: tl.constexpr,  # int: distances that a value of the result has room for, see place_in_row
+    FIRST_ABOVE: tl.constexpr,  # float: foreground is what lies above; None for what is not 0
+    SECOND_ABOVE: tl.constexpr,  # the same for the second ones
+    SEVERAL: tl.constexpr,  # bool: whether a row has several chunks
+    BLOCK: tl.constexpr,  # int: rows of a program
+    CHUNK: tl.constexpr,  # int, voxels: of a row, scanned together
 ):
     """Distance along x to the other label: a program takes BLOCK rows beside each other, a chunk as words."""
     blocks = tl.cdiv(Y, BLOCK)
@@ -49,7 +49,7 @@ def scan_rows(
         for index in range(chunks - 1, -1, -1):
             x = index * CHUNK + within
             _, _, ends = _edges(first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE)
-            place = tl.minimum(index * CHUNK + _next(ends, X), following)
+            place = tl.minimum(index * CHUNK + _nearest_mark(ends, X, True), following)
             right = tl.where(place < X, place - x + 1, NONE)
             tl.store(rows + (line + place_in_row(x, side, X, width, PAIR)), right, mask=(y < Y) & (x < X))
             following = tl.minimum(following, tl.min(tl.min(tl.where(ends, x, X), 2), 1)[:, None, None])
@@ -61,7 +61,7 @@ def scan_rows(
         foreground, starts, ends = _edges(
             first, second, item, items, row, x, Z * Y * X, X, FIRST_ABOVE, SECOND_ABOVE
         )
-        place = _last(starts)
+        place = _nearest_mark(starts, -1, False)
         place = tl.where(place >= 0, index * CHUNK + place, previous)
         distance = tl.where(place >= 0, x - place + 1, NONE)
         if SEVERAL:
@@ -69,7 +69,7 @@ def scan_rows(
             right = tl.load(rows + (line + place_in_row(own, side, X, width, PAIR))).to(tl.int32)
             previous = tl.maximum(previous, tl.max(tl.max(tl.where(starts, x, -1), 2), 1)[:, None, None])
         else:
-            place = _next(ends, X)
+            place = _nearest_mark(ends, X, True)
             right = tl.where(place < X, place - x + 1, NONE)
         distance = tl.minimum(distance, right)
         signed = tl.where(foreground, distance, -distance)
@@ -92,6 +92,7 @@ def place_in_row(x, side, X, width, PAIR: tl.constexpr):
 
     Those of two masks may share the memory of a result that has PAIR times their size. A strip of it, `width`
     voxels long, then holds both masks' distances in that strip, and can be overwritten after they are read.
+    With PAIR 1 all rows of a mask lie together. docs/gpu-transform.md has a drawing.
     """
     if PAIR == 1:
         return x
@@ -142,40 +143,41 @@ def _is_foreground(value, ABOVE: tl.constexpr):
 
 
 @triton.jit
-def _last(marks):
-    """For every voxel of rows in words, the last mark up to it, or something below 0."""
+def _nearest_mark(marks, none, ONWARD: tl.constexpr):
+    """For every voxel of rows in words, the first mark from it on, or the last one up to it; or else `none`.
+
+    Args:
+        marks: bool `(BLOCK, words, bits)`.
+
+    Returns:
+        int32, the same shape: the place in the chunk.
+    """
     WORDS: tl.constexpr = marks.shape[1]
     BITS: tl.constexpr = marks.shape[2]
-    # In turned order, so that the last is the lowest.
-    bit = tl.arange(0, BITS)[None, None, :] ^ (BITS - 1)
+    # For the last mark in turned order, so that it too is the lowest bit.
+    TURN: tl.constexpr = 0 if ONWARD else BITS - 1
+    bit = tl.arange(0, BITS)[None, None, :] ^ TURN
     word = tl.arange(0, WORDS)[None, :]
     bits = tl.sum(tl.where(marks, 1 << bit, 0), axis=2)
-    last = tl.where(bits != 0, word * BITS + (BITS - 1) - _lowest_bit(bits), -1)
-    own = bits[:, :, None] & (-1 << bit)
-    earlier = tl.full([marks.shape[0], WORDS], -1, tl.int32)
+    found = tl.where(bits != 0, _place_of_mark(word, bits, ONWARD, BITS), none)
+    beyond = tl.full([marks.shape[0], WORDS], 0, tl.int32) + none
     if WORDS > 1:
-        scanned = tl.associative_scan(last, 1, greater)
-        index = tl.broadcast_to(tl.maximum(word - 1, 0), scanned.shape)
-        earlier = tl.where(word > 0, tl.gather(scanned, index, 1), -1)
-    return tl.where(own != 0, word[:, :, None] * BITS + (BITS - 1) - _lowest_bit(own), earlier[:, :, None])
+        if ONWARD:
+            scanned = tl.associative_scan(found, 1, lesser, reverse=True)
+            beside, exists = tl.minimum(word + 1, WORDS - 1), word < WORDS - 1
+        else:
+            scanned = tl.associative_scan(found, 1, greater)
+            beside, exists = tl.maximum(word - 1, 0), word > 0
+        beyond = tl.where(exists, tl.gather(scanned, tl.broadcast_to(beside, scanned.shape), 1), none)
+    own = bits[:, :, None] & (-1 << bit)
+    return tl.where(own != 0, _place_of_mark(word[:, :, None], own, ONWARD, BITS), beyond[:, :, None])
 
 
 @triton.jit
-def _next(marks, none):
-    """For every voxel of rows in words, the first mark from it on, or `none`."""
-    WORDS: tl.constexpr = marks.shape[1]
-    BITS: tl.constexpr = marks.shape[2]
-    bit = tl.arange(0, BITS)[None, None, :]
-    word = tl.arange(0, WORDS)[None, :]
-    bits = tl.sum(tl.where(marks, 1 << bit, 0), axis=2)
-    first = tl.where(bits != 0, word * BITS + _lowest_bit(bits), none)
-    own = bits[:, :, None] & (-1 << bit)
-    later = tl.full([marks.shape[0], WORDS], 0, tl.int32) + none
-    if WORDS > 1:
-        scanned = tl.associative_scan(first, 1, lesser, reverse=True)
-        index = tl.broadcast_to(tl.minimum(word + 1, WORDS - 1), scanned.shape)
-        later = tl.where(word < WORDS - 1, tl.gather(scanned, index, 1), none)
-    return tl.where(own != 0, word[:, :, None] * BITS + _lowest_bit(own), later[:, :, None])
+def _place_of_mark(word, bits, ONWARD: tl.constexpr, BITS: tl.constexpr):
+    """The place in the chunk of a word's lowest bit, which in turned order is its last mark."""
+    lowest = _lowest_bit(bits)
+    return word * BITS + lowest if ONWARD else word * BITS + (BITS - 1) - lowest
 
 
 @triton.jit

@@ -1,0 +1,72 @@
+"""What the operators ask of a backend: these functions, with the meanings given here.
+
+Tensors are contiguous and on the device that the backend was chosen for. The first axis counts the items; all
+others are space.
+"""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from surfloss._check import Steps
+
+# The names of the options `form` and `empty`, and the numbers that the compiled kernels know them by.
+FORMS = {"one_sided": 0, "two_sided": 1, "signed": 2}
+EMPTY = {"zero": 0, "diagonal": 1, "scipy": 2}
+
+
+class HausdorffArguments(NamedTuple):
+    """What the Hausdorff error is computed from; p is the prediction, g the target."""
+
+    input: Tensor  # float32 or float64 (items, *spatial): p, or with `sigmoid` its logits
+    target: Tensor  # bool, or of the input's dtype (items, *spatial): g
+    input_squared: Tensor | None  # float32 (items, *spatial), mm^2: distances to take for those of p > 0.5
+    target_squared: Tensor | None  # float32 (items, *spatial), mm^2: the same of g > 0.5; inf for none
+    ignore: Tensor | None  # bool (items, *spatial): voxels of weight 0
+    sigmoid: bool  # p = sigmoid(input), and p > 0.5 is taken as input > 0
+    alpha: float  # exponent of the distances; 0^0 is 1
+    steps: Steps
+    empty: str  # the distance in an item of one label: "zero", "diagonal" or "scipy"
+
+
+class Implementation(Protocol):
+    """The functions of every backend's module."""
+
+    def edt(self, mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
+        """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed").
+
+        Args:
+            mask: bool, uint8 or floating `(items, *spatial)`.
+            form: see `surfloss.ops.edt.edt`.
+            squared: no root; "signed" keeps the sign.
+
+        Returns:
+            float32 `(items, *spatial)`, in mm or mm^2; inf where there is no such voxel.
+        """
+        ...
+
+    def nearest_background(self, mask: Tensor, steps: Steps) -> Tensor:
+        """Index of the nearest zero voxel along each axis, int32 `(items, dims, *spatial)`; -1 for none."""
+        ...
+
+    def hausdorff_error(self, arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
+        """Mean of `weight * (p - g)^2` over an item's voxels, `weight = d_p^alpha + d_g^alpha`.
+
+        Returns:
+            The errors `(items,)`, and their gradient with respect to the input, `(items, *spatial)`; both in
+            the input's dtype.
+        """
+        ...
+
+
+class ContourImplementation(Protocol):
+    """The functions of a backend that also pools for contours; ops/contour.py gives the meaning."""
+
+    def contour_map(self, x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def contour_map_gradient(self, grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor: ...
+
+
+def ceil_div(whole: int, part: int) -> int:
+    """How many parts cover the whole."""
+    return -(-whole // part)
