@@ -98,7 +98,7 @@ EXPLORATION = (
     DICE_CE,
     _hausdorff("1e-3", 1e-3),
     _hausdorff("1e-2", 1e-2),
-    _hausdorff("1e-2, SciPy's empties", 1e-2, empty="reference"),
+    _hausdorff("1e-2, SciPy's empties", 1e-2, empty="scipy"),
     _hausdorff("1e-1, capped at 0.5", 1e-1, cap=0.5),
     _hausdorff("1e-3, warm-up", 1e-3, "warm-up"),
     _hausdorff("1e-2, warm-up", 1e-2, "warm-up"),
@@ -159,7 +159,7 @@ def _papers(setting: str, **fields: Any) -> tuple[Configuration, ...]:
         for name, surface, weight, schedule, options in (
             ("Dice + CE", None, 0.0, "constant", {}),
             ("Hausdorff 1e-2", "hausdorff", 1e-2, "constant", {}),
-            ("Hausdorff 1e-2, SciPy's empties", "hausdorff", 1e-2, "constant", {"empty": "reference"}),
+            ("Hausdorff 1e-2, SciPy's empties", "hausdorff", 1e-2, "constant", {"empty": "scipy"}),
             ("Hausdorff 1e-2, warm-up", "hausdorff", 1e-2, "warm-up", {}),
         )
     )
