@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.training.data import Volume
+from benchmarks.training.data import TrainingCase
 from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interval, of_cases
 from surfloss.metrics import dice
 
@@ -76,7 +76,7 @@ def draw_differences(runs: Mapping[str, Runs], path: Path, part: str = "validati
 
 
 def draw_outlines(
-    volumes: Sequence[Volume],
+    volumes: Sequence[TrainingCase],
     masks: Mapping[str, Sequence[npt.NDArray[np.bool_]]],
     path: Path,
     count: int = 4,
