@@ -1,5 +1,6 @@
 """What the study compares: the surface term beside Dice + CE, its strength, and its data."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,9 +90,28 @@ SURFACE: dict[str, tuple[str, dict[str, Any]]] = {
     "convolution": ("convolution", {}),
     "boundary": ("boundary", {}),
     "capped squared error": ("weighted", {"error": "squared", "alpha": 1.0, "cap": 10.0}),
+    "capped squared error, alpha 2": ("weighted", {"error": "squared", "alpha": 2.0, "cap": 10.0}),
     "capped cross-entropy": ("weighted", {"error": "cross-entropy", "alpha": 1.0, "cap": 10.0}),
 }
 TERMS = CONTROLS | SURFACE
+# Forms of the weighted error whose gradients are looked at, without a training.
+TRIED: dict[str, tuple[str, dict[str, Any]]] = {
+    f"{error}, alpha {alpha:g}, cap {cap:g}, mean {mean}": (
+        "weighted",
+        {"error": error, "alpha": alpha, "cap": cap, "mean": mean},
+    )
+    for error, alpha, cap, mean in (
+        ("squared", 0.0, math.inf, None),
+        ("squared", 1.0, math.inf, None),
+        ("squared", 1.0, 10.0, None),
+        ("squared", 1.0, 10.0, "volume"),
+        ("squared", 0.5, 10.0, "errors"),
+        ("squared", 1.0, 5.0, "errors"),
+        ("squared", 1.0, 20.0, "errors"),
+        ("squared", 2.0, math.inf, "errors"),
+        ("cross-entropy", 2.0, 10.0, "errors"),
+    )
+}
 # The errors that a term weighs, without its distances: what it must be better than.
 CONTROL_OF = dict.fromkeys(SURFACE, SQUARED) | {"capped cross-entropy": "cross-entropy"}
 RATIOS = (0.1, 0.3, 1.0)

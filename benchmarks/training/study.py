@@ -17,7 +17,7 @@ import torch
 import typer
 from rich.progress import Progress
 
-from benchmarks.training import data, first_study, pictures, second_study, strength, summary
+from benchmarks.training import data, errors, first_study, pictures, second_study, strength, summary
 from benchmarks.training.configurations import Configuration, Plan, weight_of
 from benchmarks.training.data import TrainingCase
 from benchmarks.training.network import UNet
@@ -62,6 +62,45 @@ def measure_strength(
     write_text(strength.path_of(out, task), json.dumps(facts) + "\n")
     for title, median in facts["median"].items():
         typer.echo(f"{title}: {median:.4g}")
+
+
+@app.command("errors")
+def look_at_errors(
+    task: Annotated[str, typer.Argument(help="hemorrhage, hippocampus or nuclei.")],
+    folder: DataFolder = None,
+    out: Out = RESULTS,
+) -> None:
+    """Tell where Dice + CE errs on the validation part, of the networks of the task's selection plan."""
+    plan = f"{task}-selection"
+    configuration, settings = _configurations(plan)[0], TASKS[task]
+    paths = sorted((out / plan).glob(path_of(configuration, 0, Path()).name.replace(".0.json", ".*.pt")))
+    if not paths:
+        raise typer.BadParameter(f"no network in {out / plan}: `run {plan}` first")
+    cases, predictions = _load(task, "validation", folder), []
+    for path in paths:
+        network = UNet(settings.network)
+        network.load_state_dict(torch.load(path, weights_only=True))
+        predictions += [segment(network, case, settings.window or settings.patch) for case in cases]
+    facts = errors.analysed(predictions, cases * len(paths), settings)
+    write_text(out / "errors" / f"{task}.json", json.dumps(facts) + "\n")
+    typer.echo(errors.table(facts), nl=False)
+
+
+@app.command("why")
+def draw_why(
+    folder: Annotated[Path, typer.Argument(help="Where the pictures go.")] = ROOT / "docs" / "pictures",
+    out: Out = RESULTS,
+) -> None:
+    """Draw what `strength` and `errors` found: where terms pull and how hard, and where Dice + CE errs."""
+    for path in sorted((out / "strength").glob("*.json")):
+        pictures.draw_strength(
+            json.loads(path.read_text(encoding="utf-8")), folder / f"strength-{path.stem}.png"
+        )
+    found = {
+        p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((out / "errors").glob("*.json"))
+    }
+    if found:
+        pictures.draw_errors(found, folder / "errors.png")
 
 
 @app.command()
@@ -113,9 +152,7 @@ def look_at_test(
         cases = _load(configuration.volumes, "test", folder)
         window = task.window or configuration.patch
         labels = [segment(network, case, window) for case in cases]
-        facts["test"] = [
-            measure(found, case, task.tolerance) for found, case in zip(labels, cases, strict=True)
-        ]
+        facts["test"] = [measure(found, case, task) for found, case in zip(labels, cases, strict=True)]
         if configuration.volumes == "phantom":  # of one size; for the picture of outlines
             with written_whole(path.with_suffix(".npz")) as unfinished:
                 np.savez_compressed(unfinished, masks=np.packbits(np.array(labels) > 0, axis=-1))

@@ -83,9 +83,14 @@ def values(runs: Runs, metric: str, part: str) -> Array:
     """The metric at the end of training, `(seeds, cases)`; NaN where it is undefined."""
     rows = []
     for _, facts in sorted(runs.items()):
-        cases = facts["test"] if part == "test" else facts["validation"][-1]["cases"]
-        rows.append(of_cases(cases, metric))
+        rows.append(of_cases(of_part(facts, part), metric))
     return np.array(rows, np.float64)
+
+
+def of_part(facts: Mapping[str, Any], part: str) -> Sequence[Mapping[str, Any]]:
+    """The cases of a run, at the end of training."""
+    found: Sequence[Mapping[str, Any]] = facts["test"] if part == "test" else facts["validation"][-1]["cases"]
+    return found
 
 
 def of_cases(cases: Sequence[Mapping[str, Any]], metric: str) -> Array:
@@ -156,8 +161,8 @@ def table(
 ) -> str:
     """Markdown: means, and how far each configuration is from its baseline, or from its control.
 
-    The intervals are of paired differences, seed by seed and case by case. "null" counts undefined HD95, the
-    volumes in which nothing was found; they count in the Dice, and in no distance.
+    The intervals are of paired differences, seed by seed and case by case. "null" counts the cases in which
+    nothing was found. In the first study they have no distance, in the second that of the volume's diagonal.
     """
     second = any(configuration.get("ratio") for configuration in _configurations(runs).values())
     columns = SECOND_COLUMNS if second else COLUMNS
@@ -173,10 +178,15 @@ def table(
                 low, high = interval(apart)
                 cell += f" ({np.nanmean(apart):+.{digits}f}: {low:+.{digits}f} to {high:+.{digits}f})"
             row.append(cell)
-        null = np.isnan(values(seeds, "hausdorff_distance_95", part))
-        row.append(f"{null.mean():.0%}")
+        row.append(f"{_null(seeds, part):.0%}")
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _null(runs: Runs, part: str) -> float:
+    """The share of cases in which nothing was found, or not all classes."""
+    cases = [case for facts in runs.values() for case in of_part(facts, part)]
+    return float(np.mean([case.get("null", case["hausdorff_distance_95"] is None) > 0 for case in cases]))
 
 
 def _late_ratio(seeds: Runs) -> str:

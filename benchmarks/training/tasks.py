@@ -1,6 +1,7 @@
 """What is trained on: a data set, with the network and the training that fit it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmarks.training.network import THICK_SLICES, Shape, plain
 
@@ -24,6 +25,7 @@ class Task:
             mean that is validated and tested.
         contrast: images are randomly scaled and shifted by up to so much of their standard deviation.
         looks: at the validation part, evenly over a training.
+        empty: what an empty prediction is worth, `surfloss.metrics.evaluate`'s rule.
     """
 
     data: str
@@ -39,6 +41,7 @@ class Task:
     averaged: float = 0.99
     contrast: float = 0.2
     looks: int = 1
+    empty: Literal["null", "diagonal"] = "diagonal"
 
 
 def _first_study(data: str) -> Task:
@@ -56,6 +59,7 @@ def _first_study(data: str) -> Task:
         averaged=0,
         contrast=0,
         looks=3,
+        empty="null",
     )
 
 
@@ -88,11 +92,11 @@ TASKS = {
     "nuclei": Task(
         "nuclei",
         plain((8, 16, 32, 64), 2),
-        (128, 128),
-        iterations=800,
-        batch=4,
+        (256, 256),  # whole images: of a patch without nuclei, normalization makes a picture of noise
+        iterations=600,
+        batch=1,
         learning_rate=2e-2,
-        foreground_share=0.5,
+        foreground_share=0.0,
         tolerance=1.0,
         mirrored=(0, 1),
     ),

@@ -16,6 +16,7 @@ from benchmarks.training import data
 from benchmarks.training.configurations import Configuration
 from benchmarks.training.data import TrainingCase
 from benchmarks.training.network import UNet
+from benchmarks.training.tasks import Task
 from surfloss import GradientRatioMonitor
 from surfloss.metrics import evaluate
 
@@ -131,7 +132,7 @@ def look(network: UNet, cases: Sequence[TrainingCase], configuration: Configurat
     """The metrics of every case, segmented whole; None where one is undefined."""
     task = configuration.task
     window = task.window or configuration.patch
-    return [measure(segment(network, case, window), case, task.tolerance) for case in cases]
+    return [measure(segment(network, case, window), case, task) for case in cases]
 
 
 def segment(network: UNet, case: TrainingCase, window: Sequence[int]) -> Mask:
@@ -153,18 +154,24 @@ def logits_of(network: UNet, case: TrainingCase, window: Sequence[int]) -> Tenso
     return logits
 
 
-def measure(labels: Mask, case: TrainingCase, tolerance: float) -> dict[str, Any]:
-    """The metrics of a case: the mean over its foreground classes, of those that are defined."""
+def measure(labels: Mask, case: TrainingCase, task: Task) -> dict[str, Any]:
+    """The metrics of a case: the mean over its foreground classes, of those that are defined.
+
+    "null" is how many of these classes were not found at all; the task says what they are worth.
+    """
     target = case.label.numpy()
     values: dict[str, list[float]] = {name: [] for name in METRICS}
-    for label in range(1, max(1, int(target.max())) + 1):
-        metrics = evaluate(labels == label, target == label, spacing=case.spacing, tolerance=tolerance)
+    classes = range(1, max(1, int(target.max())) + 1)
+    for label in classes:
+        metrics = evaluate(
+            labels == label, target == label, spacing=case.spacing, tolerance=task.tolerance, empty=task.empty
+        )
         for name in METRICS:
             value = getattr(metrics, name)
             if value is not None:
                 values[name].append(float(value))
     means = {name: round_to(float(np.mean(found))) if found else None for name, found in values.items()}
-    return {"case": case.name, **means}
+    return {"case": case.name, **means, "null": sum(not (labels == label).any() for label in classes)}
 
 
 def round_to(value: float, digits: int = 5) -> float:
