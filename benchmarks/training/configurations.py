@@ -114,7 +114,7 @@ TRIED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 # The errors that a term weighs, without its distances: what it must be better than.
 CONTROL_OF = dict.fromkeys(SURFACE, SQUARED) | {"capped cross-entropy": "cross-entropy"}
-RATIOS = (0.1, 0.3, 1.0)
+RATIOS = (0.3, 1.0)
 
 
 def on(task: str, title: str | None = None, ratio: float | None = None) -> Configuration:
