@@ -59,7 +59,7 @@ bench: $(INSTALLED)  ## the published comparison, its picture, and the tables of
 
 study: $(INSTALLED)  ## the study of surface losses: trains what is missing of it, some hours, and fills its page
 	for plan in exploration confirmation replication collapse rare brain; do $(BIN)/python -m benchmarks.training.study run $$plan || exit; done
-	for plan in confirmation replication; do $(BIN)/python -m benchmarks.training.study run $$plan --test || exit; done
+	for plan in confirmation replication; do $(BIN)/python -m benchmarks.training.study test $$plan || exit; done
 	$(BIN)/python -m benchmarks.training.study document
 
 gpu:  ## all tests and measurements on a GPU, with PYTHON as it is; WHEELS=folder has what it lacks

@@ -1,35 +1,16 @@
-"""What the study compares. A configuration is the surface term beside Dice + CE, and the patches it sees."""
+"""What the study compares: the surface term beside Dice + CE, its strength, and its data."""
 
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-from surfloss import (
-    BoundaryLoss,
-    CompoundLoss,
-    ContourLoss,
-    DiceCELoss,
-    GeneralizedSurfaceLoss,
-    HausdorffConvLoss,
-    HausdorffDTLoss,
-    HausdorffERLoss,
-    LogHausdorffDTLoss,
-    SurfaceDiceLoss,
-)
+from benchmarks.training import terms
+from benchmarks.training.tasks import TASKS, Task
+from surfloss import CompoundLoss, DiceCELoss
 from surfloss.schedules import Constant, LinearWarmup, Rebalance, Schedule
-
-TOLERANCE_MM = 1.7  # a voxel in plane, as INSTANCE2022's 0.42 mm is
-LOSSES = {
-    "hausdorff": HausdorffDTLoss,
-    "log": LogHausdorffDTLoss,
-    "erosion": HausdorffERLoss,
-    "convolution": HausdorffConvLoss,
-    "contour": ContourLoss,
-    "boundary": BoundaryLoss,
-    "generalized surface": GeneralizedSurfaceLoss,
-    "surface Dice": SurfaceDiceLoss,
-}
 
 
 @dataclass(frozen=True)
@@ -37,140 +18,54 @@ class Configuration:
     """One row of the study's tables.
 
     Attributes:
-        surface: the surface term, by its name in `LOSSES`; None for Dice + CE alone.
-        weight: its last weight.
+        surface: the term, by its name in `terms`; None for Dice + CE alone.
+        weight: its last weight; None where `ratio` decides.
         schedule: "constant"; "warm-up", a straight line from 0 over the first half; "delayed", 0 for the
             first half, then the weight at once; "rebalance", as much as is taken from Dice + CE, from nothing
             to nearly all.
         options: of the surface term. The spacing "mm" stands for the volumes' own; without it, voxels.
         cap: None, or the limit of the gradient ratio that `GradientRatioMonitor` holds.
-        volumes: which volumes of `data`, "phantom" or "brain".
-        patch: its size, `(z, y, x)`.
-        share_with_lesion: see `data.batches`.
-        iterations: of the training.
+        volumes: which of `TASKS`.
+        patch, share_with_lesion, iterations: if other than the task's.
+        ratio: instead of a weight, the wanted median gradient ratio over the second half of a training; the
+            weight is this over the ratio that the term has at weight 1 in trainings of Dice + CE.
     """
 
     name: str
     surface: str | None = None
-    weight: float = 0.0
+    weight: float | None = 0.0
     schedule: str = "constant"
     options: dict[str, Any] = field(default_factory=dict)
     cap: float | None = None
     volumes: str = "phantom"
-    patch: tuple[int, int, int] = (16, 64, 64)
+    patch: tuple[int, ...] = (16, 64, 64)
     share_with_lesion: float = 0.5
     iterations: int = 400
+    ratio: float | None = None
 
-    def loss(self, spacing: tuple[float, float, float]) -> CompoundLoss:
+    @property
+    def task(self) -> Task:
+        return TASKS[self.volumes]
+
+    def loss(self, spacing: tuple[float, ...], weight: float) -> CompoundLoss:
+        """Dice + CE and the term; `weight` is the term's last one."""
         region: float | Schedule = 1.0
-        terms: dict[str, tuple[nn.Module, float | Schedule]] = {}
+        losses: dict[str, tuple[nn.Module, float | Schedule]] = {}
         if self.surface:
-            options = dict(self.options)
-            if options.get("spacing") == "mm":
-                options["spacing"] = spacing
-            schedule = self._schedule()
+            schedule = self._schedule(weight)
             if self.schedule == "rebalance":
                 region = Rebalance(self.iterations)
                 schedule = region.complement
-            terms["surface"] = (LOSSES[self.surface](softmax=True, to_onehot_y=True, **options), schedule)
-        return CompoundLoss({"dice_ce": (DiceCELoss(batch=True), region), **terms})
+            losses["surface"] = (terms.make(self.surface, spacing, **self.options), schedule)
+        return CompoundLoss({"dice_ce": (DiceCELoss(batch=True), region), **losses})
 
-    def _schedule(self) -> Schedule:
+    def _schedule(self, weight: float) -> Schedule:
         half = max(1, self.iterations // 2)
         if self.schedule == "warm-up":
-            return LinearWarmup(self.weight, half)
+            return LinearWarmup(weight, half)
         if self.schedule == "delayed":
-            return LinearWarmup(self.weight, 1, delay=half)
-        return Constant(self.weight)
-
-
-def _hausdorff(
-    name: str, weight: float, schedule: str = "constant", cap: float | None = None, **options: Any
-) -> Configuration:
-    return Configuration(f"Hausdorff {name}", "hausdorff", weight, schedule, options, cap)
-
-
-DICE_CE = Configuration("Dice + CE")
-
-# Squared distances grow with the patch: on these, 1e-2 gives the gradient ratio at the first step that 1e-3
-# gives on the paper's. The other losses' weights are chosen for ratios of the same order.
-EXPLORATION = (
-    DICE_CE,
-    _hausdorff("1e-3", 1e-3),
-    _hausdorff("1e-2", 1e-2),
-    _hausdorff("1e-2, SciPy's empties", 1e-2, empty="reference"),
-    _hausdorff("1e-1, capped at 0.5", 1e-1, cap=0.5),
-    _hausdorff("1e-3, warm-up", 1e-3, "warm-up"),
-    _hausdorff("1e-2, warm-up", 1e-2, "warm-up"),
-    _hausdorff("1e-1, warm-up", 1e-1, "warm-up"),
-    _hausdorff("1e-2, delayed", 1e-2, "delayed"),
-    _hausdorff("1e-1, delayed", 1e-1, "delayed"),
-    _hausdorff("1, delayed", 1.0, "delayed"),
-    _hausdorff("10, diagonal, warm-up", 10.0, "warm-up", normalize="diagonal"),
-    _hausdorff("100, diagonal, warm-up", 100.0, "warm-up", normalize="diagonal"),
-    _hausdorff("1e-1, alpha 1, warm-up", 1e-1, "warm-up", alpha=1.0),
-    Configuration("log Hausdorff 1e-1", "log", 1e-1),
-    Configuration("log Hausdorff 1, warm-up", "log", 1.0, "warm-up"),
-    Configuration("Hausdorff by erosion 10, warm-up", "erosion", 10.0, "warm-up"),
-    Configuration("Hausdorff by convolution 1e-2, warm-up", "convolution", 1e-2, "warm-up"),
-    Configuration("contour map 1", "contour", 1.0),
-    Configuration("contour map 10", "contour", 10.0),
-    Configuration("contour length 1e-4", "contour", 1e-4, options={"mode": "length"}),
-    Configuration("contour length 1e-3", "contour", 1e-3, options={"mode": "length"}),
-    Configuration("boundary 1e-1, warm-up", "boundary", 1e-1, "warm-up"),
-    Configuration("boundary, rebalanced", "boundary", 1.0, "rebalance"),
-    Configuration("generalized surface, rebalanced", "generalized surface", 1.0, "rebalance"),
-    Configuration(
-        "surface Dice 1, warm-up",
-        "surface Dice",
-        1.0,
-        "warm-up",
-        {"tolerance": TOLERANCE_MM, "spacing": "mm"},
-    ),
-)
-
-# Chosen from the above for longer trainings, in which chance decides less.
-CONFIRMATION = tuple(
-    replace(configuration, name=f"{configuration.name}, long", iterations=1000)
-    for configuration in EXPLORATION
-    if configuration.name
-    in (
-        "Dice + CE",
-        "Hausdorff 1e-2",
-        "Hausdorff 1e-3, warm-up",
-        "Hausdorff 1e-2, warm-up",
-        "Hausdorff by convolution 1e-2, warm-up",
-        "boundary, rebalanced",
-    )
-)
-
-# The best of those on the validation volumes once more, with seeds that had no part in its choice.
-REPLICATION = tuple(
-    configuration
-    for configuration in CONFIRMATION
-    if configuration.surface is None or configuration.surface == "convolution"
-)
-
-
-def _papers(setting: str, **fields: Any) -> tuple[Configuration, ...]:
-    """The paper's loss, its parts, and its remedy, in one setting."""
-    return tuple(
-        Configuration(f"{name}, {setting}", surface, weight, schedule, options, **fields)
-        for name, surface, weight, schedule, options in (
-            ("Dice + CE", None, 0.0, "constant", {}),
-            ("Hausdorff 1e-2", "hausdorff", 1e-2, "constant", {}),
-            ("Hausdorff 1e-2, SciPy's empties", "hausdorff", 1e-2, "constant", {"empty": "reference"}),
-            ("Hausdorff 1e-2, warm-up", "hausdorff", 1e-2, "warm-up", {}),
-        )
-    )
-
-
-# Where a collapse is likelier: larger patches, whose distances are larger, and few that have a lesion.
-COLLAPSE = _papers("16x96x96", patch=(16, 96, 96), iterations=300)
-RARE = _papers("16x64x64, a lesion in few", share_with_lesion=0.0)
-
-# Real intensities and a real lesion; a small one elsewhere in the same brain validates.
-BRAIN = _papers("brain", volumes="brain")
+            return LinearWarmup(weight, 1, delay=half)
+        return Constant(weight)
 
 
 @dataclass(frozen=True)
@@ -181,11 +76,67 @@ class Plan:
     seeds: tuple[int, ...]
 
 
-PLANS = {
-    "exploration": Plan(EXPLORATION, (0, 1)),
-    "confirmation": Plan(CONFIRMATION, (10, 11, 12, 13, 14, 15)),
-    "replication": Plan(REPLICATION, (20, 21, 22, 23, 24, 25)),
-    "collapse": Plan(COLLAPSE, (0, 1, 2, 3, 4)),
-    "rare": Plan(RARE, (0, 1)),
-    "brain": Plan(BRAIN, (0, 1, 2)),
+DICE_CE = "Dice + CE"
+SQUARED = "squared error"
+
+# Title, name in `terms`, options.
+CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Dice + CE again": ("Dice + CE", {}),
+    SQUARED: ("unweighted", {"error": "squared"}),
+    "cross-entropy": ("unweighted", {"error": "cross-entropy"}),
 }
+SURFACE: dict[str, tuple[str, dict[str, Any]]] = {
+    "Hausdorff": ("hausdorff", {}),
+    "convolution": ("convolution", {}),
+    "boundary": ("boundary", {}),
+    "capped squared error": ("weighted", {"error": "squared", "alpha": 1.0, "cap": 10.0}),
+    "capped squared error, alpha 2": ("weighted", {"error": "squared", "alpha": 2.0, "cap": 10.0}),
+    "capped cross-entropy": ("weighted", {"error": "cross-entropy", "alpha": 1.0, "cap": 10.0}),
+}
+TERMS = CONTROLS | SURFACE
+# Forms of the weighted error whose gradients are looked at, without a training.
+TRIED: dict[str, tuple[str, dict[str, Any]]] = {
+    f"{error}, alpha {alpha:g}, cap {cap:g}, mean {mean}": (
+        "weighted",
+        {"error": error, "alpha": alpha, "cap": cap, "mean": mean},
+    )
+    for error, alpha, cap, mean in (
+        ("squared", 0.0, math.inf, None),
+        ("squared", 1.0, math.inf, None),
+        ("squared", 1.0, 10.0, None),
+        ("squared", 1.0, 10.0, "volume"),
+        ("squared", 0.5, 10.0, "errors"),
+        ("squared", 1.0, 5.0, "errors"),
+        ("squared", 1.0, 20.0, "errors"),
+        ("squared", 2.0, math.inf, "errors"),
+        ("cross-entropy", 2.0, 10.0, "errors"),
+    )
+}
+# The errors that a term weighs, without its distances: what it must be better than.
+CONTROL_OF = dict.fromkeys(SURFACE, SQUARED) | {"capped cross-entropy": "cross-entropy"}
+RATIOS = (0.3, 1.0)
+
+
+def on(task: str, title: str | None = None, ratio: float | None = None) -> Configuration:
+    """A configuration of the second study: a term of `TERMS` at a gradient ratio, or Dice + CE alone."""
+    settings = TASKS[task]
+    surface, options = TERMS[title] if title else (None, {})
+    return Configuration(
+        f"{title}, {ratio:g}" if title else DICE_CE,
+        surface,
+        None if title else 0.0,
+        "warm-up" if title else "constant",
+        options,
+        volumes=task,
+        patch=settings.patch,
+        share_with_lesion=settings.foreground_share,
+        iterations=settings.iterations,
+        ratio=ratio,
+    )
+
+
+def weight_of(configuration: Configuration, at_weight_1: Mapping[str, float]) -> float:
+    """The configuration's weight, from the gradient ratios that the terms have at weight 1, by title."""
+    if configuration.ratio is None:
+        return configuration.weight or 0.0
+    return configuration.ratio / at_weight_1[configuration.name.rpartition(",")[0]]

@@ -1,85 +1,155 @@
-"""Volumes in parts, and the patches that a training step sees."""
+"""Cases in parts, and the patches that a training step sees."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.training.folders import LAYOUTS, cases_in
+from benchmarks.training.tasks import Task
+from surfloss._check import fail
 from surfloss.phantom import make_case
 
 SIZE = (16, 128, 128)  # of a phantom
-PARTS = {"train": range(1, 33), "validation": range(33, 49), "test": range(49, 73)}
 WINDOW_HU = 100.0  # the paper clips to [0, 100] HU
 BRAIN = Path(__file__).parents[2] / "tests" / "data"
 
+# By number, of the phantoms that a seed makes. The second study takes others than the first, whose test part
+# has been looked at.
+PHANTOMS = {
+    "phantom": (11, {"train": range(1, 33), "validation": range(33, 49), "test": range(49, 73)}),
+    "hemorrhage": (12, {"train": range(1, 25), "validation": range(33, 73), "test": range(101, 201)}),
+}
+# The shares of the names of a folder. A name is in the same part whichever others are there.
+TRAINING, VALIDATION = 0.12, 0.28
+
 
 @dataclass(frozen=True)
-class Volume:
-    """One case: image in [0, 1] and label, `(z, y, x)`, and the voxel's size in mm."""
+class TrainingCase:
+    """Image and label, `(*spatial)`, and the voxel's size in mm."""
 
+    name: str
     image: Tensor
     label: Tensor
-    spacing: tuple[float, float, float]
+    spacing: tuple[float, ...]
+
+
+def part_of(name: str) -> str:
+    """ "train", "validation" or "test", by a hash of the name."""
+    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
+    return "train" if place < TRAINING else "validation" if place < TRAINING + VALIDATION else "test"
 
 
 @cache
-def load(volumes: str, part: str) -> list[Volume]:
-    """The "phantom" or "brain" volumes of "train", "validation" or "test"; the same for every run."""
-    return _phantoms(part) if volumes == "phantom" else _brain(part)
+def load(data: str, part: str, folder: Path | None = None) -> list[TrainingCase]:
+    """The cases of "train", "validation" or "test"; the same for every run.
+
+    Args:
+        data: "phantom" (the first study's), "hemorrhage" (phantoms too), "brain", or a name of `LAYOUTS`.
+        folder: the user's, where the latter lie.
+
+    Raises:
+        ValueError: if there is no such folder, or anything is wrong in it; see `folders.cases_in`.
+    """
+    if data in PHANTOMS:
+        seed, parts = PHANTOMS[data]
+        return [_phantom(seed, number) for number in parts[part]]
+    if data == "brain":
+        return _brain(part)
+    if folder is None:
+        fail("--data", "none", f"the folder of {data}: {LAYOUTS[data].source}")
+    cases = [files for files in cases_in(folder, data) if part_of(files.name) == part]
+    if not cases:
+        fail("--data", f"no case of the {part} part of {data} in {folder}", "the whole data set")
+    read = LAYOUTS[data].read
+    return [_case(f.name, *read(f.image), read(f.label)[0], LAYOUTS[data].labels) for f in cases]
 
 
-def _phantoms(part: str, seed: int = 11) -> list[Volume]:
-    volumes = []
-    for number in PARTS[part]:
-        phantom = make_case(SIZE, seed=seed, case=number)
-        image = np.clip(phantom.image, 0, WINDOW_HU).astype(np.float32) / WINDOW_HU
-        volumes.append(Volume(torch.from_numpy(image), torch.from_numpy(phantom.label), phantom.spacing))
-    return volumes
+def _case(
+    name: str, image: np.ndarray, spacing: tuple[float, ...], label: np.ndarray, labels: int | None
+) -> TrainingCase:
+    """The image z-scored; instances as one foreground."""
+    values = image.astype(np.float32)
+    values = (values - values.mean()) / max(float(values.std()), 1e-6)
+    classes = label if labels else label > 0
+    return TrainingCase(
+        name, torch.from_numpy(values), torch.from_numpy(classes.astype(np.uint8)), tuple(spacing)
+    )
 
 
-def _brain(part: str) -> list[Volume]:
+def _phantom(seed: int, number: int) -> TrainingCase:
+    phantom = make_case(SIZE, seed=seed, case=number)
+    image = np.clip(phantom.image, 0, WINDOW_HU).astype(np.float32) / WINDOW_HU
+    return TrainingCase(
+        f"{seed}-{number}", torch.from_numpy(image), torch.from_numpy(phantom.label), phantom.spacing
+    )
+
+
+def _brain(part: str) -> list[TrainingCase]:
     """Two sub-volumes of one real MRI: its larger lesion to train on, the smaller one to validate."""
     image, label = (nibabel.load(BRAIN / f"brain1_{name}.nii.gz") for name in ("image", "label"))
     half = {"train": slice(0, 120), "validation": slice(120, 256)}[part]  # neither cuts a lesion
     values = np.asarray(image.dataobj, np.float32).T[:24, half] / 1000  # an even number of slices
     lesion = np.asarray(label.dataobj, np.uint8).T[:24, half]
     x, y, z = (float(step) for step in label.header.get_zooms())
-    return [Volume(torch.from_numpy(values.copy()), torch.from_numpy(lesion.copy()), (z, y, x))]
+    return [TrainingCase(part, torch.from_numpy(values.copy()), torch.from_numpy(lesion.copy()), (z, y, x))]
 
 
 def batches(
-    volumes: list[Volume],
+    cases: Sequence[TrainingCase],
+    task: Task,
     count: int,
-    size: int,
-    patch: tuple[int, int, int],
-    share_with_lesion: float,
     seed: int,
+    *,
+    patch: tuple[int, ...] | None = None,
+    foreground_share: float | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`count` batches of image and label patches, `(size, 1, *patch)`, randomly mirrored.
+    """`count` batches of image and label patches, `(batch, 1, *patch)`, randomly mirrored.
 
     Args:
-        share_with_lesion: of the patches of a batch, how many are centred on a foreground voxel; the others
-            lie anywhere, and mostly hold none. nnU-Net's is a third.
         seed: the same seed gives every loss the same patches.
+        patch: another size than the task's.
+        foreground_share: of the patches of a batch, how many are centred on a foreground voxel, if other than
+            the task's; the others lie anywhere, and mostly hold none. nnU-Net's is a third.
     """
+    patch = patch or task.patch
+    share = task.foreground_share if foreground_share is None else foreground_share
+    cases = [_padded(case, patch) for case in cases]
+    foreground = [case.label.nonzero() for case in cases]
     rng = np.random.default_rng(seed)
     for _ in range(count):
         images, labels = [], []
-        for item in range(size):
-            volume = volumes[rng.integers(len(volumes))]
-            sizes = list(zip(volume.label.shape, patch, strict=True))
+        for item in range(task.batch):
+            number = int(rng.integers(len(cases)))
+            image, label, inside = cases[number].image, cases[number].label, foreground[number]
+            sizes = list(zip(label.shape, patch, strict=True))
             corner = [int(rng.integers(0, n - p + 1)) for n, p in sizes]
-            foreground = volume.label.nonzero()
-            if item < round(share_with_lesion * size) and len(foreground):
-                centre = foreground[rng.integers(len(foreground))].tolist()
+            if item < round(share * task.batch) and len(inside):
+                centre = inside[rng.integers(len(inside))].tolist()
                 corner = [min(max(c - p // 2, 0), n - p) for c, (n, p) in zip(centre, sizes, strict=True)]
             window = tuple(slice(c, c + p) for c, p in zip(corner, patch, strict=True))
-            axes = [axis for axis in (1, 2) if rng.random() < 0.5]
-            images.append(volume.image[window].flip(axes))
-            labels.append(volume.label[window].flip(axes))
+            axes = [axis for axis in task.mirrored if rng.random() < 0.5]
+            image, label = image[window].flip(axes), label[window].flip(axes)
+            if task.contrast:
+                scale, shift = rng.uniform(-task.contrast, task.contrast, 2)
+                image = image * (1 + scale) + shift
+            images.append(image.float())
+            labels.append(label)
         yield torch.stack(images)[:, None], torch.stack(labels)[:, None]
+
+
+def _padded(case: TrainingCase, patch: Sequence[int]) -> TrainingCase:
+    """At least as large as the patch, with background on both sides."""
+    sides: list[int] = []
+    for size, least in zip(reversed(case.label.shape), reversed(patch), strict=True):
+        lacking = max(least - size, 0)
+        sides += [lacking // 2, lacking - lacking // 2]
+    edge = float(case.image.min())
+    return replace(case, image=F.pad(case.image, sides, value=edge), label=F.pad(case.label, sides))

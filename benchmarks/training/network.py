@@ -1,42 +1,75 @@
-"""A narrow U-Net with nnU-Net's habits for thick slices: at first nothing is pooled across them."""
+"""A narrow U-Net in two or three dimensions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-FEATURES = (4, 8, 16, 32)
-KERNELS = ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3))
-STRIDES = ((1, 2, 2), (1, 2, 2), (2, 2, 2))
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a network: the width of each resolution, its kernels, and the strides between resolutions."""
+
+    features: tuple[int, ...]
+    kernels: tuple[tuple[int, ...], ...]
+    strides: tuple[tuple[int, ...], ...]
+    classes: int = 2
+
+    @property
+    def dims(self) -> int:
+        return len(self.kernels[0])
+
+    @property
+    def multiple(self) -> list[int]:
+        """Every axis of an input must be a multiple of these."""
+        return [int(product) for product in torch.tensor(self.strides).prod(0)]
 
 
-def _block(channels: int, features: int, kernel: tuple[int, int, int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for width in (channels, features):
-        layers += [
-            nn.Conv3d(width, features, kernel, padding=tuple(k // 2 for k in kernel), bias=False),
-            nn.InstanceNorm3d(features, affine=True),
-            nn.LeakyReLU(0.01, inplace=True),
-        ]
-    return nn.Sequential(*layers)
+def plain(features: Sequence[int], dims: int, classes: int = 2) -> Shape:
+    """Kernels of 3 and strides of 2 along all axes."""
+    count = len(features)
+    return Shape(tuple(features), ((3,) * dims,) * count, ((2,) * dims,) * (count - 1), classes)
+
+
+# nnU-Net's habit for thick slices: at first nothing is pooled across them.
+THICK_SLICES = Shape(
+    (4, 8, 16, 32), ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3)), ((1, 2, 2), (1, 2, 2), (2, 2, 2))
+)
 
 
 class UNet(nn.Module):
-    """One input channel, logits of two classes."""
+    """One input channel, logits of the shape's classes."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        channels = (1, *FEATURES)
-        self.down = nn.ModuleList(map(_block, channels, FEATURES, KERNELS))
-        steps = list(zip(FEATURES[:-1], FEATURES[1:], STRIDES, KERNELS, strict=False))
-        self.up = nn.ModuleList(nn.ConvTranspose3d(deep, flat, s, s) for flat, deep, s, _ in steps)
-        self.merge = nn.ModuleList(_block(2 * flat, flat, kernel) for flat, _, _, kernel in steps)
-        self.head = nn.Conv3d(FEATURES[0], 2, 1)
+        self.shape = shape
+        self._convolution, self._norm, upsample, self._pool = (
+            getattr(nn, f"{kind}{shape.dims}d")
+            for kind in ("Conv", "InstanceNorm", "ConvTranspose", "MaxPool")
+        )
+        features, kernels, strides = shape.features, shape.kernels, shape.strides
+        self.down = nn.ModuleList(map(self._block, (1, *features), features, kernels))
+        steps = list(zip(features[:-1], features[1:], strides, kernels, strict=False))
+        self.up = nn.ModuleList(upsample(deep, flat, s, s) for flat, deep, s, _ in steps)
+        self.merge = nn.ModuleList(self._block(2 * flat, flat, kernel) for flat, _, _, kernel in steps)
+        self.head = self._convolution(features[0], shape.classes, 1)
+
+    def _block(self, channels: int, features: int, kernel: tuple[int, ...]) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for width in (channels, features):
+            layers += [
+                self._convolution(width, features, kernel, padding=tuple(k // 2 for k in kernel), bias=False),
+                self._norm(features, affine=True),
+                nn.LeakyReLU(0.01, inplace=True),
+            ]
+        return nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
         skips = []
-        for down, stride in zip(self.down, STRIDES, strict=False):
+        for down, stride in zip(self.down, self.shape.strides, strict=False):
             skips.append(down(image))
-            image = F.max_pool3d(skips[-1], stride, stride)
+            image = self._pool(stride, stride)(skips[-1])
         image = self.down[-1](image)
         for up, merge, skip in zip(reversed(self.up), reversed(self.merge), reversed(skips), strict=True):
             image = merge(torch.cat([skip, up(image)], 1))

@@ -1,15 +1,21 @@
 """Pictures of the study: curves of training, distances from the baseline, outlines on test slices."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.training.data import Volume
+from benchmarks.training import errors
+from benchmarks.training.configurations import TERMS
+from benchmarks.training.data import TrainingCase
 from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interval, of_cases
 from surfloss.metrics import dice
+
+AGAIN = "Dice + CE again"  # as strong as Dice + CE at every moment
+STRONG = ("squared error", "Hausdorff", "convolution", "capped squared error")  # lines drawn bold
 
 
 def draw_curves(runs: Mapping[str, Runs], path: Path, metric: str = "dice") -> None:
@@ -76,7 +82,7 @@ def draw_differences(runs: Mapping[str, Runs], path: Path, part: str = "validati
 
 
 def draw_outlines(
-    volumes: Sequence[Volume],
+    volumes: Sequence[TrainingCase],
     masks: Mapping[str, Sequence[npt.NDArray[np.bool_]]],
     path: Path,
     count: int = 4,
@@ -108,5 +114,83 @@ def draw_outlines(
             axes.axis("off")
         handles = [lines.Line2D([], [], color=color, label=name) for name, color in colors.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, facecolor="lightgray")
+        figure.savefig(path, dpi=150)
+        pyplot.close(figure)
+
+
+def draw_strength(facts: Mapping[str, Any], path: Path) -> None:
+    """Of each term: its gradient's length over a training, and at which distance from the boundary it lies.
+
+    Args:
+        facts: of `strength.measured`.
+    """
+    from matplotlib import pyplot, style
+
+    titles = ["Dice + CE", *(title for title in TERMS if title in facts["median"] and title != AGAIN)]
+    moments, half = np.array(facts["moments"]), max(facts["moments"]) / 2
+    steps = np.unique(moments)
+    with style.context("default"):
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+        colors = {title: f"C{number}" for number, title in enumerate(titles)}
+        for title in titles[1:]:
+            ratios = np.array(facts["ratios"][title]) / facts["median"][title]
+            middle = [np.median(ratios[moments == step]) for step in steps]
+            strong = title in STRONG
+            left.plot(steps, middle, color=colors[title], lw=2 if strong else 1, label=title)
+        left.axvspan(0, half, color="black", alpha=0.05)
+        left.set(
+            xlabel="iteration (grey: a term is warmed up)",
+            ylabel="gradient beside Dice + CE's, 1 = its late median",
+            yscale="log",
+        )
+        left.grid(alpha=0.3)
+        left.legend(fontsize="small")
+        late = moments > half
+        shares = np.array([np.array(facts["shares"][title])[late].mean(0) for title in titles])
+        edges = [0, *facts["edges"], np.inf]
+        start = np.zeros(len(titles))
+        for number, (low, high) in enumerate(pairwise(edges)):
+            label = f"{low:g} to {high:g}" if np.isfinite(high) else f"beyond {low:g}"
+            color = pyplot.get_cmap("viridis")(number / (len(edges) - 2))
+            right.barh(titles, shares[:, number], left=start, color=color, label=label)
+            start += shares[:, number]
+        right.invert_yaxis()
+        right.set(xlabel="share of the gradient, by distance from the boundary", xlim=(0, 1))
+        figure.legend(
+            *right.get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=len(edges) - 1,
+            fontsize="small",
+            title=f"{facts['task']}: distance in tolerances of the surface Dice",
+        )
+        figure.savefig(path, dpi=150)
+        pyplot.close(figure)
+
+
+def draw_errors(facts: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Of each data set: how many error voxels lie at which distance from the target's boundary.
+
+    Args:
+        facts: of `errors.analysed`, by the name of the data set.
+    """
+    from matplotlib import pyplot, style
+
+    with style.context("default"):
+        figure, panels = pyplot.subplots(
+            1, len(facts), figsize=(3.8 * len(facts), 3.4), sharey=True, squeeze=False, layout="constrained"
+        )
+        for axes, (name, of_data) in zip(panels[0], facts.items(), strict=True):
+            shares = errors.shares(dict(of_data))
+            edges = [0, *of_data["edges"], np.inf]
+            labels = [
+                f"{low:g}-{high:g}" if np.isfinite(high) else f"> {low:g}" for low, high in pairwise(edges)
+            ]
+            axes.bar(labels, shares["false"], label="wrongly foreground", color="tab:red")
+            axes.bar(
+                labels, shares["missed"], bottom=shares["false"], label="wrongly background", color="tab:blue"
+            )
+            axes.set(title=name, xlabel="distance, in tolerances of the surface Dice")
+        panels[0, 0].set_ylabel("share of the error voxels")
+        panels[0, 0].legend(fontsize="small")
         figure.savefig(path, dpi=150)
         pyplot.close(figure)

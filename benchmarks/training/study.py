@@ -1,14 +1,14 @@
-"""`python -m benchmarks.training.study run`, `report`, `document`: the study, resumable, from runs to tables.
+"""`python -m benchmarks.training.study COMMAND`: the study, resumable, from runs to tables.
 
-`run` trains what is missing of a plan, one file a run in the plan's folder. Configurations are compared on
-the validation part; `--test` looks at the test part too, for the runs that are named, once the choice is
-made. `report` makes tables and plots of the files alone, and `document` the tables of `docs/choosing.md`.
+`strength` measures how strong each term is. `run` trains what is missing of a plan, one file a run in the
+plan's folder, and looks at the validation part. `test` looks at the test part, once the choice is made.
+`report` makes tables and plots of the files alone, and `document` the tables of the documentation.
 """
 
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,16 +17,28 @@ import torch
 import typer
 from rich.progress import Progress
 
-from benchmarks.training import data, pictures, summary
-from benchmarks.training.configurations import PLANS, Configuration
+from benchmarks.training import data, errors, first_study, pictures, second_study, strength, summary
+from benchmarks.training.configurations import Configuration, Plan, weight_of
+from benchmarks.training.data import TrainingCase
 from benchmarks.training.network import UNet
+from benchmarks.training.tasks import TASKS
 from benchmarks.training.train import measure, segment, train
 from surfloss._files import write_text, written_whole
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "training"
 PAGE = ROOT / "docs" / "choosing.md"
-_BLOCK = re.compile(r"(<!-- study: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PLANS: dict[str, Plan] = {**first_study.PLANS, **second_study.PLANS}
+_BLOCK = re.compile(r"(<!-- study: ([\w-]+) (\w+)( control)? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+PlanName = Annotated[str, typer.Argument(help=f"{', '.join(PLANS)}.")]
+Only = Annotated[list[str] | None, typer.Option(help="Name of a configuration; repeatable.")]
+Seeds = Annotated[list[int] | None, typer.Option(help="A seed; repeatable. Without it the plan's.")]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data", help="Where hippocampus and nuclei lie; see benchmarks/training/README.md."),
+]
+Out = Annotated[Path, typer.Option(help="Its folder of that plan takes the runs' files.")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -34,6 +46,172 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 @app.callback()
 def main() -> None:
     """The study of surface losses."""
+    torch.set_num_threads(1)
+
+
+@app.command("strength")
+def measure_strength(
+    task: Annotated[str, typer.Argument(help="hemorrhage, hippocampus or nuclei.")],
+    folder: DataFolder = None,
+    out: Out = RESULTS,
+) -> None:
+    """Measure the gradient ratios of all terms at weight 1, on which the weights of a plan depend."""
+    if task not in TASKS:
+        raise typer.BadParameter(f"got {task!r}, wanted one of {', '.join(TASKS)}")
+    facts = strength.measured(task, _load(task, "train", folder))
+    write_text(strength.path_of(out, task), json.dumps(facts) + "\n")
+    for title, median in facts["median"].items():
+        typer.echo(f"{title}: {median:.4g}")
+
+
+@app.command("errors")
+def look_at_errors(
+    task: Annotated[str, typer.Argument(help="hemorrhage, hippocampus or nuclei.")],
+    folder: DataFolder = None,
+    out: Out = RESULTS,
+) -> None:
+    """Tell where Dice + CE errs on the validation part, of the networks of the task's selection plan."""
+    plan = f"{task}-selection"
+    configuration, settings = _configurations(plan)[0], TASKS[task]
+    paths = sorted((out / plan).glob(path_of(configuration, 0, Path()).name.replace(".0.json", ".*.pt")))
+    if not paths:
+        raise typer.BadParameter(f"no network in {out / plan}: `run {plan}` first")
+    cases, predictions = _load(task, "validation", folder), []
+    for path in paths:
+        network = UNet(settings.network)
+        network.load_state_dict(torch.load(path, weights_only=True))
+        predictions += [segment(network, case, settings.window or settings.patch) for case in cases]
+    facts = errors.analysed(predictions, cases * len(paths), settings)
+    write_text(out / "errors" / f"{task}.json", json.dumps(facts) + "\n")
+    typer.echo(errors.table(facts), nl=False)
+
+
+@app.command("why")
+def draw_why(
+    folder: Annotated[Path, typer.Argument(help="Where the pictures go.")] = ROOT / "docs" / "pictures",
+    out: Out = RESULTS,
+) -> None:
+    """Draw what `strength` and `errors` found: where terms pull and how hard, and where Dice + CE errs."""
+    for path in sorted((out / "strength").glob("*.json")):
+        pictures.draw_strength(
+            json.loads(path.read_text(encoding="utf-8")), folder / f"strength-{path.stem}.png"
+        )
+    found = {
+        p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((out / "errors").glob("*.json"))
+    }
+    if found:
+        pictures.draw_errors(found, folder / "errors.png")
+
+
+@app.command()
+def run(
+    plan: PlanName = "exploration",
+    seed: Seeds = None,
+    only: Only = None,
+    folder: DataFolder = None,
+    out: Out = RESULTS,
+) -> None:
+    """Train what is missing of a plan; a run that was killed starts anew, finished ones stay."""
+    (out / plan).mkdir(parents=True, exist_ok=True)
+    wanted = _jobs(plan, only, seed)
+    weights = {c.name: _weight(c, out) for c, _ in wanted}  # every fault before the first training
+    cases = {
+        volumes: [_load(volumes, part, folder) for part in ("train", "validation")]
+        for volumes in {c.volumes for c, _ in wanted}
+    }
+    missing = [job for job in wanted if not path_of(*job, out / plan).exists()]
+    for configuration, number in _tracked(missing, plan):
+        path = path_of(configuration, number, out / plan)
+        start = time.process_time()
+        network, facts = train(
+            configuration, weights[configuration.name], number, *cases[configuration.volumes]
+        )
+        facts["seconds"] = round(time.process_time() - start, 1)
+        with written_whole(path.with_suffix(".pt")) as unfinished:
+            torch.save(network.state_dict(), unfinished)
+        write_text(path, json.dumps(facts) + "\n")
+
+
+@app.command("test")
+def look_at_test(
+    plan: PlanName, seed: Seeds = None, only: Only = None, folder: DataFolder = None, out: Out = RESULTS
+) -> None:
+    """Look at the test part with the networks that `run` left beside its files. To be done once."""
+    jobs = [job for job in _jobs(plan, only, seed) if _lacks_test(path_of(*job, out / plan))]
+    networks = [path_of(*job, out / plan).with_suffix(".pt") for job in jobs]
+    if gone := [path.stem for path in networks if not path.exists()]:
+        raise typer.BadParameter(
+            f"no network of {', '.join(gone)}: delete their JSON files and `run` them again"
+        )
+    for configuration, number in _tracked(jobs, f"{plan}, test"):
+        path = path_of(configuration, number, out / plan)
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        task = configuration.task
+        network = UNet(task.network)
+        network.load_state_dict(torch.load(path.with_suffix(".pt"), weights_only=True))
+        cases = _load(configuration.volumes, "test", folder)
+        window = task.window or configuration.patch
+        labels = [segment(network, case, window) for case in cases]
+        facts["test"] = [measure(found, case, task) for found, case in zip(labels, cases, strict=True)]
+        if configuration.volumes == "phantom":  # of one size; for the picture of outlines
+            with written_whole(path.with_suffix(".npz")) as unfinished:
+                np.savez_compressed(unfinished, masks=np.packbits(np.array(labels) > 0, axis=-1))
+        write_text(path, json.dumps(facts) + "\n")
+
+
+@app.command()
+def report(
+    plan: PlanName = "exploration",
+    out: Out = RESULTS,
+    part: Annotated[str, typer.Option(help="validation or test")] = "validation",
+    control: Annotated[
+        bool, typer.Option("--control", help="Differences from the control of the same ratio.")
+    ] = False,
+    curves: Annotated[Path | None, typer.Option(help="Picture of the training curves.")] = None,
+    differences: Annotated[
+        Path | None, typer.Option(help="Picture of the distances from the baseline.")
+    ] = None,
+    outlines: Annotated[
+        Path | None, typer.Option(help="Picture of test slices of phantoms, of the first two.")
+    ] = None,
+    only: Only = None,
+) -> None:
+    """Print the table of the runs that are there, and draw them."""
+    configurations = _configurations(plan, only)
+    runs = _runs(configurations, out / plan, part)
+    typer.echo(summary.table(runs, part, _reference(control)), nl=False)
+    if curves is not None:
+        pictures.draw_curves(runs, curves)
+    if differences is not None:
+        pictures.draw_differences(runs, differences, part)
+    if outlines is not None:
+        _draw_outlines(configurations[:2], out / plan, outlines)
+
+
+@app.command()
+def document(
+    page: Annotated[Path, typer.Argument(help="A page with blocks to fill.")] = PAGE, out: Out = RESULTS
+) -> None:
+    """Make the tables of the documentation's page anew, from the runs' files alone."""
+    write_text(page, filled(page.read_text(encoding="utf-8"), out))
+
+
+def filled(text: str, folder: Path) -> str:
+    """The text with every block `<!-- study: PLAN PART --> ... <!-- end -->` holding that table.
+
+    `PLAN PART control` has the differences from the controls instead of those from Dice + CE.
+    """
+
+    def block(found: re.Match[str]) -> str:
+        begin, plan, part, control, end = found.groups()
+        runs = _runs(_configurations(plan), folder / plan, part)
+        return f"{begin}\n{summary.table(runs, part, _reference(control is not None))}\n{end}"
+
+    return _BLOCK.sub(block, text)
+
+
+def _reference(control: bool) -> Callable[[str, Mapping[str, summary.Runs]], str | None]:
+    return summary.control if control else summary.baseline
 
 
 def path_of(configuration: Configuration, seed: int, folder: Path) -> Path:
@@ -41,88 +219,34 @@ def path_of(configuration: Configuration, seed: int, folder: Path) -> Path:
     return folder / f"{slug}.{seed}.json"
 
 
-@app.command()
-def run(
-    plan: Annotated[str, typer.Argument(help=f"{', '.join(PLANS)}.")] = "exploration",
-    seed: Annotated[list[int] | None, typer.Option(help="A seed; repeatable. Without it the plan's.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Name of a configuration; repeatable.")] = None,
-    test: Annotated[bool, typer.Option(help="Look at the test part too, after the choice.")] = False,
-    out: Annotated[Path, typer.Option(help="Its folder of that plan takes the runs' files.")] = RESULTS,
-) -> None:
-    """Train what is missing of a plan.
-
-    The networks stay beside the files, and are not trained again for `--test`.
-    """
-    torch.set_num_threads(1)
-    folder = out / plan
-    folder.mkdir(parents=True, exist_ok=True)
+def _jobs(plan: str, only: list[str] | None, seeds: list[int] | None) -> list[tuple[Configuration, int]]:
+    """Seed by seed, so that a plan that was stopped half-way has all configurations of its first seeds."""
     chosen = _configurations(plan, only)
-    jobs = [(c, number) for number in seed or PLANS[plan].seeds for c in chosen]
-    jobs = [job for job in jobs if not done(path_of(*job, folder), test)]
+    return [(c, number) for number in seeds or PLANS[plan].seeds for c in chosen]
+
+
+def _lacks_test(path: Path) -> bool:
+    return path.exists() and "test" not in json.loads(path.read_text(encoding="utf-8"))
+
+
+def _tracked(jobs: list[tuple[Configuration, int]], title: str) -> Iterator[tuple[Configuration, int]]:
     with Progress() as progress:
-        for configuration, number in progress.track(jobs, description=plan):
-            path = path_of(configuration, number, folder)
-            weights = path.with_suffix(".pt")
-            if path.exists() and weights.exists():
-                facts, network = json.loads(path.read_text(encoding="utf-8")), UNet()
-                network.load_state_dict(torch.load(weights, weights_only=True))
-            else:
-                parts = [data.load(configuration.volumes, part) for part in ("train", "validation")]
-                start = time.perf_counter()
-                network, facts = train(configuration, number, *parts)
-                facts["seconds"] = round(time.perf_counter() - start, 1)
-                with written_whole(weights) as unfinished:
-                    torch.save(network.state_dict(), unfinished)
-            if test:
-                volumes = data.load(configuration.volumes, "test")
-                masks = [segment(network, volume, configuration.patch) for volume in volumes]
-                facts["test"] = [measure(mask, volume) for mask, volume in zip(masks, volumes, strict=True)]
-                with written_whole(_masks_of(path)) as unfinished:
-                    np.savez_compressed(unfinished, masks=np.packbits(masks, axis=-1))
-            write_text(path, json.dumps(facts) + "\n")
+        yield from progress.track(jobs, description=title)
 
 
-@app.command()
-def report(
-    plan: Annotated[str, typer.Argument(help=f"{', '.join(PLANS)}.")] = "exploration",
-    folder: Annotated[Path, typer.Option(help="Its folder of that plan has the runs' files.")] = RESULTS,
-    part: Annotated[str, typer.Option(help="validation or test")] = "validation",
-    curves: Annotated[Path | None, typer.Option(help="Picture of the training curves.")] = None,
-    differences: Annotated[
-        Path | None, typer.Option(help="Picture of the distances from the baseline.")
-    ] = None,
-    outlines: Annotated[Path | None, typer.Option(help="Picture of test slices, of the first two.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Name of a configuration; repeatable.")] = None,
-) -> None:
-    """Print the table of the runs that are there, and draw them."""
-    configurations = _configurations(plan, only)
-    runs = _runs(configurations, folder / plan, part)
-    typer.echo(summary.table(runs, part), nl=False)
-    if curves is not None:
-        pictures.draw_curves(runs, curves)
-    if differences is not None:
-        pictures.draw_differences(runs, differences, part)
-    if outlines is not None:
-        _draw_outlines(configurations[:2], folder / plan, outlines)
+def _weight(configuration: Configuration, folder: Path) -> float:
+    try:
+        return weight_of(configuration, strength.read(folder, configuration.volumes))
+    except KeyError:
+        wanted = f"`strength {configuration.volumes}` first, which measures what a weight is worth"
+        raise typer.BadParameter(f"no weight of {configuration.name!r}: {wanted}") from None
 
 
-@app.command()
-def document(
-    page: Annotated[Path, typer.Argument(help="A page with blocks to fill.")] = PAGE,
-    folder: Annotated[Path, typer.Option(help="Its folders of the plans have the runs' files.")] = RESULTS,
-) -> None:
-    """Make the tables of the documentation's page anew, from the runs' files alone."""
-    write_text(page, filled(page.read_text(encoding="utf-8"), folder))
-
-
-def filled(text: str, folder: Path) -> str:
-    """The text with every block `<!-- study: PLAN PART --> ... <!-- end -->` holding that table."""
-
-    def block(found: re.Match[str]) -> str:
-        begin, plan, part, end = found.groups()
-        return f"{begin}\n{summary.table(_runs(_configurations(plan), folder / plan, part), part)}\n{end}"
-
-    return _BLOCK.sub(block, text)
+def _load(volumes: str, part: str, folder: Path | None) -> list[TrainingCase]:
+    try:
+        return data.load(TASKS[volumes].data, part, folder)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _runs(configurations: Sequence[Configuration], folder: Path, part: str) -> dict[str, summary.Runs]:
@@ -136,7 +260,7 @@ def _draw_outlines(configurations: Sequence[Configuration], folder: Path, pictur
     seed = min(set.intersection(*seeds))
     masks = {}
     for configuration in configurations:
-        packed = np.load(_masks_of(path_of(configuration, seed, folder)))["masks"]
+        packed = np.load(path_of(configuration, seed, folder).with_suffix(".npz"))["masks"]
         masks[configuration.name] = np.unpackbits(packed, axis=-1) > 0
     pictures.draw_outlines(data.load(configurations[0].volumes, "test"), masks, picture)
 
@@ -150,14 +274,6 @@ def _configurations(plan: str, only: list[str] | None = None) -> list[Configurat
     if unknown := set(only or ()) - set(names):
         raise typer.BadParameter(f"got {sorted(unknown)}, wanted some of {names}")
     return [configuration for configuration in configurations if not only or configuration.name in only]
-
-
-def _masks_of(path: Path) -> Path:
-    return path.with_suffix(".npz")
-
-
-def done(path: Path, test: bool) -> bool:
-    return path.exists() and (not test or "test" in json.loads(path.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

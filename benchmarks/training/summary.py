@@ -2,12 +2,14 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from benchmarks.training.configurations import CONTROL_OF
 
 Array = npt.NDArray[np.float64]
 
@@ -18,6 +20,13 @@ COLUMNS = (
     ("HD95 mm", "hausdorff_distance_95", 2),
     ("surface Dice", "surface_dice", 3),
     ("RVD", "relative_volume_difference", 3),
+)
+# The second study's: digits for small effects, and the distance in pixels where the data have no mm.
+SECOND_COLUMNS = (
+    ("Dice", "dice", 4),
+    ("surface Dice", "surface_dice", 4),
+    ("HD95", "hausdorff_distance_95", 2),
+    ("ASSD", "average_symmetric_surface_distance", 3),
 )
 # What two configurations must share for one to be the baseline of the other.
 SETTING = ("volumes", "patch", "share_with_lesion", "iterations")
@@ -46,7 +55,7 @@ def tested(runs: Mapping[str, Runs]) -> dict[str, Runs]:
 
 def baseline(name: str, runs: Mapping[str, Runs]) -> str | None:
     """The configuration without a surface term in the setting of this one; None for such a one itself."""
-    configurations = {other: next(iter(seeds.values()))["configuration"] for other, seeds in runs.items()}
+    configurations = _configurations(runs)
     own = configurations[name]
     if own["surface"] is None:
         return None
@@ -56,13 +65,32 @@ def baseline(name: str, runs: Mapping[str, Runs]) -> str | None:
     return None
 
 
+def control(name: str, runs: Mapping[str, Runs]) -> str | None:
+    """The configuration with the same errors at the same gradient ratio, but without distances.
+
+    None for such a one itself, for Dice + CE, and in the first study, which had no controls.
+    """
+    title, _, ratio = name.rpartition(", ")
+    of = f"{CONTROL_OF[title]}, {ratio}" if title in CONTROL_OF else None
+    return of if of in runs else None
+
+
+def _configurations(runs: Mapping[str, Runs]) -> dict[str, dict[str, Any]]:
+    return {name: next(iter(seeds.values()))["configuration"] for name, seeds in runs.items()}
+
+
 def values(runs: Runs, metric: str, part: str) -> Array:
     """The metric at the end of training, `(seeds, cases)`; NaN where it is undefined."""
     rows = []
     for _, facts in sorted(runs.items()):
-        cases = facts["test"] if part == "test" else facts["validation"][-1]["cases"]
-        rows.append(of_cases(cases, metric))
+        rows.append(of_cases(of_part(facts, part), metric))
     return np.array(rows, np.float64)
+
+
+def of_part(facts: Mapping[str, Any], part: str) -> Sequence[Mapping[str, Any]]:
+    """The cases of a run, at the end of training."""
+    found: Sequence[Mapping[str, Any]] = facts["test"] if part == "test" else facts["validation"][-1]["cases"]
+    return found
 
 
 def of_cases(cases: Sequence[Mapping[str, Any]], metric: str) -> Array:
@@ -71,21 +99,54 @@ def of_cases(cases: Sequence[Mapping[str, Any]], metric: str) -> Array:
 
 
 def interval(differences: Array, seed: int = 0) -> tuple[float, float]:
-    """95 % of the mean of `(seeds, cases)`, by drawing seeds and cases anew; NaN counts for nothing."""
-    rng = np.random.default_rng(seed)
-    seeds, cases = differences.shape
-    means = []
-    for _ in range(RESAMPLES):
-        drawn = differences[rng.integers(seeds, size=seeds)][:, rng.integers(cases, size=cases)]
-        if np.isfinite(drawn).any():
-            means.append(np.nanmean(drawn))
-    low, high = np.percentile(means, (2.5, 97.5)) if means else (np.nan, np.nan)
+    """95 % of the mean of `(seeds, cases)`; NaN counts for nothing."""
+    if not np.isfinite(differences).any():
+        return np.nan, np.nan
+    low, high = np.nanpercentile(means(differences, seed), (2.5, 97.5))
     return float(low), float(high)
 
 
-def difference(name: str, runs: Mapping[str, Runs], metric: str, part: str) -> Array | None:
-    """How far a configuration is from its baseline, `(seeds, cases)`, over the seeds that both have."""
-    base = baseline(name, runs)
+def p_value(differences: Array, seed: int = 0) -> float:
+    """Two-sided, of the mean of `(seeds, cases)` being 0: how often it has the other sign when drawn anew."""
+    drawn = means(differences, seed)
+    sides = [(np.sum(side) + 1) / (len(drawn) + 1) for side in (drawn <= 0, drawn >= 0)]
+    return float(min(1.0, 2 * min(sides)))
+
+
+def means(differences: Array, seed: int) -> Array:
+    """The mean of `(seeds, cases)`, drawing seeds and cases anew: the two-way bootstrap.
+
+    Networks of one seed share their errors over cases, and networks of all seeds a hard case, so both are
+    drawn (Owen 2007, Annals of Applied Statistics 1:386); SciPy's bootstrap draws along one axis.
+    """
+    rng = np.random.default_rng(seed)
+    seeds, cases = differences.shape
+    draws = [(rng.integers(seeds, size=seeds), rng.integers(cases, size=cases)) for _ in range(RESAMPLES)]
+    of_seeds = np.array([np.bincount(drawn, minlength=seeds) for drawn, _ in draws])
+    of_cases = np.array([np.bincount(drawn, minlength=cases) for _, drawn in draws])
+    defined = np.isfinite(differences)
+    sums, counts = (
+        np.einsum("rs,sc,rc->r", of_seeds, matrix, of_cases, optimize=True)
+        for matrix in (np.where(defined, differences, 0), defined.astype(float))
+    )
+    with np.errstate(invalid="ignore"):
+        result: Array = sums / counts
+    return result
+
+
+def difference(
+    name: str,
+    runs: Mapping[str, Runs],
+    metric: str,
+    part: str,
+    reference: Callable[[str, Mapping[str, Runs]], str | None] = baseline,
+) -> Array | None:
+    """How far a configuration is from its baseline, or from its control, over the seeds that both have.
+
+    Returns:
+        `(seeds, cases)`, or None where nothing can be compared.
+    """
+    base = reference(name, runs)
     if base is None or not (both := sorted(set(runs[name]) & set(runs[base]))):
         return None
     of, beside = ({seed: runs[which][seed] for seed in both} for which in (name, base))
@@ -93,28 +154,50 @@ def difference(name: str, runs: Mapping[str, Runs], metric: str, part: str) -> A
     return result if np.isfinite(result).any() else None
 
 
-def table(runs: Mapping[str, Runs], part: str = "validation") -> str:
-    """Markdown: means, and how far each configuration is from its baseline.
+def table(
+    runs: Mapping[str, Runs],
+    part: str = "validation",
+    reference: Callable[[str, Mapping[str, Runs]], str | None] = baseline,
+) -> str:
+    """Markdown: means, and how far each configuration is from its baseline, or from its control.
 
-    The intervals are of paired differences, seed by seed and case by case. "null" counts undefined HD95, the
-    volumes in which nothing was found; they count in the Dice, and in no distance.
+    The intervals are of paired differences, seed by seed and case by case. "null" counts the cases in which
+    nothing was found. In the first study they have no distance, in the second that of the volume's diagonal.
     """
-    head = ["configuration", "seeds", "ratio", *(title for title, _, _ in COLUMNS), "null"]
+    second = any(configuration.get("ratio") for configuration in _configurations(runs).values())
+    columns = SECOND_COLUMNS if second else COLUMNS
+    head = ["configuration", "seeds", "ratio", *(title for title, _, _ in columns), "null"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, seeds in runs.items():
-        row = [name, str(len(seeds)), _first_ratio(seeds)]
-        for _, metric, digits in COLUMNS:
+        row = [name, str(len(seeds)), _late_ratio(seeds) if second else _first_ratio(seeds)]
+        for _, metric, digits in columns:
             got = values(seeds, metric, part)
             cell = f"{np.nanmean(got):.{digits}f}" if np.isfinite(got).any() else "-"
-            apart = difference(name, runs, metric, part)
+            apart = difference(name, runs, metric, part, reference)
             if apart is not None:
                 low, high = interval(apart)
                 cell += f" ({np.nanmean(apart):+.{digits}f}: {low:+.{digits}f} to {high:+.{digits}f})"
             row.append(cell)
-        null = np.isnan(values(seeds, "hausdorff_distance_95", part))
-        row.append(f"{null.mean():.0%}")
+        row.append(f"{_null(seeds, part):.0%}")
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _null(runs: Runs, part: str) -> float:
+    """The share of cases in which nothing was found, or not all classes."""
+    cases = [case for facts in runs.values() for case in of_part(facts, part)]
+    return float(np.mean([case.get("null", case["hausdorff_distance_95"] is None) > 0 for case in cases]))
+
+
+def _late_ratio(seeds: Runs) -> str:
+    """The median gradient ratio over the second half of the trainings, where a warm-up has ended."""
+    late = [
+        ratio
+        for facts in seeds.values()
+        for iteration, ratio in facts["ratios"]
+        if iteration > facts["configuration"]["iterations"] / 2
+    ]
+    return f"{np.median(late):.2g}" if late else "-"
 
 
 def _first_ratio(seeds: Runs) -> str:

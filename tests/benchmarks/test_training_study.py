@@ -10,37 +10,61 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.training import configurations, data, study, summary, train
-from benchmarks.training.data import Volume
+from benchmarks.training import (
+    configurations,
+    data,
+    first_study,
+    second_study,
+    strength,
+    study,
+    summary,
+    train,
+)
+from benchmarks.training.configurations import Configuration, Plan, on
+from benchmarks.training.data import TrainingCase
+from benchmarks.training.tasks import TASKS
 
 PATCH = (8, 16, 16)
+SIZE = (8, 32, 32)
 PICTURES = ("curves", "differences", "outlines")
 
 
-def volume(seed: int, size: int = 9) -> Volume:
+def case(seed: int, size: int = 9) -> TrainingCase:
     rng = np.random.default_rng(seed)
-    image = torch.from_numpy(rng.random(data.SIZE, np.float32))
-    label = torch.zeros(data.SIZE, dtype=torch.uint8)
-    z, y, x = (int(rng.integers(0, n - extent)) for n, extent in zip(data.SIZE, (3, size, size), strict=True))
+    image = torch.from_numpy(rng.random(SIZE, np.float32))
+    label = torch.zeros(SIZE, dtype=torch.uint8)
+    z, y, x = (int(rng.integers(0, n - extent)) for n, extent in zip(SIZE, (3, size, size), strict=True))
     label[z : z + 3, y : y + size, x : x + size] = 1
-    return Volume(image + label, label, (9.0, 1.7, 1.7))
+    return TrainingCase(str(seed), image + label, label, (9.0, 1.7, 1.7))
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two iterations on two volumes a part."""
-    monkeypatch.setattr(data, "SIZE", (8, 32, 32))
-    monkeypatch.setattr(data, "load", lambda _, part: [volume(len(part)), volume(len(part) + 1)])
-    small = [dataclasses.replace(c, iterations=2, patch=PATCH) for c in configurations.EXPLORATION]
-    monkeypatch.setattr(study, "PLANS", {"exploration": configurations.Plan(tuple(small), (0, 1))})
-    monkeypatch.setattr(train, "LOOKS", 2)
+    """Two iterations on two cases per part; of the first study, and of the second on phantoms."""
+    monkeypatch.setattr(data, "load", lambda _, part, folder=None: [case(len(part)), case(len(part) + 1)])
     monkeypatch.setattr(train, "MEAN_OVER", 1)
+    monkeypatch.setitem(TASKS, "phantom", dataclasses.replace(TASKS["phantom"], looks=2))
+    hemorrhage = dataclasses.replace(TASKS["hemorrhage"], iterations=2, patch=PATCH)
+    monkeypatch.setitem(TASKS, "hemorrhage", hemorrhage)
+    first = [dataclasses.replace(c, iterations=2, patch=PATCH) for c in first_study.EXPLORATION]
+    second = [on("hemorrhage"), *(on("hemorrhage", title, 0.5) for title in configurations.TERMS)]
+    plans = {"exploration": Plan(tuple(first), (0, 1)), "second": Plan(tuple(second), (0, 1))}
+    monkeypatch.setattr(study, "PLANS", plans)
+    monkeypatch.setattr(strength, "RATIO_EVERY", 1)
+    monkeypatch.setattr(train, "RATIO_EVERY", 1)
 
 
-@pytest.mark.usefixtures("few")
+def call(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(study.app, list(arguments))
+    assert done.exit_code == code, done.output
+    return done.output
+
+
 def test_patches_are_the_same_for_every_loss_and_hold_what_is_asked_for() -> None:
-    volumes = [volume(seed) for seed in range(3)]
-    first, second = (list(data.batches(volumes, 6, 2, PATCH, 1.0, seed=4)) for _ in range(2))
+    cases, task = [case(seed) for seed in range(3)], TASKS["phantom"]
+    first, second = (
+        list(data.batches(cases, task, 6, seed=4, patch=PATCH, foreground_share=1.0)) for _ in range(2)
+    )
     for (images, labels), (again, _) in zip(first, second, strict=True):
         assert images.shape == labels.shape == (2, 1, *PATCH)
         assert torch.equal(images, again)
@@ -48,43 +72,77 @@ def test_patches_are_the_same_for_every_loss_and_hold_what_is_asked_for() -> Non
         assert torch.equal(images >= 1, labels == 1)  # mirrored together
 
 
-@pytest.mark.usefixtures("few")
-def test_study_runs_resumes_and_reports(tmp_path: Path) -> None:
+def test_small_cases_are_surrounded_by_background() -> None:
+    patch = (12, 32, 40)
+    ((image, label),) = data.batches([case(0)], TASKS["phantom"], 1, seed=0, patch=patch)
+    assert image.shape == (2, 1, *patch)
+    assert label.sum() == 2 * case(0).label.sum()
+
+
+def test_first_study_runs_resumes_and_reports(few: None, tmp_path: Path) -> None:
     names = ["Dice + CE", "Hausdorff 1e-2, warm-up"]
     only = [word for name in names for word in ("--only", name)]
     arguments = ["run", "exploration", *only, "--out", str(tmp_path)]
-    done = CliRunner().invoke(study.app, arguments)
-    assert done.exit_code == 0, done.output
+    call(*arguments)
     folder = tmp_path / "exploration"
     paths = sorted(folder.glob("*.json"))
     assert len(paths) == 4
     facts = json.loads(paths[-1].read_text())
     assert facts["configuration"]["name"] == names[1]
     assert [look["iteration"] for look in facts["validation"]] == [1, 2]
-    assert len(facts["ratios"]) == 1
-    assert len(facts["dice_ce"]) == 2
+    assert len(facts["ratios"]) == len(facts["dice_ce"]) == 2
     before = [path.stat().st_mtime_ns for path in paths]
-    assert CliRunner().invoke(study.app, arguments).exit_code == 0
+    call(*arguments)
     assert [path.stat().st_mtime_ns for path in paths] == before  # nothing was trained again
-    assert CliRunner().invoke(study.app, [*arguments, "--test"]).exit_code == 0
+    assert "test" not in facts
+    call("test", *arguments[1:])
     assert "test" in json.loads(paths[0].read_text())
     pictures = [word for name in PICTURES for word in (f"--{name}", str(tmp_path / f"{name}.png"))]
     for part in ("validation", "test"):
-        wanted = ["report", "exploration", "--folder", str(tmp_path), "--part", part, *only, *pictures]
-        told = CliRunner().invoke(study.app, wanted)
-        assert told.exit_code == 0, told.output
-        assert all(f"| {name} | 2 |" in told.output for name in names)
+        told = call("report", *arguments[1:], "--part", part, *pictures)
+        assert all(f"| {name} | 2 |" in told for name in names)
     for name in PICTURES:
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
     page = tmp_path / "page.md"
     page.write_text("Before\n<!-- study: exploration test -->\nold\n<!-- end -->\nafter\n")
-    assert CliRunner().invoke(study.app, ["document", str(page), "--folder", str(tmp_path)]).exit_code == 0
+    call("document", str(page), "--out", str(tmp_path))
     text = page.read_text()
     assert "| Dice + CE | 2 |" in text
     assert "old" not in text
     assert study.filled(text, tmp_path) == text
-    wrong = CliRunner().invoke(study.app, ["run", "exploration", "--only", "no such", "--out", str(tmp_path)])
-    assert wrong.exit_code == 2
+    call("run", "exploration", "--only", "no such", "--out", str(tmp_path), code=2)
+
+
+def test_second_study_weighs_every_term_by_its_measured_strength(few: None, tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path)]
+    told = call("run", "second", *out, code=2)
+    assert "strength hemorrhage" in told  # before any training
+    assert not list((tmp_path / "second").glob("*.json"))
+    call("strength", "hemorrhage", *out)
+    strong = strength.read(tmp_path, "hemorrhage")
+    assert strong.keys() >= configurations.TERMS.keys()
+    assert strong["Dice + CE again"] == pytest.approx(1)
+    call("run", "second", *out)
+    runs = summary.read(tmp_path / "second", [c.name for c in study.PLANS["second"].configurations])
+    for name, seeds in runs.items():
+        title = name.removesuffix(", 0.5")
+        assert seeds[0]["weight"] == pytest.approx(
+            0.5 / strong[title] if title in configurations.TERMS else 0
+        )
+    # A term that is Dice + CE itself is as strong as was wanted: a warm-up of one step, so at the second.
+    assert runs["Dice + CE again, 0.5"][1]["ratios"] == [[1, 0.0], [2, 0.5]]
+    told = call("report", "second", "--control", *out)
+    rows = {row.split(" | ")[0].strip("| "): row for row in told.splitlines()}
+    assert "(" in rows["convolution, 0.5"]
+    assert "(" not in rows["squared error, 0.5"]
+
+
+def test_a_network_that_is_gone_is_named(few: None, tmp_path: Path) -> None:
+    arguments = ("exploration", "--only", "Dice + CE", "--seed", "0", "--out", str(tmp_path))
+    call("run", *arguments)
+    next((tmp_path / "exploration").glob("*.pt")).unlink()
+    told = call("test", *arguments, code=2)
+    assert "no network of dice___ce.0: delete" in told
 
 
 def runs(dice: dict[str, list[list[float]]], **setting: Any) -> dict:
@@ -92,15 +150,14 @@ def runs(dice: dict[str, list[list[float]]], **setting: Any) -> dict:
         name: {
             seed: {
                 "configuration": dataclasses.asdict(
-                    configurations.Configuration(
-                        name, None if name == "Dice + CE" else "hausdorff", **setting
-                    )
+                    Configuration(name, None if name == "Dice + CE" else "hausdorff", **setting)
                 ),
-                "ratios": [[1, 0.5]],
+                "ratios": [[1, 0.5], [300, 0.3]],
                 "validation": [
                     {
                         "cases": [
-                            dict.fromkeys((m for _, m, _ in summary.COLUMNS), None) | {"dice": d}
+                            dict.fromkeys((m for _, m, _ in summary.COLUMNS + summary.SECOND_COLUMNS), None)
+                            | {"dice": d}
                             for d in cases
                         ]
                     }
@@ -112,13 +169,23 @@ def runs(dice: dict[str, list[list[float]]], **setting: Any) -> dict:
     }
 
 
+BASE = [[0.1, 0.5, 0.9], [0.2, 0.4, 0.8]]
+BETTER = [[d + 0.05 for d in cases] for cases in BASE]
+
+
 def test_differences_are_paired() -> None:
     """Cases differ by far more than configurations; pairs show the difference all the same."""
-    base = [[0.1, 0.5, 0.9], [0.2, 0.4, 0.8]]
-    better = [[d + 0.05 for d in cases] for cases in base]
-    text = summary.table(runs({"Dice + CE": base, "better": better}))
+    text = summary.table(runs({"Dice + CE": BASE, "better": BETTER}))
     assert "(+0.050: +0.050 to +0.050)" in text
     assert text.count("| 100% |") == 2  # no distance is defined
+
+
+def test_a_control_has_the_same_ratio() -> None:
+    rows = {"Dice + CE": BASE, "squared error, 0.3": BASE, "Hausdorff, 0.3": BETTER, "Hausdorff, 1": BETTER}
+    text = summary.table(runs(rows, ratio=0.3), reference=summary.control).splitlines()
+    assert "| Hausdorff, 0.3 | 2 | 0.3 |" in text[4]
+    assert "(+0.0500: +0.0500 to +0.0500)" in text[4]
+    assert all("(" not in text[row] for row in (2, 3, 5))
 
 
 def test_the_page_holds_what_the_raw_results_say() -> None:
@@ -135,11 +202,11 @@ def test_a_baseline_is_of_the_same_setting() -> None:
 
 
 def test_configurations_have_names_and_files_of_their_own() -> None:
-    for plan in study.PLANS.values():
+    for plan in (first_study.PLANS | second_study.PLANS).values():
         paths = {study.path_of(configuration, 0, Path()) for configuration in plan.configurations}
         assert len(paths) == len(plan.configurations)
         for configuration in plan.configurations:
-            compound = configuration.loss((9.4, 1.7, 1.7))
+            compound = configuration.loss((9.4, 1.7, 1.7), 1.0)
             assert len(compound.losses) == (2 if configuration.surface else 1)
 
 
@@ -161,3 +228,12 @@ def test_interval_covers_the_mean_and_narrows_with_seeds() -> None:
         widths.append(high - low)
     assert widths[1] < widths[0]
     assert np.isnan(summary.interval(np.full((2, 3), np.nan))).all()
+
+
+def test_p_values_are_small_where_the_interval_is_off_zero() -> None:
+    rng = np.random.default_rng(0)
+    apart, near = rng.normal(0.1, 0.05, (6, 20)), rng.normal(0.0, 0.05, (6, 20))
+    near[0, 0] = np.nan
+    assert summary.p_value(apart) == pytest.approx(2 / (summary.RESAMPLES + 1))
+    assert 0.1 < summary.p_value(near) <= 1
+    assert summary.p_value(-apart) == summary.p_value(apart)

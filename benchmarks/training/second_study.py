@@ -1,0 +1,25 @@
+"""The second study's plans: equal gradient ratios, and controls; see docs/study-protocol.md."""
+
+from benchmarks.training.configurations import CONTROL_OF, RATIOS, TERMS, Configuration, Plan, on
+
+# The winners of the selection, by data set, as the protocol's page names them: title and ratio.
+FINAL: dict[str, tuple[str, float]] = {}
+
+
+def _selection(task: str) -> Plan:
+    return Plan((on(task), *(on(task, title, r) for r in RATIOS for title in TERMS)), (200, 201, 202))
+
+
+def _final(task: str, title: str, ratio: float) -> Plan:
+    """The winner, what it must be better than, and strength alone."""
+    configurations: tuple[Configuration, ...] = (
+        on(task),
+        *(on(task, term, ratio) for term in (title, CONTROL_OF[title], "Dice + CE again")),
+    )
+    return Plan(configurations, tuple(range(300, 308)))
+
+
+PLANS = {
+    **{f"{task}-selection": _selection(task) for task in ("nuclei", "hippocampus", "hemorrhage")},
+    **{f"{task}-final": _final(task, *winner) for task, winner in FINAL.items()},
+}
