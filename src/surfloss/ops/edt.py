@@ -56,9 +56,6 @@ def two_sided_without(ignore: Tensor, mask: Tensor, one_sided: Callable[[Tensor]
     """Distance to the opposite label where ignored voxels have neither.
 
     One transform of two labels cannot say that; here each of two takes them for voxels that are not its goal.
-
-    Args:
-        ignore, mask: bool, of shapes that broadcast.
-        one_sided: from a mask to the distance of its foreground to the nearest zero voxel.
+    `one_sided` gives a mask's foreground its distance to the nearest zero voxel.
     """
     return torch.where(mask, one_sided(mask | ignore), one_sided(~mask | ignore))
