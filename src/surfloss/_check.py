@@ -198,13 +198,9 @@ def spacing(
     """Bring a spacing into the operators' form.
 
     Args:
-        value: voxel size in mm: None (1 voxel), a number, `dims` numbers in the order of the spatial axes, or
-            such numbers for each item: nested sequences, an array or a tensor of shape `(*lead, dims)` with
-            `lead` a leading part of `batch_shape`; `(1, dims)` also for a volume without batch axes. So a
-            flat sequence is per axis and a nested one per item, whatever the batch's size. The values of a
+        value: see `surfloss.edt`; of shape `(1, dims)` also for a volume without batch axes. The values of a
             tensor are not read on a GPU or in a compiled graph.
-        dims: number of spatial axes.
-        batch_shape: the shape before the spatial axes.
+        dims, batch_shape: the number of spatial axes, and the shape before them.
         device: where the operators will read a per-item spacing.
         argument: what the caller's caller calls it.
 

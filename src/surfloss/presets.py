@@ -36,14 +36,8 @@ def hausdorff(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Schedule]:
 def hausdorff_paper(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Schedule]:
     """The paper's: weight 1e-3 from the start, and SciPy's answer for masks without a boundary.
 
-    It can drive a network to predict nothing at all.
-
-    Args:
-        steps: how many steps the training has; of no effect.
-        options: of `HausdorffDTLoss`.
-
-    Raises:
-        ValueError: if an option is wrong.
+    It can drive a network to predict nothing at all. Arguments and errors are those of `hausdorff`; `steps`
+    has no effect.
     """
     return HausdorffDTLoss(empty="scipy", **options), Constant(_WEIGHT)
 
@@ -54,13 +48,7 @@ def hausdorff_conv(steps: int, **options: Any) -> tuple[HausdorffConvLoss, Sched
     Not a recommendation. Its gain over Dice + CE was seen on phantoms only, without a control of equal
     strength. On hippocampus MRI it gained nothing: Dice +0.0006 (-0.0022 to +0.0037), surface Dice -0.0001
     (-0.0038 to +0.0040), 24 training cases, three seeds, 60 other cases. It costs more than any other term.
-
-    Args:
-        steps: how many steps the training has.
-        options: of `HausdorffConvLoss`, which say how logits and labels are read.
-
-    Raises:
-        ValueError: if `steps` is below 1, or an option is wrong.
+    Arguments and errors are those of `hausdorff`, with the options of `HausdorffConvLoss`.
     """
     return HausdorffConvLoss(**options), _warmed_up(10 * _WEIGHT, steps)
 
@@ -68,12 +56,7 @@ def hausdorff_conv(steps: int, **options: Any) -> tuple[HausdorffConvLoss, Sched
 def contour(steps: int, **options: Any) -> tuple[ContourLoss, Schedule]:
     """The contour loss on probability maps (el Jurdi et al. 2021, as the paper words it), weight 1e-3.
 
-    Args:
-        steps: how many steps the training has; of no effect.
-        options: of `ContourLoss`.
-
-    Raises:
-        ValueError: if an option is wrong.
+    Arguments and errors are those of `hausdorff`, with the options of `ContourLoss`; `steps` has no effect.
     """
     return ContourLoss(mode="map", **options), Constant(_WEIGHT)
 

@@ -22,22 +22,23 @@ class HausdorffArguments(NamedTuple):
     target: Tensor  # bool, or of the input's dtype (items, *spatial): g
     input_squared: Tensor | None  # float32 (items, *spatial), mm^2: distances to take for those of p > 0.5
     target_squared: Tensor | None  # float32 (items, *spatial), mm^2: the same of g > 0.5; inf for none
-    ignore: Tensor | None  # bool (items, *spatial): voxels of weight 0
+    ignore: Tensor | None  # bool (items, *spatial): finite voxels of weight 0, without a label
     sigmoid: bool  # p = sigmoid(input), and p > 0.5 is taken as input > 0
     alpha: float  # exponent of the distances; 0^0 is 1
     steps: Steps
-    empty: str  # the distance in an item of one label: "zero", "diagonal" or "scipy"
+    empty: str  # the distance in an item of one label: "zero", its "diagonal" in mm, or "scipy", SciPy's
 
 
 class Implementation(Protocol):
     """The functions of every backend's module."""
 
     def edt(self, mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
-        """Distance to the nearest zero voxel ("one_sided"), or to the other label ("two_sided", "signed").
+        """Distance to the nearest voxel of another label.
 
         Args:
-            mask: bool, uint8 or floating `(items, *spatial)`.
-            form: see `surfloss.ops.edt.edt`.
+            mask: bool, uint8 or floating `(items, *spatial)`; nonzero is foreground.
+            form: "one_sided", from the foreground to the nearest zero voxel, 0 elsewhere; "two_sided", from
+                every voxel to the opposite label; "signed", the same, negative in the foreground.
             squared: no root; "signed" keeps the sign.
 
         Returns:

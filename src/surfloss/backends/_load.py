@@ -13,10 +13,6 @@ from pathlib import Path
 
 _ABI = 2
 _NAMES = {"win32": "surfloss_cpu.dll", "darwin": "libsurfloss_cpu.dylib"}
-_REMEDY = (
-    "install a wheel for this platform, or a C++17 compiler and reinstall surfloss from source "
-    "(`pip install --no-cache-dir --force-reinstall surfloss`)"
-)
 
 _int, _long, _pointer, _double = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 _SHAPE = (_long, _int, _pointer)  # batch, dims, shape
@@ -31,25 +27,9 @@ _ARGUMENTS = {
 }
 
 
-class Unavailable(RuntimeError):
-    """The compiled library cannot be used here; the message says why and what helps."""
-
-
-def cpu_library() -> ctypes.CDLL:
-    """The library of csrc/cpu.
-
-    Raises:
-        Unavailable: with cause and remedy, the same at every call.
-    """
-    library, reason = _attempt()
-    if library is None:
-        raise Unavailable(f"{reason}; {_REMEDY}")
-    return library
-
-
 def cpu_library_problem() -> str | None:
     """Why the library cannot be used, or None where it can."""
-    return _attempt()[1]
+    return cpu_library()[1]
 
 
 def cpu_library_path() -> Path | None:
@@ -61,7 +41,8 @@ def cpu_library_path() -> Path | None:
 
 
 @cache
-def _attempt() -> tuple[ctypes.CDLL | None, str | None]:
+def cpu_library() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library of csrc/cpu, or None and why it cannot be used."""
     path = cpu_library_path()
     if path is None:
         return None, "this installation has no compiled library"

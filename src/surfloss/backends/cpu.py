@@ -65,11 +65,12 @@ def _call(
     """Call `surfloss_<function>`; its arguments are the arrays, what every call has, and the options.
 
     Raises:
-        RuntimeError: where the library or the wanted instruction set is missing, or an item is too large.
-        ValueError: where squared distances leave float32's range.
+        RuntimeError: where the wanted instruction set is missing.
+        ValueError: where an item is too large, or squared distances leave float32's range.
         MemoryError: where memory is short.
     """
-    library = _load.cpu_library()
+    library, _ = _load.cpu_library()
+    assert library is not None, "the backend is chosen only where the library can be used"
     batch, *spatial = shape
     shared, per_item = steps
     spacing = torch.tensor(shared, dtype=torch.float64) if per_item is None else per_item.contiguous()

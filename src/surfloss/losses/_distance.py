@@ -23,12 +23,7 @@ def squared_two_sided(
 ) -> Tensor:
     """Squared distance from every voxel to the nearest one of the other label, none of which is ignored.
 
-    Args:
-        mask: bool, `(batch, channels, *spatial)`.
-        ignore: None, or bool `(batch, 1, *spatial)`: voxels that have neither label.
-
-    Returns:
-        float32, the mask's shape, in mm^2; inf where there is no such voxel.
+    Of a bool mask `(batch, channels, *spatial)`; float32 in mm^2, inf where there is no such voxel.
     """
     options: Any = {"spatial_dims": mask.ndim - 2, "spacing": spacing, "squared": True, "backend": backend}
     if ignore is None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from surfloss import _check
-from surfloss._check import fail
+from surfloss._check import SpacingLike, fail
 from surfloss.losses import _prepare
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
@@ -71,10 +71,6 @@ class InputOptions:
     validate: bool | None = None
 
     def __post_init__(self) -> None:
-        self.check()
-
-    def check(self) -> None:
-        """Refuse more than one activation, one that cannot be called, and an unknown reduction."""
         if self.other_act is not None and not callable(self.other_act):
             fail("other_act", type(self.other_act).__name__, "None or a callable", TypeError)
         activations = (("sigmoid", self.sigmoid), ("softmax", self.softmax), ("other_act", self.other_act))
@@ -170,7 +166,7 @@ class LossModule(nn.Module):
                 fail(name, repr(value), "True or False", TypeError)
             setattr(self, name, plain)
 
-    def forward(self, input: Tensor, target: Tensor, **call: Any) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss.
 
         Args:
@@ -178,15 +174,17 @@ class LossModule(nn.Module):
                 probabilities. float16 and bfloat16 are computed in float32.
             target: labels `(batch, 1, *spatial)` with `to_onehot_y`, otherwise channels of 0 and 1 in the
                 input's shape.
-            call: more arguments of the function, such as `target_distance`, or a `spacing` for this call
-                alone. None stands for the module's own.
 
         Returns:
             A scalar, or with `reduction="none"` one value per item and channel; float32, or float64 for such
             input.
         """
+        return self._call(input, target)
+
+    def _call(self, input: Tensor, target: Tensor, **given: Any) -> Tensor:
+        """The function with the module's options, but for those that are given and not None."""
         options = {name: getattr(self, name) for name in self._options}
-        for name, value in call.items():
+        for name, value in given.items():
             if value is not None:
                 options[name] = value
         return self._function(input, target, **options)
@@ -203,3 +201,29 @@ class ChannelLoss(LossModule):
     def __init__(self, function: Callable[..., Tensor], arguments: dict[str, Any]) -> None:
         super().__init__(function, arguments)
         InputOptions(**{field.name: getattr(self, field.name) for field in fields(InputOptions)})
+
+
+class SpacedLoss(ChannelLoss):
+    """A loss with a `spacing`."""
+
+    def forward(self, input: Tensor, target: Tensor, *, spacing: SpacingLike = None) -> Tensor:
+        """The loss: see `LossModule.forward`; `spacing` is for this call alone, None for the module's own."""
+        return self._call(input, target, spacing=spacing)
+
+
+class DistanceLoss(SpacedLoss):
+    """A loss whose target's distances may have been computed ahead."""
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        *,
+        target_distance: Tensor | None = None,
+        spacing: SpacingLike = None,
+    ) -> Tensor:
+        """The loss: see `LossModule.forward`, for `spacing` `SpacedLoss.forward`.
+
+        `target_distance` is that of the loss's function, or None.
+        """
+        return self._call(input, target, target_distance=target_distance, spacing=spacing)

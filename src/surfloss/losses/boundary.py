@@ -23,7 +23,7 @@ from surfloss.losses._distance import (
     spatial,
     squared_two_sided,
 )
-from surfloss.losses._options import Activation, ChannelLoss, InputKeywords, InputOptions, Reduction
+from surfloss.losses._options import Activation, DistanceLoss, InputKeywords, InputOptions, Reduction
 from surfloss.losses._prepare import check_choice
 
 Empty: TypeAlias = Literal["zero", "diagonal", "raise"]
@@ -120,7 +120,7 @@ def generalized_surface_loss(
     return inputs.reduce(wrong / most.masked_fill(most == 0, 1))
 
 
-class BoundaryLoss(ChannelLoss):
+class BoundaryLoss(DistanceLoss):
     """Boundary loss (Kervadec et al. 2019): mean(p phi), phi the signed distance map of the target.
 
     phi is that of the published code: the distance d to the other label outside, and -(d - 1) inside, so that
@@ -161,7 +161,7 @@ class BoundaryLoss(ChannelLoss):
         check_choice("empty", empty, Empty)
 
 
-class GeneralizedSurfaceLoss(ChannelLoss):
+class GeneralizedSurfaceLoss(DistanceLoss):
     """Generalized surface loss (Celaya et al. 2023, eq. 12), from 0 (perfect) to 1 (all voxels wrong).
 
     With D_k the target's distance map of class k, the value of an item is

@@ -15,7 +15,7 @@ from torch import Tensor
 from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.losses._distance import Normalize, checked_map, diagonal, refuse_uniform
-from surfloss.losses._options import Activation, ChannelLoss, InputKeywords, InputOptions, Reduction
+from surfloss.losses._options import Activation, DistanceLoss, InputKeywords, InputOptions, Reduction
 from surfloss.losses._prepare import check_choice
 from surfloss.ops.hausdorff import differentiable_hausdorff_error
 
@@ -78,7 +78,7 @@ def hausdorff_dt_loss(
     return inputs.reduce(values)
 
 
-class HausdorffDTLoss(ChannelLoss):
+class HausdorffDTLoss(DistanceLoss):
     """Hausdorff distance-transform loss (Karimi & Salcudean 2020, eq. 8).
 
     Its default is MONAI's `HausdorffDTLoss` in value and gradient. Distances are constants of the gradient:
@@ -136,8 +136,8 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
     The logarithm is MONAI's (`LogHausdorffDTLoss`); H is eq. 8 of Karimi & Salcudean 2020.
     """
 
-    def forward(self, input: Tensor, target: Tensor, **call: Any) -> Tensor:
-        return super().forward(input, target, **call).log1p()
+    def _call(self, input: Tensor, target: Tensor, **given: Any) -> Tensor:
+        return super()._call(input, target, **given).log1p()
 
 
 def _checked_alpha(alpha: float, normalize: object, empty: object, kept_dtype: torch.dtype | None) -> float:

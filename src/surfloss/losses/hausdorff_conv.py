@@ -13,7 +13,7 @@ from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import NumbersLike, SpacingLike, fail
-from surfloss.losses._options import Activation, ChannelLoss, InputKeywords, InputOptions, Reduction
+from surfloss.losses._options import Activation, InputKeywords, InputOptions, Reduction, SpacedLoss
 from surfloss.losses.hausdorff_er import soft_threshold_
 from surfloss.ops.derivative import scaled
 
@@ -67,7 +67,7 @@ def hausdorff_conv_loss(
     return inputs.reduce(values.view(*lead, *(1,) * dims))
 
 
-class HausdorffConvLoss(ChannelLoss):
+class HausdorffConvLoss(SpacedLoss):
     """Hausdorff loss by convolution with balls (Karimi & Salcudean 2020, section II-B.3).
 
     With B_r the mean over the ball of radius r, x^C = 1 - x, and T the soft threshold at one half, the loss

@@ -8,22 +8,22 @@ from typing import Any
 from surfloss._check import fail, not_negative, whole
 from surfloss.losses._prepare import warn_at_call
 
-_LENGTHS = ("steps", "delay")
+_LENGTHS = {"steps": 1, "delay": 0}  # with the least of each; every other setting is a weight
 
 
 class Schedule(ABC):
     """A weight as a function of the number of steps taken; step it once a training iteration."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: float) -> None:
+        self._settings = {
+            name: whole(name, value, _LENGTHS[name]) if name in _LENGTHS else not_negative(name, value)
+            for name, value in settings.items()
+        }
         self._steps_taken = 0
 
     @abstractmethod
     def at(self, t: int) -> float:
         """The weight after `t` steps."""
-
-    @abstractmethod
-    def _settings(self) -> dict[str, Any]:
-        """What a saved state must have been made with."""
 
     @property
     def weight(self) -> float:
@@ -35,7 +35,7 @@ class Schedule(ABC):
         self._steps_taken += 1
 
     def state_dict(self) -> dict[str, Any]:
-        return {"schedule": type(self).__name__, **self._settings(), "steps_taken": self._steps_taken}
+        return {"schedule": type(self).__name__, **self._settings, "steps_taken": self._steps_taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was saved: the steps that were taken count.
@@ -48,21 +48,17 @@ class Schedule(ABC):
             ValueError: if it was saved by another kind of schedule or one with other weights.
         """
         own = self.state_dict()
-        may_differ = ("steps_taken", *_LENGTHS)
-        if not (
-            isinstance(state, Mapping)
-            and state.keys() == own.keys()
-            and all(state[name] == own[name] for name in own if name not in may_differ)
-        ):
+        counts = [name for name in own if name in (*_LENGTHS, "steps_taken")]
+        saved = {**state, **{name: own[name] for name in counts}} if isinstance(state, Mapping) else None
+        if saved != own or state.keys() != own.keys():
             fail("state", state, f"a state saved by {self!r}")
-        saved = {name: whole(name, state[name], 0) for name in may_differ if name in own}
-        self._steps_taken = saved["steps_taken"]
-        if any(saved[name] != own[name] for name in _LENGTHS if name in own):
-            before = " and ".join(f"{name}={saved[name]}" for name in _LENGTHS if name in own)
+        *lengths, self._steps_taken = (whole(name, state[name], 0) for name in counts)
+        before = " and ".join(f"{name}={length}" for name, length in zip(counts, lengths, strict=False))
+        if lengths != [own[name] for name in counts[:-1]]:
             warn_at_call(f"{self!r} goes on after {self._steps_taken} steps of a schedule with {before}")
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value}" for name, value in self._settings().items())
+        settings = ", ".join(f"{name}={value}" for name, value in self._settings.items())
         return f"{type(self).__name__}({settings})"
 
 
@@ -74,36 +70,26 @@ class Constant(Schedule):
     """
 
     def __init__(self, weight: float) -> None:
-        super().__init__()
-        self._weight = not_negative("weight", weight)
+        super().__init__(weight=weight)
 
     def at(self, t: int) -> float:
-        return self._weight
-
-    def _settings(self) -> dict[str, Any]:
-        return {"weight": self._weight}
+        return self._settings["weight"]
 
 
 class _Ramp(Schedule):
     """From one weight to another, on a curve that the subclass draws from 0 to 1."""
 
     def __init__(self, weight: float, steps: int, *, start: float = 0.0, delay: int = 0) -> None:
-        super().__init__()
-        self._weight = not_negative("weight", weight)
-        self._start = not_negative("start", start)
-        self._steps = whole("steps", steps, 1)
-        self._delay = whole("delay", delay, 0)
+        super().__init__(weight=weight, steps=steps, start=start, delay=delay)
 
     @abstractmethod
     def _share(self, progress: float) -> float:
         """How much of the way is done; 0 at 0 and 1 at 1."""
 
     def at(self, t: int) -> float:
-        share = self._share(min(max((t - self._delay) / self._steps, 0.0), 1.0))
-        return (1 - share) * self._start + share * self._weight  # exact at both ends
-
-    def _settings(self) -> dict[str, Any]:
-        return {"weight": self._weight, "steps": self._steps, "start": self._start, "delay": self._delay}
+        weight, steps, start, delay = self._settings.values()
+        share = self._share(min(max((t - delay) / steps, 0.0), 1.0))
+        return (1 - share) * start + share * weight  # exact at both ends
 
 
 class LinearWarmup(_Ramp):
@@ -133,7 +119,7 @@ class CosineRamp(_Ramp):
         return (1 - math.cos(math.pi * progress)) / 2
 
 
-class Rebalance(LinearWarmup):
+class Rebalance(Schedule):
     """The weight alpha of a region loss, from 1 to `floor` in a straight line of `steps` steps.
 
     Its `complement`, 1 - alpha, is the weight of the surface loss beside it (Kervadec et al. 2021, who take
@@ -154,16 +140,18 @@ class Rebalance(LinearWarmup):
     """
 
     def __init__(self, steps: int, *, floor: float = 0.01) -> None:
-        if not_negative("floor", floor) > 1:
+        super().__init__(steps=steps, floor=floor)
+        if self._settings["floor"] > 1:
             fail("floor", repr(floor), "a number from 0 to 1")
-        super().__init__(floor, steps, start=1.0)
+
+    def at(self, t: int) -> float:
+        steps, floor = self._settings.values()
+        return LinearWarmup(floor, int(steps), start=1.0).at(t)
 
     @property
     def complement(self) -> LinearWarmup:
         """A schedule of 1 - alpha, as far on as this one."""
-        complement = LinearWarmup(1 - self._weight, self._steps)
+        steps, floor = self._settings.values()
+        complement = LinearWarmup(1 - floor, int(steps))
         complement._steps_taken = self._steps_taken
         return complement
-
-    def _settings(self) -> dict[str, Any]:
-        return {"steps": self._steps, "floor": self._weight}

@@ -16,7 +16,7 @@ from surfloss import _check
 from surfloss._check import SpacingLike
 from surfloss.edt import distance_transform_edt
 from surfloss.losses._distance import refuse_uniform, spatial
-from surfloss.losses._options import Activation, ChannelLoss, InputKeywords, InputOptions, Reduction
+from surfloss.losses._options import Activation, InputKeywords, InputOptions, Reduction, SpacedLoss
 from surfloss.losses._prepare import check_choice
 from surfloss.losses.contour import max_pool
 
@@ -65,7 +65,7 @@ def surface_dice_loss(
     return inputs.reduce(values.masked_fill(without, 0))
 
 
-class SurfaceDiceLoss(ChannelLoss):
+class SurfaceDiceLoss(SpacedLoss):
     """1 - surface Dice at a tolerance, made differentiable (after Nikolov et al. 2021).
 
     With s(p) and s(g) the soft surfaces of prediction and target (above), S(x) the set of voxels on the

@@ -117,10 +117,7 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def select(requested: str | None, device: torch.device) -> Implementation:
-    """The implementation that answers for tensors on `device`.
-
-    Args:
-        requested: the `backend` argument of the call, None for no wish.
+    """The implementation that answers for tensors on `device`; `requested` is the call's `backend`.
 
     Raises:
         ValueError: if a name is unknown.

@@ -45,11 +45,8 @@ def eager(
     """A differentiable form of an operator's function that does not go through the dispatcher.
 
     For small tensors the dispatcher's Python takes longer than the kernels. It is for `_check.is_plain`
-    tensors alone: a compiler, say, needs the operator itself.
-
-    Args:
-        function: what the operator computes.
-        setup_context, backward: as of `torch.library.register_autograd`.
+    tensors alone: a compiler, say, needs the operator itself. `setup_context` and `backward` are those of
+    `torch.library.register_autograd`.
     """
 
     class Eager(torch.autograd.Function):

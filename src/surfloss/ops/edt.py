@@ -29,17 +29,7 @@ def edt(
     squared: bool,
     backend: str | None,
 ) -> Tensor:
-    """Distance to the nearest voxel of another label.
-
-    Args:
-        mask: bool, uint8 or floating, `(batch, *spatial)`, contiguous; nonzero is foreground.
-        form: "one_sided", from the foreground to the nearest zero voxel, 0 elsewhere; "two_sided", from every
-            voxel to the opposite label; "signed", the same, negative in the foreground.
-        squared: no root; "signed" keeps the sign.
-
-    Returns:
-        float32, the mask's shape; inf where the item has no such voxel.
-    """
+    """Distance to the nearest voxel of another label: see `Implementation.edt`."""
     return select(backend, mask.device).edt(mask, Steps(list(spacing), item_spacing), form, squared)
 
 
@@ -52,14 +42,7 @@ def _(mask: Tensor, *_: Any) -> Tensor:
 def nearest_background(
     mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, backend: str | None
 ) -> Tensor:
-    """Index of the zero voxel nearest to every voxel.
-
-    Args:
-        mask: bool, uint8 or floating, `(batch, *spatial)`, contiguous; nonzero is foreground.
-
-    Returns:
-        int32, `(batch, dims, *spatial)`; -1 where the item has no zero voxel.
-    """
+    """Index of the zero voxel nearest to every voxel: see `Implementation.nearest_background`."""
     return select(backend, mask.device).nearest_background(mask, Steps(list(spacing), item_spacing))
 
 
@@ -73,9 +56,6 @@ def two_sided_without(ignore: Tensor, mask: Tensor, one_sided: Callable[[Tensor]
     """Distance to the opposite label where ignored voxels have neither.
 
     One transform of two labels cannot say that; here each of two takes them for voxels that are not its goal.
-
-    Args:
-        ignore, mask: bool, of shapes that broadcast.
-        one_sided: from a mask to the distance of its foreground to the nearest zero voxel.
+    `one_sided` gives a mask's foreground its distance to the nearest zero voxel.
     """
     return torch.where(mask, one_sided(mask | ignore), one_sided(~mask | ignore))

@@ -31,19 +31,11 @@ def _hausdorff_error(
 
     `d_x` is the two-sided distance of the mask `x > 0.5` (Karimi & Salcudean 2020, eq. 8), a constant of the
     gradient (section II-B there). So the forward pass knows all of the gradient but its scale, and keeps that
-    alone: nothing else is saved.
+    alone: nothing else is saved. With `sigmoid` the target has no gradient.
 
-    Args:
-        input: float32 or float64, `(batch, *spatial)`, contiguous: p, or with `sigmoid` its logits.
-        target: g, contiguous, of the same shape: bool, or of the input's dtype.
-        target_distance: None, or float32 of the same shape, in mm: the two-sided distance of the target, inf
-            where it has one label only.
-        ignore: None, or bool of the same shape: voxels without error, gradient or label; the
-            values there are finite.
-        sigmoid: `p = sigmoid(input)`, and `p > 0.5` is taken as `input > 0`; the target then has no gradient.
-        alpha: the exponent; 0^0 is 1.
-        empty: "zero", "diagonal" or "scipy", the distance in an item that has one label only (0, the
-            physical diagonal of the item, or what SciPy computes for a volume without background).
+    Args: those of `HausdorffArguments`, and
+        target_distance: None, or float32 of the input's shape, in mm: the two-sided distance of the target,
+            inf where it has one label only.
         kept_dtype: of the gradient: None for the input's, bfloat16 or float16.
 
     Returns:

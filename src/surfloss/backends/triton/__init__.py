@@ -140,7 +140,7 @@ def _hausdorff_round(
             gradient, strip_errors, layout.item_steps, layout.size, layout.stride(width), layout.x,
             strip.start, width, strip_errors.shape[1], *layout.squared_steps, layout.voxels,
             DIMS=layout.dims, AXIS=layout.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
-            BOOL_TARGET=is_bool, LONG=layout.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(False),
+            BOOL_TARGET=is_bool, LONG=layout.is_long, BLOCK=BLOCK, LANES=LANES, **_options(1, REGISTERS[0]),
         )  # fmt: skip
 
 
@@ -267,7 +267,7 @@ class _Layout:
             rows.distances, rows.summaries, field, summaries, nearest_y, self.item_steps,
             self.items, self.z, self.y, self.x, start, width, *self.squared_steps[2:],
             PAIR=rows.pair, DIMS=self.dims, ONE_SIDED=one_sided, WITH_INDEX=nearest_y is not None,
-            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(nearest_y is not None),
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_options(1, REGISTERS[nearest_y is not None]),
         )  # fmt: skip
         return field, summaries
 
@@ -278,7 +278,7 @@ class _Layout:
             *field, out, self.item_steps, self.size, self.stride(self.x),
             *self.squared_steps[2 * self.axis :][:2], *self.squared_steps[4:],
             DIMS=self.dims, AXIS=self.axis, FORM=form, SQUARED=squared, WITH_INDEX=with_index,
-            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_search_options(with_index),
+            LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_options(1, REGISTERS[with_index]),
         )  # fmt: skip
 
     def _empty(self, *shape: int, dtype: torch.dtype) -> Tensor:
@@ -300,10 +300,6 @@ def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
     nearest = [float(np.float32(square)) for square in squares]
     pairs = [part for near, square in zip(nearest, squares, strict=True) for part in (near, square - near)]
     return [1.0, 0.0] * (3 - len(spacing)) + pairs
-
-
-def _search_options(with_index: bool) -> dict[str, int]:
-    return _options(1, REGISTERS[with_index])
 
 
 def _options(warps: int, registers: int | None) -> dict[str, int]:
