@@ -19,7 +19,7 @@ from surfloss.nnunet.plots import bland_altman, paired_cases, training_curves
 from surfloss.nnunet.results import (
     CROSS_VALIDATION,
     METRICS,
-    Row,
+    ModelRow,
     cross_validated,
     mean_dice,
     read_cases,
@@ -29,7 +29,7 @@ from surfloss.nnunet.results import (
 )
 from surfloss.nnunet.run_folder import RunFolder
 
-__all__ = ["METRICS", "Row", "mean_dice", "tables", "write_report"]
+__all__ = ["METRICS", "ModelRow", "mean_dice", "tables", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _figures(title: str, found: list[Row], note: str = "") -> TextTable:
+def _figures(title: str, found: list[ModelRow], note: str = "") -> TextTable:
     """Rows of the paper's form; without the paper's figures where it has none of these."""
     paper = any(set(row.paper) != {"-"} for row in found)
     parts = ("paper", "ours") if paper else ("ours",)

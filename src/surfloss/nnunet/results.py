@@ -47,7 +47,7 @@ CROSS_VALIDATION = "cross_validation/"
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     """One model: its figures in the paper and here, in the order of METRICS; `MISSING` without a result."""
 
     title: str
@@ -62,7 +62,7 @@ class Row:
         return list(zip(self.paper, self.ours, strict=True))
 
 
-def tables(run: RunFolder) -> dict[str, list[Row]]:
+def tables(run: RunFolder) -> dict[str, list[ModelRow]]:
     """The paper's two tables with our figures, a row per model; what has no result yet is missing."""
     architectures = [name for name in run.evaluated() if name in ("dice_ce_2d", "dice_ce_3d", "ensemble")]
     losses = [model.name for models in families(run).values() if len(models) > 1 for model in models]
@@ -83,7 +83,7 @@ def cross_validated(run: RunFolder) -> list[str]:
     return [CROSS_VALIDATION + model.name for model in run.experiment.models]
 
 
-def rows(run: RunFolder, names: Iterable[str]) -> list[Row]:
+def rows(run: RunFolder, names: Iterable[str]) -> list[ModelRow]:
     """A row for each set of predictions."""
     found = []
     for name in names:
@@ -91,7 +91,7 @@ def rows(run: RunFolder, names: Iterable[str]) -> list[Row]:
         ours = tuple(_mean_and_spread(evaluation, metric) for metric in METRICS)
         null = sum(any(values[metric.name] is None for metric in METRICS) for values in cases.values())
         paper = PAPER.get(name, ("-",) * len(METRICS))
-        found.append(Row(title_of(run, name), paper, ours, null, len(cases)))
+        found.append(ModelRow(title_of(run, name), paper, ours, null, len(cases)))
     return found
 
 
