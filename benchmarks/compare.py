@@ -8,12 +8,13 @@ import json
 import torch
 
 from benchmarks import checkout, memory, tables
+from benchmarks.picture import draw
+from benchmarks.plans import full
+from benchmarks.published import Machine, Published
 from surfloss._files import write_text
 from surfloss.bench.contestants import choose
-from surfloss.bench.plot import draw
 from surfloss.bench.result import Result
 from surfloss.bench.run import compare
-from surfloss.bench.workloads import full
 
 
 def main() -> None:
@@ -22,12 +23,12 @@ def main() -> None:
     def keep(result: Result) -> None:
         memory.weigh(result.rows[-1], plan[len(result.rows) - 1], contestants, threads)
 
-    commit = checkout.commit()
-    result = compare(plan, contestants, threads=threads, seconds=4, notice=print, keep=keep)
-    result.commit = commit
-    path = checkout.RESULTS / f"{result.machine.slug}.json"
-    if result.interrupted:
-        raise SystemExit(f"interrupted after {len(result.rows)} rows: nothing is written")
+    machine, commit = Machine.with_facts(), checkout.commit()
+    measured = compare(plan, contestants, threads=threads, seconds=4, notice=print, keep=keep)
+    if measured.interrupted:
+        raise SystemExit(f"interrupted after {len(measured.rows)} rows: nothing is written")
+    result = Published.of(measured, machine, commit)
+    path = checkout.RESULTS / f"{machine.slug}.json"
     write_text(path, json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
     draw(result, path.with_suffix(".png"))
     tables.main()

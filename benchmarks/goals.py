@@ -4,23 +4,17 @@ The goals are those that the project has set itself for an NVIDIA H100.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
+from benchmarks.plans import PATCH, PLANE, SCAN
+from benchmarks.published import Published, peak_extra_bytes
 from surfloss.bench.result import Result, Row
-from surfloss.bench.workloads import PATCH, PLANE, SCAN, Size
+from surfloss.bench.workloads import Size
 
 LESS = ("time", "floor", "percent", "tensors", "slope")  # units of which less is better; of "times" more is
-
-
-@dataclass
-class Published(Result):
-    """A comparison with what `make gpu` adds: the state of its parts, and what a training step takes."""
-
-    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    training_step: dict[str, Any] = field(default_factory=dict)
 
 
 Measure: TypeAlias = Callable[[Published, str], Iterator[float | None]]
@@ -57,7 +51,7 @@ class Goal:
         return "missed"
 
 
-def floor_multiple(result: Result, row: Row, name: str) -> float | None:
+def floor_multiple(result: Published, row: Row, name: str) -> float | None:
     """Time of a distance transform over that of moving 5 bytes a voxel, the mask in and the distance out."""
     seconds, gpu = row.seconds(name), result.machine.gpu
     if row.task != "edt" or gpu is None or gpu.copy_bytes_per_s is None or seconds is None:
@@ -127,7 +121,7 @@ def _training_step(result: Published, name: str) -> Iterator[float]:
 
 def _memory(result: Published, name: str) -> Iterator[float]:
     for row in _rows(result, "loss", PATCH, 1):
-        if name in row.results and (peak := row.results[name].peak_extra_bytes):
+        if peak := peak_extra_bytes(row, name):
             yield peak / (2 * 4 * row.voxels)
 
 

@@ -2,20 +2,19 @@
 
 import argparse
 import json
+import math
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import surfloss
-from benchmarks import checkout, memory
+from benchmarks import checkout, gpu_contestants, memory, plans
+from benchmarks.published import Gpu, Machine, Published
 from surfloss._files import write_text
-from surfloss.bench import contestants, workloads
-from surfloss.bench.contestants import Contestant
-from surfloss.bench.machine import Gpu
+from surfloss.bench.contestants import ours
 from surfloss.bench.result import Result
 from surfloss.bench.run import compare
 from surfloss.bench.timing import synchronized, timed
@@ -23,6 +22,7 @@ from surfloss.bench.workloads import Workload
 from surfloss.ops._select import TABLE
 
 _SECONDS = 1.0  # of timing a row
+_MOST = 2**25  # voxels of a batch that SciPy, which judges without the CPU library, answers in a minute
 
 
 def main() -> None:
@@ -34,26 +34,27 @@ def main() -> None:
     parser.add_argument("--result", type=Path, help="what to draw")
     options = parser.parse_args()
     if options.part == "plot":
-        from surfloss.bench.plot import draw
+        from benchmarks.picture import draw
 
-        draw(Result.read(options.result), options.result.with_suffix(".png"))
+        draw(Published.read(options.result), options.result.with_suffix(".png"))
         return
     if options.part == "machine":
         _keep(_machine(options.device))
         return
     named = options.backends.split(",") if options.backends else None
-    plan = workloads.gpu_quick() if options.tiny else workloads.gpu()
+    plan = plans.gpu_quick() if options.tiny else plans.gpu()
+    if ours("cpu").absent():
+        plan = [workload for workload in plan if math.prod(workload.size) * workload.items <= _MOST]
     _compare(plan, options.device, named, 0.02 if options.tiny else _SECONDS)
 
 
 def _compare(plan: list[Workload], device: str, backends: list[str] | None, seconds: float) -> dict[str, Any]:
     """Measure and keep what is known after every row, with what `surfloss bench` does not tell."""
-    taking_part, threads = _contestants(device, backends), torch.get_num_threads()
-    commit, gpu = checkout.commit(), _gpu(device)
+    taking_part, threads = gpu_contestants.choose(device, backends), torch.get_num_threads()
+    machine, commit = Machine.with_facts(_gpu(device)), checkout.commit()
 
     def told(result: Result) -> dict[str, Any]:
-        result.commit, result.machine = commit, replace(result.machine, gpu=gpu)
-        return result.to_dict()
+        return Published.of(result, machine, commit).to_dict()
 
     def keep(result: Result) -> None:
         if device == "cuda":
@@ -78,18 +79,24 @@ def _machine(device: str) -> dict[str, Any]:
     found = {"backends": surfloss.backend_status(), "gpu_backends": on_device}
     _keep(found)  # what follows fails where no backend runs on the device
     result = _compare([], device, None, 1)
-    return found | result | {"slug": Result.from_dict(result).machine.slug}
+    slug = Machine.with_facts(Gpu(_name(device))).slug
+    return found | result | {"slug": slug}
+
+
+def _name(device: str) -> str:
+    """What is measured: a GPU, or in a trial the CPU in its place."""
+    return torch.cuda.get_device_name(device) if device == "cuda" else device
 
 
 def _gpu(device: str) -> Gpu:
-    """What is measured: a GPU, or in a trial the CPU in its place."""
-    name = torch.cuda.get_device_name(device) if device == "cuda" else device
     try:
         command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout
     except (OSError, subprocess.TimeoutExpired):
         asked = ""
-    return Gpu(name, torch.version.cuda, asked.partition("\n")[0].strip() or None, copy_bandwidth(device))
+    return Gpu(
+        _name(device), torch.version.cuda, asked.partition("\n")[0].strip() or None, copy_bandwidth(device)
+    )
 
 
 def copy_bandwidth(device: str) -> float:
@@ -108,15 +115,6 @@ def copy_bandwidth(device: str) -> float:
     complete = synchronized(copy, device)
     complete()
     return 2 * size * copies / min(timed(complete)[0] for _ in range(10))
-
-
-def _contestants(device: str, backends: list[str] | None) -> list[Contestant]:
-    """This library's backends, the one that answers unasked first, and the libraries of a GPU."""
-    if device == "cuda":
-        first = contestants.fastest_backend(device)
-        return contestants.choose(None, backends and sorted(backends, key=lambda name: name != first), device)
-    trial = [contestants.ours(contestants.fastest_backend(device)), *contestants.GPU_PEERS]
-    return [replace(contestant, device=device) for contestant in trial]
 
 
 def _keep(result: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.checkout import ROOT
+from benchmarks.published import WeighedOutcome
 from surfloss.bench.contestants import Contestant
 from surfloss.bench.result import Row
 from surfloss.bench.workloads import Workload
@@ -34,7 +35,7 @@ def weigh(row: Row, workload: Workload, contestants: Sequence[Contestant], threa
         outcome = row.results.get(contestant.name)
         if outcome and outcome.times:
             peak = peak_extra_bytes(contestant, workload, threads)
-            row.results[contestant.name] = replace(outcome, peak_extra_bytes=peak)
+            row.results[contestant.name] = WeighedOutcome(**vars(outcome), peak_extra_bytes=peak)
 
 
 def peak_extra_bytes(contestant: Contestant, workload: Workload, threads: int) -> int | None:

@@ -24,6 +24,7 @@ from monai.metrics import compute_hausdorff_distance
 from scipy import ndimage
 
 from benchmarks import checkout
+from benchmarks.published import Machine
 from surfloss import metrics
 from surfloss._files import write_text
 from surfloss.bench import machine
@@ -158,7 +159,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", FutureWarning)  # MONAI's, of its own argument
     seconds = 2.0 if options.quick else 20.0
-    here, load = machine.Machine.here(), machine.load()
+    here, load = Machine.with_facts(), machine.load()
     result = {
         "machine": asdict(here),
         "load": load,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmarks.checkout import RESULTS, ROOT
 from benchmarks.documents import fill, table
-from benchmarks.goals import GOALS, LESS, Published, floor_multiple, slopes
+from benchmarks.goals import GOALS, LESS, floor_multiple, slopes
+from benchmarks.published import Published, peak_extra_bytes
 from surfloss._check import fail
 from surfloss.bench import report
 from surfloss.bench.report import Table, ratio_text, size_text, spread_text, time_text
@@ -80,10 +81,10 @@ def memory(result: Published) -> Table:
     names = result.present()
     body = []
     for row in result.rows:
-        peaks = {name: outcome.peak_extra_bytes for name, outcome in row.results.items()}
+        peaks = {name: peak_extra_bytes(row, name) for name in names}
         if any(peaks.values()):
             volume = 4 * row.voxels * (row.items if row.task == "edt" else 2)
-            numbers = [f"{peak / volume:.1f}" if (peak := peaks.get(name)) else "-" for name in names]
+            numbers = [f"{peak / volume:.1f}" if (peak := peaks[name]) else "-" for name in names]
             body.append([row.task, size_text(row), *numbers])
     return ["task", "size", *names], body
 
@@ -175,7 +176,7 @@ def block(words: str, results: Path = RESULTS) -> str:
 
     def content(file: Path) -> str:
         result = Published.read(file)
-        return "\n".join(report.notes(result)) if name == "machine" else table(*TABLES[name](result))
+        return "\n".join(result.notes()) if name == "machine" else table(*TABLES[name](result))
 
     if "*" not in source:
         file = results / f"{source}.json"

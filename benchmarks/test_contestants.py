@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.plans import full
 from surfloss.bench.contestants import Contestant, choose, ours
 from surfloss.bench.run import TOLERANCE, difference
-from surfloss.bench.workloads import Workload, full
+from surfloss.bench.workloads import Workload
 
 MOST_VOXELS = 128**3  # larger ones take SciPy seconds a call
 WORKLOADS = [workload for workload in full() if math.prod(workload.size) <= MOST_VOXELS]

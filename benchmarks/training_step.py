@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.memory import gpu_peak
+from benchmarks.plans import PATCH
 from surfloss import CompoundLoss, ContourLoss, DiceCELoss, HausdorffDTLoss
 from surfloss._files import write_text
 from surfloss.bench.timing import Times, race, synchronized
-from surfloss.bench.workloads import PATCH, Workload
+from surfloss.bench.workloads import Workload
 
 BATCH = 2
 FEATURES = (32, 64, 128, 256, 320, 320, 320)

@@ -53,22 +53,13 @@ def test_sizes_tell_batches() -> None:
 def test_notes_name_the_machine_and_the_absent() -> None:
     result = on_a_cpu()
     first, *rest = report.notes(result)
-    assert first == (
-        "2026-11-24, A CPU, 2 cores (x86_64, avx2), 1 thread; surfloss 0.1.0 at 0123456789, "
-        "python 3.11.7, edt 3.1.2."
-    )
+    assert first == ("2026-11-24, A CPU, 2 cores, 1 thread; surfloss 0.1.0, python 3.11.7, edt 3.1.2.")
     assert rest == ["Absent: gone (not installed)."]
     busy = report.notes(replace(result, load_before=1.5))
     assert busy[1] == "The machine was busy before (load 1.5): do not rely on these times."
-    gpu = Gpu("A GPU", cuda="13.0", driver="580.1", copy_bytes_per_s=4.2e12)
-    for found, text in (
-        (gpu, "A GPU (driver 580.1, CUDA 13.0, copies at 4200 GB/s)"),
-        (Gpu("A GPU", cuda="13.0"), "A GPU (CUDA 13.0)"),
-    ):
-        machine = replace(result.machine, gpu=found)
-        assert report.notes(replace(result, machine=machine))[0].startswith(
-            f"2026-11-24, {text} beside A CPU, 2"
-        )
+    machine = replace(result.machine, gpu=Gpu("A GPU", cuda="13.0"))
+    (first, *_) = report.notes(replace(result, machine=machine))
+    assert first.startswith("2026-11-24, A GPU (CUDA 13.0) beside A CPU, 2 cores, 1 thread;")
 
 
 def test_picture(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks import memory
+from benchmarks.published import peak_extra_bytes
 from surfloss.bench import contestants
 from surfloss.bench.contestants import Contestant
 from surfloss.bench.result import Outcome, Row
@@ -31,7 +32,7 @@ def test_memory_is_unknown_where_the_kernel_does_not_tell(
     monkeypatch.setattr(memory, "_RESET", tmp_path / "none")
     assert memory.peak_extra_bytes(SCIPY, Workload("edt", (2, 4, 4), "random"), 1) is None
     assert memory.gpu_peak(lambda: torch.ones(9), "cpu") is None
-    (cupyx, *_) = contestants.GPU_PEERS
+    (cupyx,) = (peer for peer in contestants.PEERS if peer.name == "cupyx")
     assert memory.peak_extra_bytes(cupyx, Workload("edt", (2, 4, 4), "random"), 1) is None
 
 
@@ -40,8 +41,8 @@ def test_single_blobs_are_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def weighed(mask: str, items: int, outcome: Outcome) -> int | None:
         row = Row("edt", [2, 4, 4], [*VOXELS], mask, 32, {"scipy": outcome})
-        memory.weigh(row, Workload("edt", (2, 4, 4), mask, items=items), [SCIPY, *contestants.GPU_PEERS], 1)
-        return row.results["scipy"].peak_extra_bytes
+        memory.weigh(row, Workload("edt", (2, 4, 4), mask, items=items), [SCIPY], 1)
+        return peak_extra_bytes(row, "scipy")
 
     timed = Outcome(times=Times(1.0, 1.0, 1.0, 1))
     assert weighed("blobs", 1, timed) == 7

@@ -7,19 +7,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import goals, tables
+from benchmarks import goals, plans, tables
 from benchmarks.documents import filled
-from benchmarks.goals import GOALS, Published
-from surfloss.bench import report, workloads
-from surfloss.bench.machine import Gpu, Machine
-from surfloss.bench.result import Column, Outcome, Result, Row
+from benchmarks.goals import GOALS
+from benchmarks.plans import PATCH
+from benchmarks.published import Gpu, Machine, Published, WeighedOutcome
+from surfloss.bench.result import Column, Outcome, Row
 from surfloss.bench.timing import Times
-from surfloss.bench.workloads import PATCH, VOXELS, Size
+from surfloss.bench.workloads import VOXELS, Size
 from tests.support.bench_results import on_a_cpu
+
+MACHINE = Machine("A CPU", 2, architecture="x86_64", instruction_sets=("avx", "avx2"))
+
+
+def published() -> Published:
+    result = Published.of(on_a_cpu(), MACHINE, "0123456789abcdef+")
+    weights = {(0, "surfloss/cpu"): 2**26, (0, "scipy"): 28 * result.rows[0].voxels}
+    weights[3, "surfloss/cpu"] = 2 * 8 * result.rows[3].voxels
+    for (place, name), peak in weights.items():
+        results = result.rows[place].results
+        results[name] = WeighedOutcome(**vars(results[name]), peak_extra_bytes=peak)
+    return result
 
 
 def test_the_other_tables() -> None:
-    result = on_a_cpu()
+    result = published()
     assert tables.summary(result) == (
         ["task", "size", "surfloss/cpu", "edt", "scipy", "monai"],
         [["edt", "64x512x512 @ 5/0.42/0.42", "14.0 ms to 54.4 ms", "5.5x to 15.8x", "357x", "-"]],
@@ -53,7 +65,7 @@ def test_slopes_of_known_powers() -> None:
     rows += cubes("blobs", "linear", {32: 99.0})  # overheads, not the transform
     rows += [row("edt", (32, 64, 128), mask="noise", linear=1.0)]
     result = replace(
-        on_a_cpu(), rows=rows, contestants={n: Column(["edt"], "") for n in ("linear", "square")}
+        published(), rows=rows, contestants={n: Column(["edt"], "") for n in ("linear", "square")}
     )
     found = {(slope.mask, slope.contestant): slope for slope in goals.slopes(result)}
     assert set(found) == {("blobs", "linear"), ("blobs", "square")}
@@ -67,7 +79,7 @@ def test_slopes_of_known_powers() -> None:
 
 
 def test_documents_are_filled(tmp_path: Path) -> None:
-    result = on_a_cpu()
+    result = published()
     (tmp_path / "here.json").write_text(json.dumps(result.to_dict()))
     document = (
         "Before\n<!-- benchmark: accuracy of here -->\nold\n<!-- end -->\nbetween\n"
@@ -83,7 +95,7 @@ def test_documents_are_filled(tmp_path: Path) -> None:
         "Before\n<!-- benchmark: accuracy of here -->\n\n"
         "| task | rows | surfloss/cpu | edt | scipy | monai |\n| --- | --- | ---: | ---: | ---: | ---: |\n"
         "| edt | all | 0 | 2e-06 | 0 | - |\n| loss | all | 0 | - | - | 0 |\n\n<!-- end -->\nbetween\n"
-        f"<!-- benchmark: machine of here -->\n\n{chr(10).join(report.notes(result))}\n\n<!-- end -->\n"
+        f"<!-- benchmark: machine of here -->\n\n{chr(10).join(result.notes())}\n\n<!-- end -->\n"
         "<!-- study: other -->\nkept\n<!-- end -->\n"
         "<!-- benchmark: edt of elsewhere -->\n<!-- end -->\nafter\n"
     )
@@ -101,7 +113,7 @@ def test_committed_tables_are_those_of_the_committed_json(document: Path) -> Non
 
 @pytest.mark.parametrize("path", sorted(tables.RESULTS.glob("[cg]pu-*.json")), ids=lambda path: path.stem)
 def test_committed_json_is_read_whole(path: Path) -> None:
-    committed, again = json.loads(path.read_text(encoding="utf-8")), Result.read(path).to_dict()
+    committed, again = json.loads(path.read_text(encoding="utf-8")), Published.read(path).to_dict()
     for old, new in zip(committed["cells"], again["cells"], strict=True):
         for name, outcome in old["results"].items():
             known = {key: value for key, value in outcome.items() if value is not None}
@@ -120,18 +132,20 @@ def measured(**more: object) -> Published:
         *cubes("noise", "surfloss/a", {side: 1e-9 * side ** (3 * 1.05) for side in (64, 128, 256)}),
     ]
     outcomes = rows[3].results
-    outcomes["surfloss/a"] = replace(outcomes["surfloss/a"], peak_extra_bytes=2 * 4 * 16 * 320 * 320)
+    outcomes["surfloss/a"] = WeighedOutcome(
+        **vars(outcomes["surfloss/a"]), peak_extra_bytes=2 * 4 * 16 * 320 * 320
+    )
     steps = {"dice_ce": {"ratio": 1.0}, "dice_ce + hausdorff": {"ratio": 1.02}}
     names = ("surfloss/a", "surfloss/b", "cupyx", "monai")
     facts = {
         "baseline": "surfloss/a",
         "contestants": {name: Column(["edt", "loss"], "") for name in names},
         "absent": {},
-        "machine": Machine("A CPU", 2, "x86_64", [], gpu=Gpu("A GPU", copy_bytes_per_s=1e12)),
+        "machine": Machine("A CPU", 2, gpu=Gpu("A GPU", copy_bytes_per_s=1e12)),
         "rows": rows,
         "training_step": {"patch": list(PATCH), "steps": steps},
     }
-    return Published(**vars(on_a_cpu()) | facts | more)
+    return Published(**vars(published()) | facts | more)
 
 
 def test_goals_are_judged_by_the_worst_row() -> None:
@@ -168,10 +182,10 @@ def test_a_small_training_step_says_nothing_of_the_goal() -> None:
 def test_every_goal_has_its_rows_in_the_plan() -> None:
     """Where every contestant has been timed on every workload of the plan, no goal is left unmeasured."""
     names = ["surfloss/a", "cupyx", "cucim", "monai"]
-    outcome = Outcome(times=Times(1.0, 1.0, 1.0, 1), peak_extra_bytes=1)
+    outcome = WeighedOutcome(times=Times(1.0, 1.0, 1.0, 1), peak_extra_bytes=1)
     rows = [
         replace(row(w.task, w.size, w.items, w.mask), results=dict.fromkeys(names, outcome))
-        for w in workloads.gpu()
+        for w in plans.gpu()
     ]
     result = measured(rows=rows, contestants={name: Column(["edt", "loss"], "") for name in names})
     assert all(line[3] != "not measured" for line in tables.goals(result)[1])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from surfloss.bench import run, workloads
+from surfloss.bench import run
 from surfloss.bench.workloads import Workload
 from surfloss.cli import app
 from tests.support.volumes import DATA
@@ -25,7 +25,7 @@ def test_named_volumes_into_json_and_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     sizes = ["--size", "4,16,18", "--size", "16x16x16", "--spacing", "5,.5,.5"]
     masks = ["--mask", "blobs", "--mask", "random"]
-    outputs = ["--json", tmp_path / "out.json", "--plot", tmp_path]
+    outputs = ["--json", tmp_path / "out.json", "--plot", tmp_path / "out.png"]
     done = bench("--peers", "scipy", *sizes, *masks, *FAST, *outputs)
     assert done.exit_code == 0, done.stderr
     result = json.loads((tmp_path / "out.json").read_text())
@@ -46,11 +46,7 @@ def test_named_volumes_into_json_and_picture(tmp_path: Path) -> None:
         "Hausdorff loss",
     ):
         assert text in done.stdout
-    assert [path.name for path in tmp_path.glob("cpu-*.png")]
-
-    again = bench("--from", tmp_path / "out.json")
-    assert again.exit_code == 0
-    assert again.stdout == done.stdout
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_file_of_the_user(tmp_path: Path) -> None:
@@ -80,30 +76,32 @@ def test_interrupt_keeps_the_rows_that_are_done(
         return row(workload, *rest)
 
     monkeypatch.setattr(run, "_row", pressed)
-    monkeypatch.setattr(workloads, "quick", lambda: [Workload("edt", (2, 5, 6), "random")] * 3)
-    outcome = bench("--quick", "--peers", "none", *FAST, "--json", tmp_path)
+    options = ["edt", "--size", "2,5,6", "--peers", "none", *FAST, "--json", tmp_path / "out.json"]
+    outcome = bench(*options)
     assert outcome.exit_code == 130
-    written = list(tmp_path.iterdir())
     if not done:
-        assert not written
+        assert not list(tmp_path.iterdir())
         return
-    (path,) = written
-    assert path.name.endswith("-interrupted.json")  # no whole run is overwritten by half of one
-    assert len(json.loads(path.read_text())["cells"]) == 1
+    assert len(json.loads((tmp_path / "out.json").read_text())["cells"]) == 1
     assert "Interrupted after 1 rows" in outcome.stderr
-    assert bench("--from", path).exit_code == 130
 
 
-def test_quick_and_full_plans_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = [Workload(task, (2, 5, 6), "random") for task in workloads.TASKS]
-    monkeypatch.setattr(workloads, "quick", lambda: small)
-    monkeypatch.setattr(workloads, "full", lambda: small[:1])
-    both = bench("--quick", "--peers", "none", *FAST)
-    assert both.exit_code == 0, both.stderr
-    assert "Hausdorff loss" in both.stdout
-    assert "Two-sided" in both.stdout
-    assert "Two-sided" not in bench("loss", "--quick", "--peers", "none", *FAST).stdout
-    assert "Hausdorff loss" not in bench("--peers", "none", *FAST).stdout
+def test_without_a_size_it_is_the_papers_patch_or_quick_a_smaller_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans: list[list[Workload]] = []
+
+    def stop(plan: list[Workload], *rest: object, **options: object) -> None:
+        plans.append(plan)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(run, "compare", stop)
+    for options in ([], ["--quick", "contour", "--mask", "blobs"]):
+        assert bench(*options).exit_code == 2
+    patch, quick = plans
+    assert [w.task for w in patch] == ["edt"] * 4 + ["loss"] * 4
+    assert {w.size for w in patch} == {(16, 320, 320)}
+    assert [(w.task, w.size, w.mask) for w in quick] == [("contour", (16, 96, 96), "blobs")]
 
 
 def test_absent_libraries_are_named_and_missed_by_nobody(
@@ -115,6 +113,7 @@ def test_absent_libraries_are_named_and_missed_by_nobody(
     assert done.exit_code == 0, done.stderr
     assert "Absent: edt (not installed)." in done.stdout
     assert "Absent: simpleitk (not installed)." in done.stdout
+    assert "monai: " not in done.stdout, "it has no distance transform"
     (cell,) = json.loads((tmp_path / "out.json").read_text())["cells"]
     assert [name for name in cell["results"] if not name.startswith("surfloss")] == ["scipy"]
 
@@ -129,7 +128,7 @@ def test_no_picture_without_matplotlib(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gpu"], "task: got 'gpu', wanted edt, loss, or both"),
+        (["gpu"], "task: got 'gpu', wanted some of edt, loss, contour"),
         (["--peers", "numpy"], "peers: got 'numpy', wanted some of"),
         (["--backends", "abacus"], "backends: got 'abacus', wanted some of"),
         (["--mask", "cube"], "mask: got 'cube', wanted one of blobs,"),
@@ -142,11 +141,8 @@ def test_no_picture_without_matplotlib(tmp_path: Path, monkeypatch: pytest.Monke
         (["--file", str(DATA / "README.md")], "README.md: got no header of a NIfTI file"),
         (["--threads", "0"], "threads: got 0, wanted"),
         (["--seconds", "-1"], "seconds: got -1.0, wanted"),
-        (["--json", "/no/such/folder/out.json"], "json: got /no/such/folder/out.json, wanted"),
-        (["--plot", "picture.doc"], "plot: got picture.doc, wanted a folder or a file ending in .png"),
-        (["--from", str(DATA / "README.md")], "from: got "),
-        (["--from", "missing.json"], "missing.json"),
-        (["loss", "--from", "result.json"], "from: got result.json and what to measure, wanted one of them"),
+        (["--json", "/proc/folder/out.json"], "/proc/folder/out.json: got /proc, where it cannot be made"),
+        (["--plot", "picture.doc"], "plot: got picture.doc, wanted a file ending in .png"),
     ],
 )
 def test_bad_input_ends_with_code_2_and_one_line(arguments: list[str], message: str) -> None:

@@ -5,8 +5,7 @@ returns the call to be timed, without arguments. On a GPU the call may return be
 
 - For "edt" it gives the two-sided distance, float32 or float64, `(z, y, x)` or as `Workload.batch` has it:
   anything that NumPy can read, or an array of a GPU library.
-- For "loss" and "contour" it does one forward and backward pass, and gives the loss and its gradient on the
-  logits.
+- For the losses it does one forward and backward pass, and gives the loss and its gradient on the logits.
 
 Libraries are imported where they are called, for not all of them are installed.
 """
@@ -18,9 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.dlpack import from_dlpack
 
-from surfloss.bench.workloads import VOXELS, Spacing, Workload
+from surfloss.bench.workloads import Spacing, Workload
 from surfloss.edt import two_sided_edt
 from surfloss.losses.contour import ContourLoss
 from surfloss.losses.hausdorff import HausdorffDTLoss
@@ -38,41 +36,16 @@ def own_edt(workload: Workload, threads: int, device: str, *, backend: str) -> C
     return lambda: two_sided_edt(mask, spatial_dims=len(spacing), spacing=spacing, backend=backend)
 
 
-def own_loss(workload: Workload, threads: int, device: str, *, backend: str) -> Call:
-    return _both_passes(HausdorffDTLoss(**_OPTIONS, backend=backend), workload, device)
-
-
-def own_contour(workload: Workload, threads: int, device: str, *, backend: str) -> Call:
-    call = _both_passes(ContourLoss(**_OPTIONS), workload, device)
+def own_loss(
+    workload: Workload, threads: int, device: str, *, loss: type[ContourLoss | HausdorffDTLoss], backend: str
+) -> Call:
+    call = both_passes(loss(**_OPTIONS), workload, device)
 
     def by_backend() -> object:
         with use_backend(backend):
             return call()
 
     return by_backend
-
-
-def replayed(
-    workload: Workload, threads: int, device: str, *, adapter: Callable[..., Call], backend: str
-) -> Call:
-    """The call recorded once in a CUDA graph and replayed: the work without its launches."""
-    call = adapter(workload, threads, device)
-    # On a stream of its own, as PyTorch asks, kernels are compiled before the recording begins.
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = call()
-
-    def replay() -> object:
-        graph.replay()
-        return result
-
-    return replay
 
 
 def edt_edt(workload: Workload, threads: int, device: str) -> Call:
@@ -126,7 +99,7 @@ def monai_loss(workload: Workload, threads: int, device: str) -> Call:
     """Distances are SciPy's on CPU tensors; on a GPU cuCIM's where that is installed."""
     from monai.losses import HausdorffDTLoss as MonaiLoss
 
-    return _both_passes(MonaiLoss(**_OPTIONS), workload, device)
+    return both_passes(MonaiLoss(**_OPTIONS), workload, device)
 
 
 def cupy_edt(workload: Workload, threads: int, device: str, *, module: str) -> Call:
@@ -137,28 +110,10 @@ def cupy_edt(workload: Workload, threads: int, device: str, *, module: str) -> C
     shape = masks.shape
     inside = cupy.asarray(masks.reshape(-1, *shape[-len(spacing) :]))
     outside = cupy.logical_not(inside)
-    return lambda: _banding(module, inside, outside, spacing).reshape(shape)
+    return lambda: banding(module, inside, outside, spacing).reshape(shape)
 
 
-def cupy_loss(workload: Workload, threads: int, device: str, *, module: str) -> Call:
-    """Karimi & Salcudean 2020, eq. 8, as MONAI computes it, with these distances."""
-    import cupy
-
-    def distances(mask: Tensor) -> Tensor:
-        inside = cupy.from_dlpack(mask.flatten(0, 1).view(torch.uint8))
-        field: Tensor = from_dlpack(_banding(module, inside, inside == 0, VOXELS))
-        return field.view(mask.shape)
-
-    def hausdorff(logits: Tensor, target: Tensor) -> Tensor:
-        prediction = logits.sigmoid()
-        with torch.no_grad():
-            weight = distances(prediction > 0.5) ** 2 + distances(target > 0.5) ** 2
-        return ((prediction - target) ** 2 * weight).mean()
-
-    return _both_passes(hausdorff, workload, device)
-
-
-def _banding(module: str, inside: Any, outside: Any, spacing: Spacing) -> Any:
+def banding(module: str, inside: Any, outside: Any, spacing: Spacing) -> Any:
     """Two-sided distances of `(items, *spatial)`, a mask and side per call of that module."""
     import cupy
 
@@ -170,7 +125,7 @@ def _banding(module: str, inside: Any, outside: Any, spacing: Spacing) -> Any:
     return distance
 
 
-def _both_passes(loss: Callable[[Tensor, Tensor], Tensor], workload: Workload, device: str) -> Call:
+def both_passes(loss: Callable[[Tensor, Tensor], Tensor], workload: Workload, device: str) -> Call:
     """Forward and backward of `loss(logits, target)`, as a call."""
     logits, target = (tensor.to(device) for tensor in network_output(workload))
     logits.requires_grad_()

@@ -5,13 +5,15 @@ To add a library, write its adapter (`adapters.py`) and give it a row in `PEERS`
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from surfloss._check import fail
 from surfloss.bench import adapters
 from surfloss.bench.adapters import Adapter, Call
 from surfloss.bench.workloads import Workload
+from surfloss.losses.contour import ContourLoss
+from surfloss.losses.hausdorff import HausdorffDTLoss
 from surfloss.ops._select import TABLE, backend_status
 
 
@@ -21,7 +23,7 @@ class Contestant:
 
     Attributes:
         package: what must be importable for it.
-        tasks: how it does what it can, "edt", "loss" or "contour".
+        tasks: how it does what it can, by the name of the task.
         computes: what exactly is timed, for the reader of a table.
         device: where it runs, "cpu" or "cuda".
         backend: which of this library's backends; None for other libraries.
@@ -37,7 +39,7 @@ class Contestant:
     def absent(self) -> str | None:
         """Why it cannot take part here, or None where it can."""
         if self.backend is not None:
-            return unavailable(self.backend, self.device)
+            return next(row for row in TABLE if row.name == self.backend).unavailable(self.device)
         try:
             importlib.import_module(self.package)
         except ImportError as error:
@@ -50,54 +52,33 @@ class Contestant:
         return self.tasks[workload.task](workload, threads, self.device)
 
 
-def _gpu(name: str, package: str, tasks: Mapping[str, Adapter], computes: str) -> Contestant:
-    return Contestant(name, package, tasks, computes, device="cuda")
-
-
-def _banding(name: str, module: str) -> Contestant:
-    """CuPy, or cuCIM, from which CuPy has its own; both have SciPy's function."""
-    by_task = {"edt": adapters.cupy_edt, "loss": adapters.cupy_loss}
-    tasks = {task: partial(adapter, module=module) for task, adapter in by_task.items()}
-    return _gpu(name, module, tasks, "a call a mask and side; loss: eq. 8 in PyTorch with these distances")
-
-
+CUPYX, CUCIM = "cupyx.scipy.ndimage", "cucim.core.operations.morphology"
 _EDT, _LOSS = {"edt": adapters.scipy_edt}, {"loss": adapters.monai_loss}
-_MONAI = "HausdorffDTLoss, forward and backward"
 _LABELS = "one multi-label transform of the labels 1 and 2, all threads"
 _MAPS = "SignedMaurerDistanceMap of m and of ~m"
+_SIDES = "distance_transform_edt, a call a mask and side"
+_MONAI = "HausdorffDTLoss, forward and backward"
 PEERS = (
     Contestant("edt", "edt", {"edt": adapters.edt_edt}, _LABELS),
     Contestant("simpleitk", "SimpleITK", {"edt": adapters.simpleitk_edt}, _MAPS),
     Contestant("scipy", "scipy.ndimage", _EDT, "distance_transform_edt(m) + (~m), one thread"),
     Contestant("monai", "monai.losses", _LOSS, f"{_MONAI}; distances by SciPy"),
-)
-GPU_PEERS = (
-    _banding("cupyx", "cupyx.scipy.ndimage"),
-    _banding("cucim", "cucim.core.operations.morphology"),
-    _gpu("monai", "monai.losses", _LOSS, f"{_MONAI}; by cuCIM or else SciPy"),
-    _gpu("scipy", "scipy.ndimage", _EDT, "through the CPU and back"),
+    Contestant("cupyx", CUPYX, {"edt": partial(adapters.cupy_edt, module=CUPYX)}, _SIDES, "cuda"),
+    Contestant("cucim", CUCIM, {"edt": partial(adapters.cupy_edt, module=CUCIM)}, _SIDES, "cuda"),
+    Contestant("monai", "monai.losses", _LOSS, f"{_MONAI}; by cuCIM or else SciPy", "cuda"),
+    Contestant("scipy", "scipy.ndimage", _EDT, "through the CPU and back", "cuda"),
 )
 
 
 def ours(backend: str, device: str = "cpu") -> Contestant:
     """This library, answered by one backend."""
-    own = {"edt": adapters.own_edt, "loss": adapters.own_loss, "contour": adapters.own_contour}
-    tasks = {task: partial(adapter, backend=backend) for task, adapter in own.items()}
-    computes = "two_sided_edt; HausdorffDTLoss, forward and backward"
+    tasks = {
+        "edt": partial(adapters.own_edt, backend=backend),
+        "loss": partial(adapters.own_loss, loss=HausdorffDTLoss, backend=backend),
+        "contour": partial(adapters.own_loss, loss=ContourLoss, backend=backend),
+    }
+    computes = "two_sided_edt; HausdorffDTLoss or ContourLoss, forward and backward"
     return Contestant(f"surfloss/{backend}", "surfloss", tasks, computes, device, backend)
-
-
-def replayed(backend: str, device: str) -> Contestant:
-    """This library, its launches recorded in a CUDA graph: what is left without the time of launching."""
-    direct = ours(backend, device)
-    tasks = {task: partial(adapters.replayed, adapter=direct.tasks[task]) for task in ("edt", "loss")}
-    computes = "the same, recorded once in a CUDA graph and replayed"
-    return replace(direct, name=f"{direct.name} graph", tasks=tasks, computes=computes)
-
-
-def unavailable(backend: str, device: str) -> str | None:
-    """Why a backend cannot run here on tensors of that device type, or None where it can."""
-    return next(row for row in TABLE if row.name == backend).unavailable(device)
 
 
 def fastest_backend(device: str = "cpu") -> str:
@@ -114,7 +95,7 @@ def choose(
     """This library first, then the others; whether they are installed or not.
 
     Args:
-        peers: names from `PEERS`, for a GPU from `GPU_PEERS`; None for all.
+        peers: names from `PEERS`, of those that run on the device; None for all.
         backends: names of backends; None for the one that answers when none is named.
         device: "cpu" or "cuda".
 
@@ -122,15 +103,14 @@ def choose(
         ValueError: on an unknown name, or a backend that cannot run here.
         RuntimeError: if no backend runs on the device.
     """
-    known = {peer.name: peer for peer in (PEERS if device == "cpu" else GPU_PEERS)}
+    known = {peer.name: peer for peer in PEERS if peer.device == device}
     for name in peers or ():
         if name not in known:
             fail("peers", repr(name), f"some of {', '.join(known)}, or none")
     for name in backends or ():
         if name not in backend_status():
             fail("backends", repr(name), f"some of {', '.join(backend_status())}")
-        if reason := unavailable(name, device):
+        if reason := ours(name, device).absent():
             fail("backends", repr(name), f"backends that run here: {reason}")
-    kinds = (ours,) if device == "cpu" else (ours, replayed)
-    own = [kind(name, device) for name in backends or [fastest_backend(device)] for kind in kinds]
+    own = [ours(name, device) for name in backends or [fastest_backend(device)]]
     return own + [peer for name, peer in known.items() if peers is None or name in peers]

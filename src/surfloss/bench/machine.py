@@ -6,29 +6,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import torch
 
-_INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "asimd", "sve")
-
 
 @dataclass(frozen=True)
 class Gpu:
-    """The GPU that is measured, with the version of CUDA that PyTorch was built for.
-
-    Attributes:
-        driver, copy_bytes_per_s: its driver, and the bytes that its copies read and write per second, where
-            they are known.
-    """
+    """The GPU that is measured, with the version of CUDA that PyTorch was built for."""
 
     name: str
     cuda: str | None = None
-    driver: str | None = None
-    copy_bytes_per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -37,35 +27,21 @@ class Machine:
 
     cpu: str
     cores: int
-    architecture: str
-    instruction_sets: list[str]
-    memory_gib: float | None = None
-    system: str = ""
     gpu: Gpu | None = None
 
     @classmethod
     def here(cls, device: str = "cpu") -> "Machine":
-        flags = f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split()
-        memory = None
-        with suppress(AttributeError, ValueError, OSError):
-            memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-        return cls(
-            cpu=_cpuinfo("model name") or _mac_model() or platform.processor() or platform.machine(),
-            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-            architecture=platform.machine(),
-            instruction_sets=[name for name in _INSTRUCTION_SETS if name in flags],
-            memory_gib=memory,
-            system=platform.platform(terse=True),
-            gpu=None if device == "cpu" else Gpu(torch.cuda.get_device_name(device), torch.version.cuda),
-        )
+        cpu = cpuinfo("model name") or platform.processor() or platform.machine()
+        if platform.system() == "Darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            cpu = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        gpu = None if device == "cpu" else Gpu(torch.cuda.get_device_name(device), torch.version.cuda)
+        return cls(cpu, cores, gpu)
 
-    @property
-    def slug(self) -> str:
-        """A file's name, as `cpu-amd-epyc-2-cores`, or by the GPU, as `gpu-nvidia-h100-pcie`."""
-        if self.gpu is not None:
-            return "-".join(["gpu", *re.findall(r"[a-z0-9]+", self.gpu.name.lower())])
-        words = re.sub(r"\((r|tm)\)|\bcpu\b|\bprocessor\b|@.*", " ", self.cpu.lower())
-        return "-".join(["cpu", *re.findall(r"[a-z0-9]+", words), str(self.cores), "cores"])
+    def __str__(self) -> str:
+        text = f"{self.cpu}, {self.cores} cores"
+        return text if self.gpu is None else f"{self.gpu.name} (CUDA {self.gpu.cuda}) beside {text}"
 
 
 def load() -> float | None:
@@ -83,14 +59,8 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _mac_model() -> str:
-    if platform.system() != "Darwin":
-        return ""
-    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def _cpuinfo(key: str) -> str:
+def cpuinfo(key: str) -> str:
+    """What Linux tells of the first processor; empty where it does not."""
     file = Path("/proc/cpuinfo")
     found = re.search(rf"^{key}\s*:\s*(.*)$", file.read_text(), re.MULTILINE) if file.exists() else None
     return found[1].strip() if found else ""

@@ -1,99 +1,44 @@
-"""The comparison as one picture: time against volume, and how many times as long the others take."""
+"""The times of a comparison as a picture."""
 
-from collections import defaultdict
-from operator import itemgetter
 from pathlib import Path
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from surfloss._files import written_whole
-from surfloss.bench.report import machine_text, ratio_text, size_text, threads_text, time_text
+from surfloss.bench.report import ratio_text, size_text, threads_text, time_text
 from surfloss.bench.result import Result
-
-# Paul Tol's bright scheme, told apart by color-blind readers too; the baseline is the first.
-_COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000")
 
 
 def draw(result: Result, path: Path) -> None:
-    """Write the picture; its form follows the file's ending."""
-    colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(result.present())}
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
-    _scaling(left, result, colors)
-    _ratios(right, result, colors)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", alpha=0.25)
-        axes.set_axisbelow(True)
-    handles = [Patch(color=color, label=name) for name, color in colors.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
-    figure.supxlabel(
-        f"{machine_text(result.machine)}, {threads_text(result)}. Medians of interleaved runs; every "
-        "answer was checked against the reference before it was timed.",
-        fontsize="small",
-        color="gray",
-    )
-    with written_whole(path) as unfinished:
-        figure.savefig(unfinished, dpi=150)
+    """Write a bar for each time, from 20th to 80th percentile, and how many times as long as the baseline's.
 
-
-def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
-    """Medians over the cubes of the mask that has most of them, in a band from 20th to 80th percentile.
-
-    Where there are no two cubes of a mask, every distance transform is a point.
+    The form of the picture follows the file's ending.
     """
-    rows = [row for row in result.rows if row.task == "edt"]
-    cubes = [row for row in rows if len(set(row.size)) == 1 and row.items == 1]
-    masks = [row.mask for row in cubes]
-    shown, line = "all masks", "o"
-    if (most := max(masks, key=masks.count, default="")) and masks.count(most) > 1:
-        rows, shown, line = [row for row in cubes if row.mask == most], f"{most}, cubes", "o-"
-    axes.set_title(f"Two-sided distance transform: time against volume ({shown})", loc="left")
-    for name, color in colors.items():
-        timed = [(row.voxels * row.items, row.results[name].times) for row in rows if row.seconds(name)]
+    names = [name for name in result.present() if any(name in row.results for row in result.rows)]
+    width = 0.85 / max(1, len(names))
+    figure = Figure(figsize=(3 + 1.5 * len(result.rows), 6), layout="constrained")
+    axes = figure.subplots()
+    for column, name in enumerate(names):
+        timed = [
+            (place + (column - (len(names) - 1) / 2) * width, outcome.times, outcome.ratio)
+            for place, row in enumerate(result.rows)
+            if (outcome := row.results.get(name)) and outcome.times
+        ]
         if not timed:
             continue
-        voxels, times = zip(*sorted(timed, key=itemgetter(0)), strict=True)
-        low, medians, high = zip(*((t.p20_s, t.median_s, t.p80_s) for t in times), strict=True)
-        axes.plot(voxels, medians, line, color=color, linewidth=3 if name == result.baseline else 1.5)
-        if line == "o-":
-            axes.fill_between(voxels, low, high, color=color, alpha=0.2, linewidth=0)
-    axes.set(xscale="log", yscale="log", xlabel="voxels")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: time_text(seconds)))
-
-
-def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
-    """Bars for each task and size: the geometric mean over its masks, and a whisker from least to most."""
-    groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in sorted(result.rows, key=lambda row: row.task):
-        for name, outcome in row.results.items():
-            # The graphs are in the other panel; here they would crowd out the libraries.
-            if outcome.ratio and name != result.baseline and not name.endswith(" graph"):
-                size = size_text(row).replace(" x ", "\nx ").replace(" @ ", "\n")
-                groups[f"{row.task}\n{size}"][name].append(outcome.ratio)
-    # Points of the scaling series have one mask only: where there are full groups, those are shown.
-    full = {label: group for label, group in groups.items() if max(map(len, group.values())) > 1}
-    position, ticks = 0.0, {}
-    for label, group in (full or groups).items():
-        ticks[position + (len(group) - 1) / 2] = label
-        for name in (name for name in colors if name in group):
-            mean = float(np.exp(np.log(group[name]).mean()))
-            axes.bar(position, mean - 1, 0.9, bottom=1, color=colors[name])
-            axes.vlines(position, min(group[name]), max(group[name]), color="black", linewidth=1)
-            axes.annotate(
-                f"{mean:.0f}x" if mean >= 10 else ratio_text(mean),
-                (position, max(1, *group[name])),
-                (0, 4),
-                textcoords="offset points",
-                ha="center",
-            )
-            position += 1
-        position += 1
-    axes.set_title(f"How many times as long as {result.baseline} the others take", loc="left")
+        places, times, ratios = zip(*timed, strict=True)
+        spread = [[t.median_s - t.p20_s for t in times], [t.p80_s - t.median_s for t in times]]
+        bars = axes.bar(places, [t.median_s for t in times], width, yerr=spread, label=name)
+        if name != result.baseline:
+            axes.bar_label(bars, [ratio_text(ratio) if ratio else "" for ratio in ratios], padding=3)
+    labels = [f"{row.task} {row.mask}\n{size_text(row).replace(' @ ', chr(10))}" for row in result.rows]
+    axes.set_xticks(range(len(labels)), labels, fontsize="small")
     axes.set_yscale("log")
-    axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}x"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: time_text(seconds)))
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.containers:  # else nobody was timed
+        figure.legend(loc="outside upper center", ncols=len(names), frameon=False)
+    figure.supxlabel(f"{result.machine}, {threads_text(result)}", fontsize="small", color="gray")
+    with written_whole(path) as unfinished:
+        figure.savefig(unfinished, dpi=150)

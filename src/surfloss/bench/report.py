@@ -2,7 +2,6 @@
 
 from typing import TypeAlias
 
-from surfloss.bench.machine import Machine
 from surfloss.bench.result import Outcome, Result, Row
 from surfloss.bench.timing import Times
 
@@ -14,7 +13,7 @@ def times(result: Result, task: str) -> Table:
     names = result.present(task)
     body = [
         [size_text(row), row.mask]
-        + [outcome_text(row.results.get(name), name == result.baseline) for name in names]
+        + [_outcome_text(row.results.get(name), name == result.baseline) for name in names]
         for row in result.rows
         if row.task == task
     ]
@@ -23,28 +22,13 @@ def times(result: Result, task: str) -> Table:
 
 def notes(result: Result) -> list[str]:
     """What a reader must know of the whole comparison, a sentence a line."""
-    machine, versions = result.machine, result.versions
-    widest = (machine.instruction_sets or ["baseline"])[-1]
-    packages = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "surfloss")
-    commit = f" at {result.commit[:10]}" if result.commit else ""
-    lines = [
-        f"{result.date[:10]}, {machine_text(machine)} ({machine.architecture}, {widest}), "
-        f"{threads_text(result)}; surfloss {versions['surfloss']}{commit}, {packages}.",
-    ]
-    if (result.load_before or 0) > machine.cores / 2:
+    versions = dict(result.versions)
+    own = versions.pop("surfloss")
+    packages = ", ".join(f"{name} {version}" for name, version in versions.items())
+    lines = [f"{result.date[:10]}, {result.machine}, {threads_text(result)}; surfloss {own}, {packages}."]
+    if (result.load_before or 0) > result.machine.cores / 2:
         lines.append(f"The machine was busy before (load {result.load_before}): do not rely on these times.")
     return lines + [f"Absent: {name} ({reason})." for name, reason in result.absent.items()]
-
-
-def machine_text(machine: Machine) -> str:
-    """The processor and its cores, behind the GPU where one was measured."""
-    text = f"{machine.cpu}, {machine.cores} cores"
-    if (gpu := machine.gpu) is None:
-        return text
-    found = [f"driver {gpu.driver}"] if gpu.driver else []
-    found += [f"CUDA {gpu.cuda}"] if gpu.cuda else []
-    found += [f"copies at {gpu.copy_bytes_per_s / 1e9:.0f} GB/s"] if gpu.copy_bytes_per_s else []
-    return f"{gpu.name} ({', '.join(found)}) beside {text}"
 
 
 def threads_text(result: Result) -> str:
@@ -77,7 +61,7 @@ def ratio_text(ratio: float) -> str:
     return f"{ratio:.0f}x" if ratio >= 99.5 else f"{ratio:.{1 if ratio >= 0.995 else 2}f}x"
 
 
-def outcome_text(outcome: Outcome | None, is_baseline: bool) -> str:
+def _outcome_text(outcome: Outcome | None, is_baseline: bool) -> str:
     """What one contestant made of one row; the ratio to the baseline unless it is the baseline."""
     if outcome is None:
         return "-"

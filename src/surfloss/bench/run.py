@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from surfloss.bench import machine
-from surfloss.bench.contestants import Contestant, ours, unavailable
+from surfloss.bench.contestants import Contestant, ours
 from surfloss.bench.result import Column, Outcome, Result, Row
 from surfloss.bench.timing import Times, race, synchronized, timed
 from surfloss.bench.workloads import Workload
@@ -20,8 +20,8 @@ from surfloss.bench.workloads import Workload
 # Largest relative difference from the reference that counts as the same answer: what float32 arithmetic on
 # physical coordinates costs SimpleITK on large volumes. This library promises 2 units in the last place.
 TOLERANCE = 1e-4
-# Voxels of a batch that SciPy, which the reference asks, answers in a few seconds, and in less than a minute.
-_QUICK, _MOST = 2**22, 2**25
+# Voxels of a batch that SciPy, which the reference asks, answers in a few seconds.
+_QUICK = 2**22
 
 Notice: TypeAlias = Callable[[str], None]
 
@@ -79,58 +79,53 @@ def compare(
 def _row(
     workload: Workload, present: Sequence[Contestant], threads: int, seconds: float, notice: Notice
 ) -> Row:
+    """Each contestant's answer against the reference's, and the times of those that agree."""
     notice(workload.label)
     able = [c for c in present if workload.task in c.tasks and c.name not in workload.without]
-    results = _outcomes(workload, able, threads, seconds, lambda text: notice(f"{workload.label}: {text}"))
-    return Row(
+    row = Row(
         task=workload.task,
         size=list(workload.size),
         spacing=list(workload.spacing),
         mask=workload.mask,
         voxels=workload.voxels.size,
-        results=results,
+        results={},
         items=workload.items,
         foreground=float(workload.voxels.mean()),
     )
-
-
-def _outcomes(
-    workload: Workload, contestants: Sequence[Contestant], threads: int, seconds: float, notice: Notice
-) -> dict[str, Outcome]:
-    """Each contestant's answer against the reference's, and the times of those that agree."""
-    notice("the reference")
-    device = contestants[0].device if contestants else "cpu"
+    device = present[0].device if present else "cpu"
+    notice(f"{workload.label}: the reference")
     try:
         wanted = _reference(workload, device).prepare(workload, threads)()
     except (RuntimeError, MemoryError) as error:
-        return {c.name: Outcome(failed=_told(error)) for c in contestants}
-    results, calls, first_s = {}, {}, {}
-    for contestant in contestants:
+        row.results.update((c.name, Outcome(failed=_told(error))) for c in able)
+        return row
+    calls, first_s = {}, {}
+    for contestant in able:
         name = contestant.name
-        notice(f"{name} against the reference")
+        notice(f"{workload.label}: {name} against the reference")
         try:
             call = synchronized(contestant.prepare(workload, threads), device)
             if device != "cpu":
                 call()  # compiles kernels, which no later call does
             first, got = timed(call)
         except Exception as error:  # whatever another library raises is its result here
-            results[name] = Outcome(failed=_told(error))
+            row.results[name] = Outcome(failed=_told(error))
             continue
         off = difference(workload.task, got, wanted)
         del got
         if off <= TOLERANCE:
-            results[name] = Outcome(difference=off)
+            row.results[name] = Outcome(difference=off)
             calls[name], first_s[name] = call, first
         else:
-            results[name] = Outcome(disagrees=off if math.isfinite(off) else "not finite")
+            row.results[name] = Outcome(disagrees=off if math.isfinite(off) else "not finite")
     del wanted
-    notice(f"timing {', '.join(calls) or 'nobody'}")
+    notice(f"{workload.label}: timing {', '.join(calls) or 'nobody'}")
     laps = {name: Times.of(lap) for name, lap in race(calls, first_s, seconds).items()}
-    baseline = laps.get(contestants[0].name) if contestants else None
+    baseline = laps.get(able[0].name) if able else None
     for name, times in laps.items():
         ratio = times.median_s / baseline.median_s if baseline else None
-        results[name] = replace(results[name], times=times, ratio=ratio)
-    return results
+        row.results[name] = replace(row.results[name], times=times, ratio=ratio)
+    return row
 
 
 def _told(error: BaseException) -> str:
@@ -138,15 +133,10 @@ def _told(error: BaseException) -> str:
 
 
 def _reference(workload: Workload, device: str) -> Contestant:
-    """Who says what is right: the reference; where it takes long, the CPU backend, tested against it."""
-    voxels = math.prod(workload.size) * workload.items
-    if device == "cpu" or voxels <= _QUICK:
-        return ours("reference")
-    if unavailable("cpu", "cpu") is None:
-        return ours("cpu")
-    if voxels > _MOST:
-        raise RuntimeError(f"{voxels} voxels, too many to compare without the compiled CPU backend")
-    return ours("reference")
+    """Who says what is right: the reference, or for large volumes on a GPU the CPU backend if it is there."""
+    quick = device == "cpu" or math.prod(workload.size) * workload.items <= _QUICK
+    compiled = ours("cpu")
+    return ours("reference") if quick or compiled.absent() else compiled
 
 
 def difference(task: str, got: Any, wanted: Any) -> float:

@@ -54,12 +54,8 @@ def race(
     """The seconds of each call, timed in rounds in each of which every one has its turn.
 
     A quick call is warmed up by one untimed call and repeated 5 to 100 times; of a slow one (1 s and more)
-    the first call counts, and there may be only one or two more.
-
-    Args:
-        calls: what to time, by name.
-        first_s: how long the first call of each took.
-        seconds: to be spent, shared equally; the fewest repeats may need more.
+    the first call, which took `first_s`, counts, and there may be only one or two more. All calls share
+    `seconds`; the fewest repeats may need more.
     """
     laps = {name: [first_s[name]] if first_s[name] >= _SLOW_S else [] for name in calls}
     wanted = {}

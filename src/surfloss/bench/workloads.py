@@ -1,27 +1,24 @@
-"""What is measured: a task on a mask, and which of them make a comparison.
-
-Sizes and spacings are in the order (z, y, x), spacings in mm.
-"""
+"""What is measured: a task on a mask. Sizes and spacings are in the order (z, y, x), spacings in mm."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from surfloss._check import fail
 from surfloss._volumes import read_volume
-from surfloss.bench import masks
-from surfloss.bench.masks import MASKS, USUAL, Mask, Size
 
+Size: TypeAlias = tuple[int, ...]
 Spacing: TypeAlias = tuple[float, ...]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
-TASKS = ("edt", "loss")
+TASKS = ("edt", "loss", "contour")
 VOXELS = (1.0, 1.0, 1.0)
-HEAD_CT = (5.0, 0.42, 0.42)
-PATCH, SCAN, PLANE = (16, 320, 320), (64, 512, 512), (1, 1024, 1024)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +26,11 @@ class Workload:
     """One row of a comparison.
 
     Attributes:
-        task: "edt", "loss" or "contour".
-        mask: its name in `MASKS`, or that of the file it was read from.
+        task: one of `TASKS`.
+        mask: its name in `MASKS`, or another if the mask is `given`.
         items: how many masks make a batch.
         without: contestants that would take minutes.
-        given: the voxels where they were read.
+        given: the voxels, if they are not made by name.
     """
 
     task: str
@@ -51,7 +48,7 @@ class Workload:
     @property
     def voxels(self) -> Mask:
         """The mask `(z, y, x)`."""
-        return masks.make(self.mask, self.size) if self.given is None else self.given
+        return make(self.mask, self.size) if self.given is None else self.given
 
     def batch(self) -> tuple[Mask, Spacing]:
         """The mask moved along y and x into `items` masks, `(items, *spatial)`; and the spacing of `spatial`.
@@ -65,86 +62,37 @@ class Workload:
 
 
 def named(
-    sizes: Sequence[Size], kinds: Sequence[str], spacing: Spacing, files: Sequence[Path]
+    tasks: Sequence[str], sizes: Sequence[Size], kinds: Sequence[str], spacing: Spacing, files: Sequence[Path]
 ) -> list[Workload]:
-    """Every size with every kind of mask, then the files, for each task.
+    """Every size with every kind of mask, all kinds if none is named; then the files; for each task.
 
-    Without kinds the usual masks are taken, and without sizes that of the paper's patch. Losses are compared
-    in voxels, since MONAI's knows no spacing.
+    Losses are compared in voxels, since MONAI's knows no spacing.
 
     Raises:
-        ValueError, OSError: if a size, mask or file cannot be used; files are read now.
+        ValueError, OSError: if a task, size, mask or file cannot be used; files are read now.
     """
-    if kinds and not sizes:
-        sizes = [PATCH]
+    for task in tasks:
+        if task not in TASKS:
+            fail("task", repr(task), f"some of {', '.join(TASKS)}")
     for kind in kinds:
         if kind not in MASKS:
             fail("mask", repr(kind), f"one of {', '.join(MASKS)}")
     for size in sizes:
         if not 8 <= math.prod(size) < 2**31:
             fail("size", ",".join(map(str, size)), "8 to 2^31 - 1 voxels")
-    chosen: list[tuple[Size, str, Spacing, Mask | None]]
-    chosen = [(size, kind, spacing, None) for size in sizes for kind in kinds or USUAL]
-    for path in files:
-        voxels, mm = _read(path)
-        chosen.append((voxels.shape, path.name, mm, voxels))
-    return [
-        Workload(task, size, mask, mm if task == "edt" else VOXELS, given=voxels)
-        for task in TASKS
-        for size, mask, mm, voxels in chosen
-    ]
-
-
-def full() -> list[Workload]:
-    """Every row of the published tables."""
-    plan = _rows("loss", PATCH, USUAL)
-    plan += _rows("edt", PATCH, MASKS, HEAD_CT) + _rows("edt", SCAN, USUAL, HEAD_CT)
-    for side, kinds in ((64, USUAL), (96, ["blobs"]), (128, MASKS), (192, ["blobs"]), (256, USUAL)):
-        plan += _rows("edt", (side,) * 3, kinds)
+    read = [(path.name, *_read(path)) for path in files]
+    plan = []
+    for task in tasks:
+        mm = spacing if task == "edt" else VOXELS
+        plan += [Workload(task, size, kind, mm) for size in sizes for kind in kinds or MASKS]
+        for name, voxels, own_mm in read:
+            mm = own_mm if task == "edt" else VOXELS
+            plan.append(Workload(task, voxels.shape, name, mm, given=voxels))
     return plan
 
 
-def quick() -> list[Workload]:
-    """A first impression, in less than a minute."""
-    plan = _rows("loss", (16, 96, 96), USUAL) + _rows("edt", (16, 160, 160), USUAL, HEAD_CT)
-    return plan + [Workload("edt", (side,) * 3, "blobs") for side in (32, 64, 96)]
-
-
-def gpu() -> list[Workload]:
-    """Every row of the published GPU tables. SciPy has one; it would take minutes for all."""
-    two, without = ("blobs", "noise"), ("scipy",)
-    return [
-        *_rows("loss", PATCH, USUAL),
-        Workload("edt", PATCH, "blobs", HEAD_CT, 4),
-        *_rows("edt", PATCH, USUAL[1:], HEAD_CT, 4, without),
-        *_rows("edt", SCAN, USUAL, HEAD_CT, 1, without),
-        *_rows("edt", (128,) * 3, USUAL, VOXELS, 4, without),
-        *_rows("edt", PLANE, ("blobs", "random"), VOXELS, 256, without),
-        *_rows("edt", (512,) * 3, two, VOXELS, 1, without),
-        *_rows("edt", SCAN, two, HEAD_CT, 8, without),
-        *(Workload("edt", (side,) * 3, "blobs", without=without) for side in (64, 128, 256)),
-        Workload("contour", PATCH, "blobs"),
-    ]
-
-
-def gpu_quick() -> list[Workload]:
-    """A first impression of a GPU."""
-    plan = [Workload(task, (8, 48, 48), "blobs") for task in ("loss", "contour")]
-    plan += _rows("edt", (8, 48, 48), ("blobs", "random"), HEAD_CT, 2)
-    return [*plan, Workload("edt", (1, 64, 64), "blobs", items=4)]
-
-
-def _rows(task: str, size: Size, kinds: Iterable[str], *rest: Any) -> list[Workload]:
-    """One row for each kind of mask."""
-    return [Workload(task, size, kind, *rest) for kind in kinds]
-
-
 def _read(path: Path) -> tuple[Mask, Spacing]:
-    """The nonzero voxels of a volume's file, with its spacing in mm.
-
-    Raises:
-        ValueError, OSError: if it is no readable 3-D volume with foreground and background.
-    """
+    """The nonzero voxels of a volume's file, with its spacing in mm."""
     volume = read_volume(path)
     if volume.voxels.ndim != 3:
         fail("file", f"{path} of shape {volume.voxels.shape}", "a volume with three axes")
@@ -152,3 +100,51 @@ def _read(path: Path) -> tuple[Mask, Spacing]:
     if voxels.all() or not voxels.any():
         fail("file", f"{path} with one label only", "foreground and background")
     return voxels, volume.zooms[::-1]
+
+
+@lru_cache(1)  # consecutive workloads may share one, and none of 512^3 stays for long
+def make(name: str, size: Size) -> Mask:
+    """The mask of that name, one of `MASKS`: from a seed, so always the same."""
+    return MASKS[name](size, np.random.default_rng(0))
+
+
+def _blobs(size: Size, rng: np.random.Generator) -> Mask:
+    """Ellipsoids as lesions lie in a scan: small and large, apart and merged."""
+    mask = np.zeros(size, bool)
+    for _ in range(12):
+        ellipsoid = zip(size, rng.uniform(0.03, 0.2, 3), rng.random(3), strict=True)
+        offsets = [
+            (np.arange(n) - centre * (n - 1)) / max(0.6, radius * n) for n, radius, centre in ellipsoid
+        ]
+        squares = [(offset**2).astype(np.float32) for offset in offsets]
+        z, y, x = np.meshgrid(*squares, indexing="ij", sparse=True)
+        mask |= z + y + x <= 1
+    return mask
+
+
+def _noise(size: Size, rng: np.random.Generator) -> Mask:
+    """Half of the volume, in worm-like pieces a few voxels thick."""
+    from scipy import ndimage
+
+    smooth: npt.NDArray[np.float32] = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), 3)
+    return smooth > np.median(smooth)
+
+
+def _corner(size: Size, rng: np.random.Generator) -> Mask:
+    """One voxel of foreground: every other one looks for the far corner."""
+    mask = np.zeros(size, bool)
+    mask[0, 0, 0] = True
+    return mask
+
+
+def _random(size: Size, rng: np.random.Generator) -> Mask:
+    """Half of the voxels, each drawn on its own."""
+    return rng.random(size, np.float32) < 0.5
+
+
+MASKS: dict[str, Callable[[Size, np.random.Generator], Mask]] = {
+    "blobs": _blobs,
+    "noise": _noise,
+    "corner": _corner,
+    "random": _random,
+}
