@@ -92,6 +92,7 @@ SURFACE: dict[str, tuple[str, dict[str, Any]]] = {
     "capped squared error": ("weighted", {"error": "squared", "alpha": 1.0, "cap": 10.0}),
     "capped squared error, alpha 2": ("weighted", {"error": "squared", "alpha": 2.0, "cap": 10.0}),
     "capped cross-entropy": ("weighted", {"error": "cross-entropy", "alpha": 1.0, "cap": 10.0}),
+    "capped cross-entropy, alpha 2": ("weighted", {"error": "cross-entropy", "alpha": 2.0, "cap": 10.0}),
 }
 TERMS = CONTROLS | SURFACE
 # Forms of the weighted error whose gradients are looked at, without a training.
@@ -109,11 +110,13 @@ TRIED: dict[str, tuple[str, dict[str, Any]]] = {
         ("squared", 1.0, 5.0, "errors"),
         ("squared", 1.0, 20.0, "errors"),
         ("squared", 2.0, math.inf, "errors"),
-        ("cross-entropy", 2.0, 10.0, "errors"),
     )
 }
 # The errors that a term weighs, without its distances: what it must be better than.
-CONTROL_OF = dict.fromkeys(SURFACE, SQUARED) | {"capped cross-entropy": "cross-entropy"}
+CONTROL_OF = {
+    title: "cross-entropy" if options.get("error") == "cross-entropy" else SQUARED
+    for title, (_, options) in SURFACE.items()
+}
 RATIOS = (0.3, 1.0)
 
 
