@@ -29,6 +29,8 @@ class Configuration:
         patch, share_with_lesion, iterations: if other than the task's.
         ratio: instead of a weight, the wanted median gradient ratio over the second half of a training; the
             weight is this over the ratio that the term has at weight 1 in trainings of Dice + CE.
+        like: None, or the name of another configuration: the weight is then multiplied by the ratio that the
+            other one reached in the selection, over the ratio that this one reached there.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Configuration:
     share_with_lesion: float = 0.5
     iterations: int = 400
     ratio: float | None = None
+    like: str | None = None
 
     @property
     def task(self) -> Task:
@@ -120,12 +123,14 @@ CONTROL_OF = {
 RATIOS = (0.3, 1.0)
 
 
-def on(task: str, title: str | None = None, ratio: float | None = None) -> Configuration:
+def on(
+    task: str, title: str | None = None, ratio: float | None = None, like: str | None = None
+) -> Configuration:
     """A configuration of the second study: a term of `TERMS` at a gradient ratio, or Dice + CE alone."""
     settings = TASKS[task]
     surface, options = TERMS[title] if title else (None, {})
     return Configuration(
-        f"{title}, {ratio:g}" if title else DICE_CE,
+        name_of(title, ratio) if title else DICE_CE,
         surface,
         None if title else 0.0,
         "warm-up" if title else "constant",
@@ -135,11 +140,30 @@ def on(task: str, title: str | None = None, ratio: float | None = None) -> Confi
         share_with_lesion=settings.foreground_share,
         iterations=settings.iterations,
         ratio=ratio,
+        like=like,
     )
 
 
-def weight_of(configuration: Configuration, at_weight_1: Mapping[str, float]) -> float:
-    """The configuration's weight, from the gradient ratios that the terms have at weight 1, by title."""
+def name_of(title: str, ratio: float | None) -> str:
+    """Of a term at a gradient ratio."""
+    return f"{title}, {ratio:g}"
+
+
+def weight_of(
+    configuration: Configuration, at_weight_1: Mapping[str, float], reached: Mapping[str, float]
+) -> float:
+    """The last weight of the configuration's term.
+
+    Args:
+        at_weight_1: the gradient ratios that the terms have at weight 1, by title.
+        reached: those of the selection's runs, by the name of the configuration.
+
+    Raises:
+        KeyError: where one of them lacks what is needed.
+    """
     if configuration.ratio is None:
         return configuration.weight or 0.0
-    return configuration.ratio / at_weight_1[configuration.name.rpartition(",")[0]]
+    weight = configuration.ratio / at_weight_1[configuration.name.rpartition(",")[0]]
+    if configuration.like is None or configuration.like == configuration.name:
+        return weight
+    return weight * reached[configuration.like] / reached[configuration.name]

@@ -15,7 +15,7 @@ from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interv
 from surfloss.metrics import dice
 
 AGAIN = "Dice + CE again"  # as strong as Dice + CE at every moment
-STRONG = ("squared error", "Hausdorff", "convolution", "capped squared error")  # lines drawn bold
+PIECES = 10  # of a training, over which moments are gathered
 
 
 def draw_curves(runs: Mapping[str, Runs], path: Path, metric: str = "dice") -> None:
@@ -119,52 +119,66 @@ def draw_outlines(
 
 
 def draw_strength(facts: Mapping[str, Any], path: Path) -> None:
-    """Of each term: its gradient's length over a training, and at which distance from the boundary it lies.
+    """Of each term, over a training: how strong its gradient is, and how far from the boundary it lies.
+
+    Above, the gradient's length over Dice + CE's, each with the weight that makes its late median 1, as the
+    median and the 10 to 90 % of neighbouring moments. Below, the share of the gradient in each bin.
 
     Args:
         facts: of `strength.measured`.
     """
     from matplotlib import pyplot, style
 
-    titles = ["Dice + CE", *(title for title in TERMS if title in facts["median"] and title != AGAIN)]
-    moments, half = np.array(facts["moments"]), max(facts["moments"]) / 2
-    steps = np.unique(moments)
+    titles = [title for title in ("Dice + CE", *TERMS) if title in facts["median"] and title != AGAIN]
+    moments = np.array(facts["moments"])
+    late = moments > max(moments) / 2
+    spans = [
+        (moments > low) & (moments <= high)
+        for low, high in pairwise(np.linspace(0, max(moments), PIECES + 1))
+    ]
+    centres = [float(moments[span].mean()) for span in spans]
+    edges = [0, *facts["edges"], np.inf]
+    labels = [
+        f"{low:g} to {high:g}" if np.isfinite(high) else f"beyond {low:g}" for low, high in pairwise(edges)
+    ]
+    colors = pyplot.get_cmap("viridis")(np.linspace(0, 1, len(labels)))
     with style.context("default"):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
-        colors = {title: f"C{number}" for number, title in enumerate(titles)}
-        for title in titles[1:]:
+        figure, panels = pyplot.subplots(
+            2, len(titles), figsize=(1.55 * len(titles), 4.6), sharex=True, sharey="row", layout="constrained"
+        )
+        for (above, below), title in zip(panels.T, titles, strict=True):
             ratios = np.array(facts["ratios"][title]) / facts["median"][title]
-            middle = [np.median(ratios[moments == step]) for step in steps]
-            strong = title in STRONG
-            left.plot(steps, middle, color=colors[title], lw=2 if strong else 1, label=title)
-        left.axvspan(0, half, color="black", alpha=0.05)
-        left.set(
-            xlabel="iteration (grey: a term is warmed up)",
-            ylabel="gradient beside Dice + CE's, 1 = its late median",
-            yscale="log",
-        )
-        left.grid(alpha=0.3)
-        left.legend(fontsize="small")
-        late = moments > half
-        shares = np.array([np.array(facts["shares"][title])[late].mean(0) for title in titles])
-        edges = [0, *facts["edges"], np.inf]
-        start = np.zeros(len(titles))
-        for number, (low, high) in enumerate(pairwise(edges)):
-            label = f"{low:g} to {high:g}" if np.isfinite(high) else f"beyond {low:g}"
-            color = pyplot.get_cmap("viridis")(number / (len(edges) - 2))
-            right.barh(titles, shares[:, number], left=start, color=color, label=label)
-            start += shares[:, number]
-        right.invert_yaxis()
-        right.set(xlabel="share of the gradient, by distance from the boundary", xlim=(0, 1))
+            low, middle, high = np.array([np.percentile(ratios[span], (10, 50, 90)) for span in spans]).T
+            above.fill_between(centres, low, high, color="tab:orange", alpha=0.4, lw=0)
+            above.plot(centres, middle, color="tab:red")
+            above.axhline(1, color="black", lw=0.6)
+            above.set(yscale="log", ylim=(1e-2, 1e2))
+            least, most = np.percentile(ratios[late], (10, 90))
+            above.set_title(f"{_broken(title)}\nx{least:.2g} to x{most:.2g}", fontsize="small")
+            shares = np.array(facts["shares"][title])
+            below.stackplot(centres, *(_mean_of(shares, spans).T), colors=colors, labels=labels)
+            below.set(ylim=(0, 1), xlim=(centres[0], centres[-1]), xlabel="iteration")
+        panels[0, 0].set_ylabel("strength beside Dice + CE\n(1: late median)")
+        panels[1, 0].set_ylabel("where the gradient lies")
         figure.legend(
-            *right.get_legend_handles_labels(),
+            *panels[1, 0].get_legend_handles_labels(),
             loc="outside lower center",
-            ncols=len(edges) - 1,
+            ncols=len(labels),
             fontsize="small",
-            title=f"{facts['task']}: distance in tolerances of the surface Dice",
+            title=f"{facts['task']}: distance from the boundary, in tolerances of the surface Dice",
         )
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=130)
         pyplot.close(figure)
+
+
+def _mean_of(shares: Array, spans: Sequence[npt.NDArray[np.bool_]]) -> Array:
+    return np.array([shares[span].mean(0) for span in spans])
+
+
+def _broken(title: str) -> str:
+    """In two lines, as panels are narrow."""
+    words = title.replace("capped ", "capped\n", 1)
+    return words if "\n" in words else words + "\n"
 
 
 def draw_errors(facts: Mapping[str, Mapping[str, Any]], path: Path) -> None:

@@ -1,6 +1,6 @@
 """The second study's plans: equal gradient ratios, and controls; see docs/study-protocol.md."""
 
-from benchmarks.training.configurations import CONTROL_OF, RATIOS, TERMS, Configuration, Plan, on
+from benchmarks.training.configurations import CONTROL_OF, RATIOS, SQUARED, TERMS, Plan, name_of, on
 
 # The winners of the selection, by data set, as the protocol's page names them: title and ratio.
 FINAL: dict[str, tuple[str, float]] = {}
@@ -11,12 +11,10 @@ def _selection(task: str) -> Plan:
 
 
 def _final(task: str, title: str, ratio: float) -> Plan:
-    """The winner, what it must be better than, and strength alone."""
-    configurations: tuple[Configuration, ...] = (
-        on(task),
-        *(on(task, term, ratio) for term in (title, CONTROL_OF[title], "Dice + CE again")),
-    )
-    return Plan(configurations, tuple(range(300, 308)))
+    """The winner with the weight that it had in the selection, and controls of the strength it had there."""
+    winner = name_of(title, ratio)
+    terms = dict.fromkeys((title, CONTROL_OF[title], SQUARED, "Dice + CE again"))
+    return Plan((on(task), *(on(task, term, ratio, like=winner) for term in terms)), tuple(range(300, 308)))
 
 
 PLANS = {

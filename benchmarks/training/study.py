@@ -92,6 +92,7 @@ def draw_why(
     out: Out = RESULTS,
 ) -> None:
     """Draw what `strength` and `errors` found: where terms pull and how hard, and where Dice + CE errs."""
+    folder.mkdir(parents=True, exist_ok=True)
     for path in sorted((out / "strength").glob("*.json")):
         pictures.draw_strength(
             json.loads(path.read_text(encoding="utf-8")), folder / f"strength-{path.stem}.png"
@@ -235,10 +236,16 @@ def _tracked(jobs: list[tuple[Configuration, int]], title: str) -> Iterator[tupl
 
 
 def _weight(configuration: Configuration, folder: Path) -> float:
+    task = configuration.volumes
+    reached = {}
+    if configuration.like is not None:
+        plan = f"{task}-selection"
+        runs = _runs(_configurations(plan), folder / plan, "validation")
+        reached = {name: summary.reached(seeds) for name, seeds in runs.items()}
     try:
-        return weight_of(configuration, strength.read(folder, configuration.volumes))
+        return weight_of(configuration, strength.read(folder, task), reached)
     except KeyError:
-        wanted = f"`strength {configuration.volumes}` first, which measures what a weight is worth"
+        wanted = f"`strength {task}`, and for a final plan `run {task}-selection`, first"
         raise typer.BadParameter(f"no weight of {configuration.name!r}: {wanted}") from None
 
 

@@ -169,7 +169,7 @@ def table(
     head = ["configuration", "seeds", "ratio", *(title for title, _, _ in columns), "null"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, seeds in runs.items():
-        row = [name, str(len(seeds)), _late_ratio(seeds) if second else _first_ratio(seeds)]
+        row = [name, str(len(seeds)), _text(reached(seeds)) if second else _first_ratio(seeds)]
         for _, metric, digits in columns:
             got = values(seeds, metric, part)
             cell = f"{np.nanmean(got):.{digits}f}" if np.isfinite(got).any() else "-"
@@ -189,18 +189,22 @@ def _null(runs: Runs, part: str) -> float:
     return float(np.mean([case.get("null", case["hausdorff_distance_95"] is None) > 0 for case in cases]))
 
 
-def _late_ratio(seeds: Runs) -> str:
-    """The median gradient ratio over the second half of the trainings, where a warm-up has ended."""
+def reached(runs: Runs) -> float:
+    """The median gradient ratio over the second half of the trainings, where a warm-up has ended; or NaN."""
     late = [
         ratio
-        for facts in seeds.values()
+        for facts in runs.values()
         for iteration, ratio in facts["ratios"]
         if iteration > facts["configuration"]["iterations"] / 2
     ]
-    return f"{np.median(late):.2g}" if late else "-"
+    return float(np.median(late)) if late else np.nan
 
 
 def _first_ratio(seeds: Runs) -> str:
     """The surface term's gradient over the rest's once its weight is above 0, the median over seeds."""
     first = [next((ratio for _, ratio in facts["ratios"] if ratio > 0), 0.0) for facts in seeds.values()]
-    return f"{np.median(first):.2g}" if any(first) else "-"
+    return _text(float(np.median(first)) if any(first) else np.nan)
+
+
+def _text(ratio: float) -> str:
+    return f"{ratio:.2g}" if np.isfinite(ratio) else "-"
