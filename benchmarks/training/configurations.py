@@ -86,6 +86,7 @@ SQUARED = "squared error"
 CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
     "Dice + CE again": ("Dice + CE", {}),
     SQUARED: ("unweighted", {"error": "squared"}),
+    "absolute error": ("unweighted", {"error": "absolute"}),
     "cross-entropy": ("unweighted", {"error": "cross-entropy"}),
 }
 SURFACE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -94,6 +95,7 @@ SURFACE: dict[str, tuple[str, dict[str, Any]]] = {
     "boundary": ("boundary", {}),
     "capped squared error": ("weighted", {"error": "squared", "alpha": 1.0, "cap": 10.0}),
     "capped squared error, alpha 2": ("weighted", {"error": "squared", "alpha": 2.0, "cap": 10.0}),
+    "capped absolute error": ("weighted", {"error": "absolute", "alpha": 1.0, "cap": 10.0}),
     "capped cross-entropy": ("weighted", {"error": "cross-entropy", "alpha": 1.0, "cap": 10.0}),
     "capped cross-entropy, alpha 2": ("weighted", {"error": "cross-entropy", "alpha": 2.0, "cap": 10.0}),
 }
@@ -115,12 +117,13 @@ TRIED: dict[str, tuple[str, dict[str, Any]]] = {
         ("squared", 2.0, math.inf, "errors"),
     )
 }
-# The errors that a term weighs, without its distances: what it must be better than.
+# The errors that a term weighs, without its distances: what it must be better than. The boundary loss is, but
+# for a constant, the absolute error times the distance.
 CONTROL_OF = {
-    title: "cross-entropy" if options.get("error") == "cross-entropy" else SQUARED
+    title: f"{options.get('error', 'squared')} error".replace("cross-entropy error", "cross-entropy")
     for title, (_, options) in SURFACE.items()
-}
-RATIOS = (0.3, 1.0)
+} | {"boundary": "absolute error"}
+RATIOS = (0.3, 1.0, 3.0)
 
 
 def on(

@@ -7,7 +7,7 @@ FINAL: dict[str, tuple[str, float]] = {}
 
 
 def _selection(task: str) -> Plan:
-    return Plan((on(task), *(on(task, title, r) for r in RATIOS for title in TERMS)), (200, 201, 202))
+    return Plan((on(task), *(on(task, title, r) for r in RATIOS for title in TERMS)), (200, 201))
 
 
 def _final(task: str, title: str, ratio: float) -> Plan:

@@ -33,7 +33,7 @@ class Weighted(nn.Module):
     weight only moves the gradient from error to error.
 
     Args:
-        error: "squared", (p - g)^2, or "cross-entropy", the binary one of p and g.
+        error: "squared", (p - g)^2, "absolute", |p - g|, or "cross-entropy", the binary one of p and g.
         alpha, cap, floor: as above. The cap is in mm with spacing.
         mean: "volume", "errors" or None.
         spacing: None for distances in voxels.
@@ -90,6 +90,8 @@ def _errors(kind: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, 
     g = F.one_hot(labels[:, 0].long(), logits.shape[1]).movedim(-1, 1)[:, 1:].to(p.dtype)
     if kind == "squared":
         return (p - g).square(), p, g
+    if kind == "absolute":
+        return (p - g).abs(), p, g
     # log(1 - p) from the logits of the other classes, which does not lose small values as 1 - p would.
     total = logits.logsumexp(1, keepdim=True)
     others = [logits[:, [k for k in range(logits.shape[1]) if k != c]] for c in range(1, logits.shape[1])]
