@@ -132,10 +132,8 @@ def draw_strength(facts: Mapping[str, Any], path: Path) -> None:
     titles = [title for title in ("Dice + CE", *TERMS) if title in facts["median"] and title != AGAIN]
     moments = np.array(facts["moments"])
     late = moments > max(moments) / 2
-    spans = [
-        (moments > low) & (moments <= high)
-        for low, high in pairwise(np.linspace(0, max(moments), PIECES + 1))
-    ]
+    steps = np.unique(moments)
+    spans = [np.isin(moments, piece) for piece in np.array_split(steps, min(PIECES, len(steps)))]
     centres = [float(moments[span].mean()) for span in spans]
     edges = [0, *facts["edges"], np.inf]
     labels = [

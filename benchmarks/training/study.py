@@ -27,7 +27,7 @@ from surfloss._files import write_text, written_whole
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "training"
-PAGE = ROOT / "docs" / "choosing.md"
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("choosing", "study-tables", "first-study")]
 PLANS: dict[str, Plan] = {**first_study.PLANS, **second_study.PLANS}
 _BLOCK = re.compile(r"(<!-- study: ([\w-]+) (\w+)( control)? -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -191,10 +191,12 @@ def report(
 
 @app.command()
 def document(
-    page: Annotated[Path, typer.Argument(help="A page with blocks to fill.")] = PAGE, out: Out = RESULTS
+    pages: Annotated[list[Path] | None, typer.Argument(help="Pages with blocks to fill.")] = None,
+    out: Out = RESULTS,
 ) -> None:
-    """Make the tables of the documentation's page anew, from the runs' files alone."""
-    write_text(page, filled(page.read_text(encoding="utf-8"), out))
+    """Make the tables of the documentation's pages anew, from the runs' files alone."""
+    for page in pages or PAGES:
+        write_text(page, filled(page.read_text(encoding="utf-8"), out))
 
 
 def filled(text: str, folder: Path) -> str:

@@ -20,7 +20,7 @@ from benchmarks.training import (
     summary,
     train,
 )
-from benchmarks.training.configurations import Configuration, Plan, on
+from benchmarks.training.configurations import Configuration, Plan, on, weight_of
 from benchmarks.training.data import TrainingCase
 from benchmarks.training.tasks import TASKS
 
@@ -188,9 +188,22 @@ def test_a_control_has_the_same_ratio() -> None:
     assert all("(" not in text[row] for row in (2, 3, 5))
 
 
-def test_the_page_holds_what_the_raw_results_say() -> None:
-    text = study.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", study.PAGES, ids=lambda page: page.stem)
+def test_the_pages_hold_what_the_raw_results_say(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
     assert study.filled(text, study.RESULTS) == text
+
+
+def test_a_control_gets_the_strength_that_the_winner_reached() -> None:
+    at_weight_1 = {"Hausdorff": 3.0, "squared error": 0.1}
+    reached = {"Hausdorff, 0.3": 0.12, "squared error, 0.3": 0.24}
+    winner, control = (
+        on("nuclei", title, 0.3, like="Hausdorff, 0.3") for title in ("Hausdorff", "squared error")
+    )
+    assert weight_of(winner, at_weight_1, reached) == pytest.approx(0.1)
+    assert weight_of(control, at_weight_1, reached) == pytest.approx(3.0 * 0.5)
+    with pytest.raises(KeyError):
+        weight_of(control, at_weight_1, {})
 
 
 def test_a_baseline_is_of_the_same_setting() -> None:
