@@ -93,6 +93,9 @@ SURFACE: dict[str, tuple[str, dict[str, Any]]] = {
     "Hausdorff": ("hausdorff", {}),
     "convolution": ("convolution", {}),
     "boundary": ("boundary", {}),
+    "generalized surface": ("generalized surface", {}),
+    "surface Dice": ("surface Dice", {"tolerance": 1.0}),  # voxels
+    "contour": ("contour", {"mode": "map"}),
     "capped squared error": ("weighted", {"error": "squared", "alpha": 1.0, "cap": 10.0}),
     "capped squared error, alpha 2": ("weighted", {"error": "squared", "alpha": 2.0, "cap": 10.0}),
     "capped absolute error": ("weighted", {"error": "absolute", "alpha": 1.0, "cap": 10.0}),
@@ -123,7 +126,10 @@ CONTROL_OF = {
     title: f"{options.get('error', 'squared')} error".replace("cross-entropy error", "cross-entropy")
     for title, (_, options) in SURFACE.items()
 } | {"boundary": "absolute error"}
-RATIOS = (0.3, 1.0, 3.0)
+RATIOS = (0.3, 1.0)
+# What is steady enough at 1 to be tried stronger, and its controls.
+STRONG = (SQUARED, "absolute error", "boundary", "capped squared error, alpha 2", "capped absolute error")
+STRONG_RATIO = 3.0
 
 
 def on(

@@ -1,13 +1,25 @@
 """The second study's plans: equal gradient ratios, and controls; see docs/study-protocol.md."""
 
-from benchmarks.training.configurations import CONTROL_OF, RATIOS, SQUARED, TERMS, Plan, name_of, on
+from benchmarks.training.configurations import (
+    CONTROL_OF,
+    RATIOS,
+    SQUARED,
+    STRONG,
+    STRONG_RATIO,
+    TERMS,
+    Plan,
+    name_of,
+    on,
+)
 
 # The winners of the selection, by data set, as the protocol's page names them: title and ratio.
 FINAL: dict[str, tuple[str, float]] = {}
 
 
 def _selection(task: str) -> Plan:
-    return Plan((on(task), *(on(task, title, r) for r in RATIOS for title in TERMS)), (200, 201))
+    wanted = [(title, ratio) for ratio in RATIOS for title in TERMS]
+    wanted += [(title, STRONG_RATIO) for title in STRONG]
+    return Plan((on(task), *(on(task, title, ratio) for title, ratio in wanted)), (200, 201))
 
 
 def _final(task: str, title: str, ratio: float) -> Plan:
