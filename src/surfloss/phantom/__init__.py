@@ -7,11 +7,10 @@ The same arrays come out on every machine: per-voxel work uses only what IEEE 75
 comparisons), in a fixed order, and the few scalars that pass through sin, cos, exp or log are rounded.
 
 One file a room: `_field` (shapes and smooth noise), `_head` (anatomy), `_bleed` (hemorrhages), `_scan` (one
-volume), `_dataset` (files), `_sheet` (a picture of them).
+volume), `_dataset` (files, and a picture of them).
 """
 
-from surfloss.phantom._dataset import write_dataset
+from surfloss.phantom._dataset import contact_sheet, write_dataset
 from surfloss.phantom._scan import Phantom, default_spacing, make_case
-from surfloss.phantom._sheet import contact_sheet
 
 __all__ = ["Phantom", "contact_sheet", "default_spacing", "make_case", "write_dataset"]
