@@ -21,9 +21,17 @@ def triton_interprets() -> bool:
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
 
 
-def requested_tolerance() -> str | None:
-    """The tolerance that `SURFLOSS_NNUNET_TOLERANCE` asks for, or None where it is unset or empty."""
-    return os.environ.get("SURFLOSS_NNUNET_TOLERANCE") or None
+def requested_tolerance() -> float | None:
+    """The tolerance in mm that `SURFLOSS_NNUNET_TOLERANCE` asks for, or None where it is unset or empty.
+
+    Raises:
+        ValueError: if it is no number of 0 or more.
+    """
+    text = os.environ.get("SURFLOSS_NNUNET_TOLERANCE")
+    tolerance = _number(text) if text else None
+    if tolerance is not None and not 0 <= tolerance < math.inf:
+        fail("SURFLOSS_NNUNET_TOLERANCE", repr(text), "a finite number of mm, at least 0")
+    return tolerance
 
 
 def volume_limit() -> int:
@@ -33,10 +41,14 @@ def volume_limit() -> int:
         ValueError: if the variable is no positive number.
     """
     text = os.environ.get("SURFLOSS_MAX_VOLUME_GIB") or "4"
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = math.nan
-    if not 0 < limit < math.inf:
+    if not 0 < (limit := _number(text)) < math.inf:
         fail("SURFLOSS_MAX_VOLUME_GIB", repr(text), "a positive number of GiB")
     return int(limit * 2**30)
+
+
+def _number(text: str) -> float:
+    """NaN for a text that is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -13,11 +13,12 @@ import pytest
 from nnunetv2.evaluation import evaluate_predictions
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
+from surfloss._env import requested_tolerance
 from surfloss.metrics import evaluate
 from surfloss.nnunet.experiments import DICE_CE_2D
 from surfloss.nnunet.networks import make_trainer
 from surfloss.nnunet.run_folder import RunFolder
-from surfloss.nnunet.validation import add_surface_metrics, tolerance_from_environment
+from surfloss.nnunet.validation import add_surface_metrics
 from tests.nnunet.conftest import save
 
 SPACING = (5.0, 0.3, 0.3)  # z, y, x; a NIfTI header holds 0.30000001192...
@@ -142,4 +143,4 @@ def test_a_validation_measures_where_it_is_asked_to(
 def test_a_tolerance_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("SURFLOSS_NNUNET_TOLERANCE", text)
     with pytest.raises(ValueError, match=f"^SURFLOSS_NNUNET_TOLERANCE: got '{text}', wanted a finite number"):
-        tolerance_from_environment()
+        requested_tolerance()

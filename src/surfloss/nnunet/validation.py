@@ -12,32 +12,12 @@ from nnunetv2.evaluation.evaluate_predictions import (
     save_summary_json,
 )
 
-from surfloss._check import fail
-from surfloss._env import requested_tolerance
 from surfloss._files import written_whole
 from surfloss.metrics import surface_distances
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
 METRICS = ("HD95", "Surface Dice")
-
-
-def tolerance_from_environment() -> float | None:
-    """The tolerance in mm that `SURFLOSS_NNUNET_TOLERANCE` asks for; None for no surface metrics.
-
-    Raises:
-        ValueError: if it is no number of 0 or more.
-    """
-    text = requested_tolerance()
-    if text is None:
-        return None
-    try:
-        tolerance = float(text)
-    except ValueError:
-        tolerance = math.nan
-    if not 0 <= tolerance < math.inf:
-        fail("SURFLOSS_NNUNET_TOLERANCE", repr(text), "a finite number of mm, at least 0")
-    return tolerance
 
 
 def add_surface_metrics(

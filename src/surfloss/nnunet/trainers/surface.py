@@ -20,11 +20,12 @@ from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5
 
 from surfloss import presets
 from surfloss._check import fail, whole
+from surfloss._env import requested_tolerance
 from surfloss._files import written_whole
 from surfloss.losses import CompoundLoss, DiceCELoss, GradientRatioMonitor
 from surfloss.losses.schedule import Schedule
 from surfloss.nnunet.checkpoints import read_checkpoint
-from surfloss.nnunet.validation import add_surface_metrics, tolerance_from_environment
+from surfloss.nnunet.validation import add_surface_metrics
 
 _LOGGED = ("surface_terms", "surface_weights", "gradient_ratios")
 _IGNORED = -1  # in targets of regions, whose other values are 0 and 1
@@ -59,7 +60,7 @@ class SurfaceLossMixin(nnUNetTrainer):  # type: ignore[misc]
         for key in _LOGGED:
             self.logger.local_logger.my_fantastic_logging[key] = []
         self.seed = secrets.randbits(32)
-        self.surface_metrics_tolerance = tolerance_from_environment()  # in mm; None for no surface metrics
+        self.surface_metrics_tolerance = requested_tolerance()  # in mm; None for no surface metrics
         self._iteration = 0  # of the epoch
         self._full_resolution: tuple[Any, ...] | None = None
 
