@@ -80,11 +80,12 @@ class Plan:
 
 
 DICE_CE = "Dice + CE"
+AGAIN = "Dice + CE again"  # its gradient ratio is its weight, at every moment
 SQUARED = "squared error"
 
 # Title, name in `terms`, options.
 CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
-    "Dice + CE again": ("Dice + CE", {}),
+    AGAIN: ("Dice + CE", {}),
     SQUARED: ("unweighted", {"error": "squared"}),
     "absolute error": ("unweighted", {"error": "absolute"}),
     "cross-entropy": ("unweighted", {"error": "cross-entropy"}),
@@ -172,7 +173,9 @@ def weight_of(
     """
     if configuration.ratio is None:
         return configuration.weight or 0.0
-    weight = configuration.ratio / at_weight_1[configuration.name.rpartition(",")[0]]
+    title = configuration.name.rpartition(",")[0]
+    weight = configuration.ratio / at_weight_1[title]
     if configuration.like is None or configuration.like == configuration.name:
         return weight
-    return weight * reached[configuration.like] / reached[configuration.name]
+    own = configuration.ratio if title == AGAIN else reached[configuration.name]
+    return weight * reached[configuration.like] / own

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.training import errors
-from benchmarks.training.configurations import TERMS
+from benchmarks.training.configurations import AGAIN, TERMS
 from benchmarks.training.data import TrainingCase
 from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interval, of_cases
 from surfloss.metrics import dice
 
-AGAIN = "Dice + CE again"  # as strong as Dice + CE at every moment
 PIECES = 10  # of a training, over which moments are gathered
 
 
