@@ -132,7 +132,7 @@ def test_paths_are_no_markup(name, tmp_path):
     assert result.exit_code == 0, result.output
     assert f"Written to {out}".replace("\x1b", r"\x1b") in result.stdout
     for arguments in (
-        ["bench", "--from", str(out)],
+        ["bench", "--file", str(out)],
         ["evaluate", str(out / "x"), str(out), "--tolerance", "1"],
         ["reproduce", "--out", str(out / "phantom.json")],
     ):

@@ -13,9 +13,9 @@ from scipy import stats
 from surfloss.nnunet.comparison import agreement_table, comparison_table
 from surfloss.nnunet.experiments import CONTOUR_3D, DICE_CE_2D, DICE_CE_3D, HAUSDORFF_3D
 from surfloss.nnunet.pictures import worst_cases
-from surfloss.nnunet.report import tables, write_report
-from surfloss.nnunet.results import CROSS_VALIDATION, read_cases
-from surfloss.nnunet.run_folder import RunFolder
+from surfloss.nnunet.report import write_report
+from surfloss.nnunet.results import read_cases, tables
+from surfloss.nnunet.run_folder import CROSS_VALIDATION, RunFolder
 from tests.nnunet.conftest import MINI
 from tests.nnunet.synthetic import synthetic_run
 from tests.support.browser import assert_sound, needs_browser, visit

@@ -14,7 +14,7 @@ import torch
 from surfloss.nnunet.executors import LocalExecutor
 from surfloss.nnunet.experiments import Experiment
 from surfloss.nnunet.jobs import STAGES, Job, complete, list_jobs
-from surfloss.nnunet.report import tables
+from surfloss.nnunet.results import tables
 from surfloss.nnunet.run_folder import Progress, Record, RunFolder
 from tests.nnunet.conftest import MINI, perform_here, save
 

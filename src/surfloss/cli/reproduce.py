@@ -97,7 +97,7 @@ def reproduce(
             json.dumps({"out": str(run.folder), "finished": until}) if as_json else f"Finished: {until}"
         )
         return
-    from surfloss.nnunet.report import mean_dice
+    from surfloss.nnunet.results import mean_dice
 
     _print_tables(run, as_json)
     if failed := [name for name, dice in mean_dice(run).items() if dice < min_dice]:
@@ -136,7 +136,7 @@ def _slurm_options(partition: str | None, time: str | None, others: list[str]) -
 
 
 def _print_tables(run: RunFolder, as_json: bool) -> None:
-    from surfloss.nnunet.report import METRICS, tables
+    from surfloss.nnunet.results import METRICS, tables
 
     page = run.report / "report.html"
     if as_json:

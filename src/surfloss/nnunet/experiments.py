@@ -21,37 +21,6 @@ class Model:
         return f"{self.network}, {self.loss}"
 
 
-@dataclass(frozen=True)
-class PhantomSettings:
-    """The synthetic data set that stands in where no real one is given."""
-
-    cases: int
-    size: tuple[int, int, int]  # z, y, x
-    seed: int
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A size of the experiment. None means nnU-Net's own choice."""
-
-    name: str
-    models: tuple[Model, ...]
-    ensemble: tuple[str, ...]  # the models whose probabilities are averaged
-    folds: int
-    epochs: int
-    iterations: int  # training iterations an epoch
-    validation_iterations: int
-    validation_cases: int  # held out of the folder where it has no validation part of its own
-    save_every: int  # epochs between two checkpoints
-    initial_lr: float = 1e-2
-    base_features: int | None = None
-    batch_size_2d: int | None = None
-    memory_gb: float | None = None  # of the GPU that nnU-Net plans patches and batches for
-    phantom: PhantomSettings | None = None
-    tolerance: float = 0.42  # of the surface Dice, in mm: INSTANCE2022's
-    seed: int = 0
-
-
 DICE_CE_2D = Model("dice_ce_2d", "Dice+CE", "2d", "nnUNetTrainerDiceCE")
 DICE_CE_3D = Model("dice_ce_3d", "Dice+CE", "3d_fullres", "nnUNetTrainerDA5DiceCE")
 CONTOUR_3D = Model("contour_3d", "Dice+CE+contour", "3d_fullres", "nnUNetTrainerDA5Contour")
@@ -71,10 +40,41 @@ HAUSDORFF_PAPER_3D = Model(
 # The paper's losses, and what the training study came to.
 ALL_MODELS = (DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_CONV_3D, HAUSDORFF_PAPER_3D)
 
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """The synthetic data set that stands in where no real one is given."""
+
+    cases: int
+    size: tuple[int, int, int]  # z, y, x
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A size of the experiment. None means nnU-Net's own choice."""
+
+    name: str
+    models: tuple[Model, ...] = ALL_MODELS
+    ensemble: tuple[str, ...] = (DICE_CE_2D.name, DICE_CE_3D.name)  # whose probabilities are averaged
+    folds: int = 5
+    epochs: int
+    iterations: int  # training iterations an epoch
+    validation_iterations: int
+    validation_cases: int  # held out of the folder where it has no validation part of its own
+    save_every: int  # epochs between two checkpoints
+    initial_lr: float = 1e-2
+    base_features: int | None = None
+    batch_size_2d: int | None = None
+    memory_gb: float | None = None  # of the GPU that nnU-Net plans patches and batches for
+    phantom: PhantomSettings | None = None
+    tolerance: float = 0.42  # of the surface Dice, in mm: INSTANCE2022's
+    seed: int = 0
+
+
 TINY = Experiment(
     name="tiny",
     models=(DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D),
-    ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
     folds=2,
     epochs=20,
     iterations=50,
@@ -91,9 +91,6 @@ TINY = Experiment(
 
 SMALL = Experiment(
     name="small",
-    models=ALL_MODELS,
-    ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
-    folds=5,
     epochs=30,
     iterations=50,
     validation_iterations=5,
@@ -108,9 +105,6 @@ SMALL = Experiment(
 
 PAPER = Experiment(
     name="paper",
-    models=ALL_MODELS,
-    ensemble=(DICE_CE_2D.name, DICE_CE_3D.name),
-    folds=5,
     epochs=1000,
     iterations=250,
     validation_iterations=50,

@@ -13,7 +13,7 @@ from typing import Any
 
 from surfloss.nnunet import networks, stages
 from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.run_folder import Progress, RunFolder, in_one_line
+from surfloss.nnunet.run_folder import CROSS_VALIDATION, Progress, RunFolder, in_one_line
 
 STAGES = ("prepare", "plan", "train", "predict", "ensemble", "evaluate", "report")
 
@@ -42,7 +42,7 @@ def list_jobs(run: RunFolder, until: str = STAGES[-1]) -> list[Job]:
     if experiment.ensemble:
         members = tuple(f"predict/{name}" for name in experiment.ensemble)
         jobs.append(Job("ensemble", stages.ensemble, members))
-        jobs.append(_evaluation(run, "ensemble", run.raw / "labelsTs", ("ensemble",)))
+        jobs.append(_evaluation("ensemble", "ensemble"))
     evaluations = tuple(job.name for job in jobs if job.stage == "evaluate")
     jobs.append(Job("report", stages.report, evaluations, always=True))
     return [job for job in jobs if STAGES.index(job.stage) <= STAGES.index(until)]
@@ -50,21 +50,22 @@ def list_jobs(run: RunFolder, until: str = STAGES[-1]) -> list[Job]:
 
 def _model_jobs(run: RunFolder, model: Model) -> Iterator[Job]:
     folds = range(run.experiment.folds)
+    held_out = CROSS_VALIDATION + model.name
     trained = [f"train/{model.name}/fold_{fold}" for fold in folds]
-    held_out = [f"predict/cross_validation/{model.name}/fold_{fold}" for fold in folds]
+    predicted = [f"predict/{held_out}/fold_{fold}" for fold in folds]
     for fold in folds:
         train = partial(networks.train, model=model, fold=fold)
         yield Job(trained[fold], train, ("plan",), on_device=True)
-        predict = partial(networks.predict_held_out, model=model, fold=fold)
-        yield Job(held_out[fold], predict, (trained[fold],), on_device=True)
+        predict = partial(networks.predict, model=model, fold=fold)
+        yield Job(predicted[fold], predict, (trained[fold],), on_device=True)
     predict = partial(networks.predict, model=model)
     yield Job(f"predict/{model.name}", predict, tuple(trained), on_device=True)
-    yield _evaluation(run, model.name, run.raw / "labelsTs", (f"predict/{model.name}",))
-    yield _evaluation(run, f"cross_validation/{model.name}", run.raw / "labelsTr", tuple(held_out))
+    yield _evaluation(model.name, f"predict/{model.name}")
+    yield _evaluation(held_out, *predicted)
 
 
-def _evaluation(run: RunFolder, name: str, truth: Path, needs: tuple[str, ...]) -> Job:
-    return Job(f"evaluate/{name}", partial(stages.evaluate, name=name, truth=truth), needs)
+def _evaluation(name: str, *needs: str) -> Job:
+    return Job(f"evaluate/{name}", partial(stages.evaluate, name=name), needs)
 
 
 def perform(run: RunFolder, job: Job) -> None:

@@ -19,7 +19,7 @@ from surfloss._files import write_text, written_whole
 from surfloss.losses import HausdorffDTLoss
 from surfloss.nnunet.checkpoints import read_checkpoint
 from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.run_folder import Progress, RunFolder, fold_seed, read_json
+from surfloss.nnunet.run_folder import CROSS_VALIDATION, Progress, RunFolder, fold_seed, read_json
 
 
 def train(run: RunFolder, progress: Progress, model: Model, fold: int) -> None:
@@ -59,20 +59,38 @@ def train_rank(rank: int, run: RunFolder, progress: Progress, model: Model, fold
         torch.distributed.destroy_process_group()
 
 
-def predict(run: RunFolder, progress: Progress, model: Model) -> None:
-    """Predict the validation cases with the average of the model's folds."""
-    images = sorted((run.raw / "imagesTs").glob("*.nii.gz"))
-    with_probabilities = model.name in run.experiment.ensemble
-    folds = range(run.experiment.folds)
-    _predict(run, progress, model, folds, images, run.predictions(model.name), with_probabilities)
+def predict(run: RunFolder, progress: Progress, model: Model, fold: int | None = None) -> None:
+    """Predict the validation cases with the average of the model's folds; cases already there are kept.
 
-
-def predict_held_out(run: RunFolder, progress: Progress, model: Model, fold: int) -> None:
-    """Predict the cases on which a fold's network was not trained."""
-    names = read_json(run.preprocessed / "splits_final.json")[fold]["val"]
-    images = [run.raw / "imagesTr" / f"{name}_0000.nii.gz" for name in names]
-    out = run.predictions(f"cross_validation/{model.name}")
-    _predict(run, progress, model, [fold], images, out, with_probabilities=False)
+    With a fold, predict the cases on which its network was not trained.
+    """
+    folds: Iterable[int] = range(run.experiment.folds) if fold is None else [fold]
+    if fold is None:
+        images = sorted((run.raw / "imagesTs").glob("*.nii.gz"))
+        out = run.predictions(model.name)
+    else:
+        names = read_json(run.preprocessed / "splits_final.json")[fold]["val"]
+        images = [run.raw / "imagesTr" / f"{name}_0000.nii.gz" for name in names]
+        out = run.predictions(CROSS_VALIDATION + model.name)
+    with_probabilities = fold is None and model.name in run.experiment.ensemble
+    progress.begin(len(images))
+    predictor = _predictor(run, model, folds)
+    files = predictor.plans_manager.image_reader_writer_class()
+    for image in images:
+        name = image.name.removesuffix("_0000.nii.gz")
+        if not (out / f"{name}.nii.gz").exists():
+            voxels, properties = files.read_images([str(image)])
+            prediction = predictor.predict_single_npy_array(
+                voxels, properties, save_or_return_probabilities=with_probabilities
+            )
+            if with_probabilities:
+                prediction, probabilities = prediction
+                with written_whole(out / f"{name}.npz") as unfinished:
+                    np.savez_compressed(unfinished, probabilities=probabilities)
+            # The segmentation comes last: it tells that the case is whole.
+            with written_whole(out / f"{name}.nii.gz") as unfinished:
+                files.write_seg(prediction, str(unfinished), properties)
+        progress.advance()
 
 
 def check_device(device: str) -> None:
@@ -117,36 +135,6 @@ def _train(run: RunFolder, progress: Progress, model: Model, fold: int, rank: in
     if rank == 0:
         log = {key: np.asarray(values).tolist() for key, values in trainer.logger.get_checkpoint().items()}
         write_text(run.training_log(model, fold), json.dumps(log, indent=2))
-
-
-def _predict(
-    run: RunFolder,
-    progress: Progress,
-    model: Model,
-    folds: Iterable[int],
-    images: list[Path],
-    out: Path,
-    with_probabilities: bool,
-) -> None:
-    """Sliding-window prediction by the average of `folds`' networks; cases already there are kept."""
-    progress.begin(len(images))
-    predictor = _predictor(run, model, folds)
-    files = predictor.plans_manager.image_reader_writer_class()
-    for image in images:
-        name = image.name.removesuffix("_0000.nii.gz")
-        if not (out / f"{name}.nii.gz").exists():
-            voxels, properties = files.read_images([str(image)])
-            prediction = predictor.predict_single_npy_array(
-                voxels, properties, save_or_return_probabilities=with_probabilities
-            )
-            if with_probabilities:
-                prediction, probabilities = prediction
-                with written_whole(out / f"{name}.npz") as unfinished:
-                    np.savez_compressed(unfinished, probabilities=probabilities)
-            # The segmentation comes last: it tells that the case is whole.
-            with written_whole(out / f"{name}.nii.gz") as unfinished:
-                files.write_seg(prediction, str(unfinished), properties)
-        progress.advance()
 
 
 def _predictor(run: RunFolder, model: Model, folds: Iterable[int]) -> Any:

@@ -2,15 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import nibabel
 import numpy as np
 import numpy.typing as npt
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from surfloss._figures import Picture, outline, outline_legend, png
@@ -30,15 +29,6 @@ class WorstCase:
     case: str
     values: Values
     reasons: tuple[str, ...]
-
-
-class _Panel(NamedTuple):
-    """A slice of an image and of both masks, with what is said above it."""
-
-    title: str
-    image: Volume
-    truth: Volume
-    prediction: Volume
 
 
 # Heading, unit and metric of the numbers that stand with a case.
@@ -68,9 +58,7 @@ def worst_cases(run: RunFolder) -> list[WorstCase]:
             if errors:
                 reasons[max(errors, key=errors.__getitem__)].append(what)
         found += [
-            WorstCase(name, case, values, tuple(reasons[case]))
-            for case, values in cases.items()
-            if case in reasons
+            WorstCase(name, case, cases[case], tuple(reasons[case])) for case in cases if case in reasons
         ]
     return found
 
@@ -101,49 +89,49 @@ def worst_case_pictures(run: RunFolder, found: Sequence[WorstCase], most: int = 
             if file.exists():
                 image, truth = _image_and_truth(run, worst.case)
                 prediction = _load(file)
-                panels = [
-                    _Panel(
-                        f"slice {place + 1} of {len(image)}\n{', '.join(reasons)}",
-                        *(volume[place] for volume in (image, truth, prediction)),
-                    )
+                panels = {
+                    f"slice {place + 1} of {len(image)}\n{', '.join(reasons)}": (truth, prediction, place)
                     for place, reasons in _telling_slices(truth, prediction)
-                ]
+                }
                 title = f"{title_of(run, name)}, case {worst.case}: {', '.join(worst.reasons)}"
-                yield _picture(title, panels, 3, _numbers(worst.values))
+                yield _picture(title, image, panels, 3, _numbers(worst.values))
 
 
 def case_pictures(run: RunFolder, most: int = 8) -> Iterator[Picture]:
     """A picture per case: the slice with the largest lesion, once for each model, with both outlines."""
-    evaluated = {name: cases for name in run.evaluated() if (cases := read_cases(run, name))}
+    evaluated = {name: read_cases(run, name) for name in run.evaluated()}
     for path in sorted((run.raw / "labelsTs").glob("*.nii.gz"))[:most]:
         case = path.name.removesuffix(".nii.gz")
         image, truth = _image_and_truth(run, case)
         place = int(truth.sum((1, 2)).argmax())
-        panels = [
-            _Panel(
-                f"{title_of(run, name)}\n{_numbers(cases[case], 3)}",
-                *(volume[place] for volume in (image, truth, _load(_prediction(run, name, case)))),
-            )
+        panels = {
+            f"{title_of(run, name)}\n{_numbers(cases[case], 3)}": (truth, _load(file), place)
             for name, cases in evaluated.items()
-            if case in cases and _prediction(run, name, case).exists()
-        ]
+            if case in cases and (file := _prediction(run, name, case)).exists()
+        }
         if panels:
             title = f"Case {case}, slice {place + 1} of {len(image)}, where its lesions are largest"
-            yield _picture(title, panels, min(3, len(panels)))
+            yield _picture(title, image, panels, min(3, len(panels)))
 
 
-@style.context("default")
-def _picture(title: str, panels: Sequence[_Panel], columns: int, numbers: str = "") -> Picture:
+def _picture(
+    title: str,
+    image: Volume,
+    panels: Mapping[str, tuple[Volume, Volume, int]],
+    columns: int,
+    numbers: str = "",
+) -> Picture:
+    """A panel for each truth and prediction, at a slice, under its heading."""
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.9 * columns, 4.2 * rows + 0.7), layout="constrained")
     figure.suptitle(f"{title}\n{numbers}".rstrip(), fontsize=10)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.set(xticks=(), yticks=(), frame_on=False)
-    for axes, panel in zip(grid, panels, strict=False):
-        axes.imshow(panel.image, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], origin="lower")
-        outline(axes, panel.truth, panel.prediction)
-        axes.set_title(panel.title, fontsize=8)
+    for axes, (heading, (truth, prediction, place)) in zip(grid, panels.items(), strict=False):
+        axes.imshow(image[place], cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], origin="lower")
+        outline(axes, truth[place], prediction[place])
+        axes.set_title(heading, fontsize=8)
     outline_legend(figure)
     return Picture(title, png(figure))
 
@@ -163,10 +151,9 @@ def _telling_slices(truth: Volume, prediction: Volume) -> list[tuple[int, list[s
 
 def _numbers(values: Values, count: int = len(_NUMBERS)) -> str:
     """The first numbers of a case in words."""
-    known = ((heading, unit, values[metric]) for heading, unit, metric in _NUMBERS[:count])
     return ", ".join(
-        f"{heading} {number(value)} {'' if value is None else unit}".rstrip()
-        for heading, unit, value in known
+        f"{heading} {number(values[metric])} {'' if values[metric] is None else unit}".rstrip()
+        for heading, unit, metric in _NUMBERS[:count]
     )
 
 

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -26,8 +26,6 @@ _CURVES = {
 _PAIRED = tuple(metric for metric in METRICS if "dice" in metric.name)
 
 
-# The style of everything here is set anew: nnU-Net sets fonts for pictures of its own.
-@style.context("default")
 def training_curves(run: RunFolder) -> Picture | None:
     """Loss, pseudo Dice, surface weight and gradient ratio by epoch: the folds' mean in their range."""
     logs = {
@@ -57,18 +55,13 @@ def training_curves(run: RunFolder) -> Picture | None:
 
 def _curve(axes: Any, folds: list[list[float]], color: str, label: str) -> None:
     """One line with its band; folds may have come to different epochs, and NaN is a gap."""
-    epochs = max(map(len, folds), default=0)
-    curves = np.full((len(folds), epochs), math.nan)
-    for row, values in zip(curves, folds, strict=True):
-        row[: len(values)] = values
-    known = np.ma.masked_invalid(curves)
+    known = np.ma.masked_invalid(list(zip_longest(*folds, fillvalue=math.nan)))  # (epochs, folds)
     if not known.count():
         return
-    places = np.arange(1, epochs + 1)
-    axes.fill_between(places, known.min(0), known.max(0), color=color, alpha=0.2, linewidth=0)
-    axes.plot(
-        places, known.mean(0), color=color, linewidth=1.8, label=label, marker="." if epochs < 3 else ""
-    )
+    epochs = np.arange(1, len(known) + 1)
+    marker = "." if len(known) < 3 else ""
+    axes.fill_between(epochs, known.min(1), known.max(1), color=color, alpha=0.2, linewidth=0)
+    axes.plot(epochs, known.mean(1), color=color, linewidth=1.8, label=label, marker=marker)
 
 
 def paired_cases(run: RunFolder) -> Iterator[Picture]:
@@ -80,20 +73,18 @@ def paired_cases(run: RunFolder) -> Iterator[Picture]:
                 yield _paired_cases(baseline, other, before, after)
 
 
-@style.context("default")
 def _paired_cases(baseline: Model, other: Model, before: Cases, after: Cases) -> Picture:
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 3), (_PAIRED[0], HD95, _PAIRED[1]), strict=True):
-        values = list(zip(*paired(before, after, metric), strict=True))
-        pairs = [(a * metric.factor, b * metric.factor) for a, b in values if a is not None and b is not None]
-        gain = [(b - a) * (-1 if metric is HD95 else 1) for a, b in pairs]
+        values = np.array(paired(before, after, metric), float).T * metric.factor
+        pairs = values[~np.isnan(values).any(1)]
+        gain = np.sign(pairs[:, 1] - pairs[:, 0]) * (-1 if metric is HD95 else 1)
         for label, color, sign in (("better", BLUE, 1), ("worse", RED, -1), ("equal", GRAY, 0)):
-            members = [pair for pair, change in zip(pairs, gain, strict=True) if np.sign(change) == sign]
-            for pair in members:
-                axes.plot((0, 1), pair, "-o", color=color, markersize=4, linewidth=1, alpha=0.75)
-            if members:
+            members = pairs[gain == sign]
+            if len(members):
+                axes.plot((0, 1), members.T, "-o", color=color, markersize=4, linewidth=1, alpha=0.75)
                 axes.lines[-1].set_label(f"{len(members)} {label}")
-        if pairs:
+        if len(pairs):
             medians = np.median(pairs, axis=0)
             axes.plot((-0.12, 1.12), medians, "D", color="black", markersize=6, label="median")
             axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.14))
@@ -114,7 +105,6 @@ def bland_altman(run: RunFolder) -> Iterator[Picture]:
         yield from (_bland_altman(run, method, evaluated) for method in VOLUMES)
 
 
-@style.context("default")
 def _bland_altman(run: RunFolder, method: str, evaluated: dict[str, Cases]) -> Picture:
     columns = min(3, len(evaluated))
     lines = math.ceil(len(evaluated) / columns)
@@ -122,9 +112,8 @@ def _bland_altman(run: RunFolder, method: str, evaluated: dict[str, Cases]) -> P
     panels = list(figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
     for axes, (name, cases) in zip(panels, evaluated.items(), strict=False):
         prediction, target = volumes(cases, method)
-        known = [(p, t) for p, t in zip(prediction, target, strict=True) if p is not None and t is not None]
-        means, differences = [(p + t) / 2 for p, t in known], [p - t for p, t in known]
-        axes.plot(means, differences, "o", color=BLUE, alpha=0.7, markersize=5, label="a case")
+        p, t = np.array((prediction, target), float)
+        axes.plot((p + t) / 2, p - t, "o", color=BLUE, alpha=0.7, markersize=5, label="a case")
         axes.axhline(0, color=GRAY, linewidth=0.8)
         got = agreement(prediction, target)
         title = title_of(run, name)

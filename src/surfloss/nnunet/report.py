@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from matplotlib import style
+
 from surfloss._figures import Picture
 from surfloss._files import write_text, written_whole
 from surfloss._render import TextTable, cell, csv_table, latex_table, render
@@ -17,19 +19,15 @@ from surfloss.nnunet.comparison import agreement_table, comparison_table
 from surfloss.nnunet.pictures import case_pictures, worst_case_pictures, worst_cases, worst_cases_table
 from surfloss.nnunet.plots import bland_altman, paired_cases, training_curves
 from surfloss.nnunet.results import (
-    CROSS_VALIDATION,
     METRICS,
     ModelRow,
     cross_validated,
-    mean_dice,
     read_cases,
     rows,
     tables,
     title_of,
 )
-from surfloss.nnunet.run_folder import RunFolder
-
-__all__ = ["METRICS", "ModelRow", "mean_dice", "tables", "write_report"]
+from surfloss.nnunet.run_folder import CROSS_VALIDATION, RunFolder
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class Section:
         return f"{self.anchor}_{number}.png"
 
 
+@style.context("default")  # set anew: nnU-Net sets fonts for pictures of its own
 def write_report(run: RunFolder) -> Path:
     """Write `report.html`, `.md` and `.tex`, a CSV file per section with tables, `cases.csv`, and pictures.
 
@@ -218,14 +217,10 @@ def _figures(title: str, found: list[ModelRow], note: str = "") -> TextTable:
     paper = any(set(row.paper) != {"-"} for row in found)
     parts = ("paper", "ours") if paper else ("ours",)
     header = [f"{metric.heading} {part}" for metric in METRICS for part in parts]
-    lines = [
-        (
-            row.title,
-            *[text for pair in row.pairs for text in pair[-len(parts) :]],
-            f"{row.null} of {row.cases}",
-        )
-        for row in found
-    ]
+    lines = []
+    for row in found:
+        figures = [text for pair in row.pairs for text in pair[-len(parts) :]]
+        lines.append((row.title, *figures, f"{row.null} of {row.cases}"))
     return TextTable(title, ("Model", *header, "Null cases"), lines, note)
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from surfloss.metrics import FolderEvaluation
 from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.run_folder import RunFolder, read_json
+from surfloss.nnunet.run_folder import CROSS_VALIDATION, RunFolder, read_json
 
 Values: TypeAlias = Mapping[str, float | None]
 """The metrics of one case by name; None where undefined."""
@@ -42,8 +42,6 @@ PAPER: dict[str, tuple[str, ...]] = {
     "hausdorff_paper_3d": ("2-5 (training)", "-", "-", "-"),
 }
 MISSING = "missing"
-CROSS_VALIDATION = "cross_validation/"
-"""What the names of predictions begin with that each fold made of the cases it held out."""
 
 
 @dataclass(frozen=True)

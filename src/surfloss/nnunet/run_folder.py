@@ -17,6 +17,8 @@ from surfloss.nnunet.convert import SourceCase, split_cases
 from surfloss.nnunet.experiments import Experiment, Model
 from surfloss.nnunet.manifest import Manifest, describe, differences
 
+CROSS_VALIDATION = "cross_validation/"
+"""What the names of predictions begin with that each fold made of the cases it held out."""
 _LOCK = "lock"
 _PATIENCE = 10.0  # seconds that the processes of a killed driver have to end
 
@@ -315,10 +317,9 @@ def in_one_line(error: BaseException) -> str:
 
 
 def hold(log: IO[bytes], alone: bool = False) -> bool:
-    """Lock a job's open log until every process that inherits it has ended, or refuse if others hold it.
+    """Lock a job's open log, beside its other processes or alone, until all that inherit it have ended.
 
-    Args:
-        alone: with no others; without it, beside other processes of the job.
+    Returns False where others hold it.
     """
     import fcntl
 

@@ -10,7 +10,7 @@ from surfloss._files import write_text, written_whole
 from surfloss.metrics import evaluate_folders
 from surfloss.nnunet import convert
 from surfloss.nnunet.manifest import describe
-from surfloss.nnunet.run_folder import Progress, RunFolder, processors, read_json
+from surfloss.nnunet.run_folder import CROSS_VALIDATION, Progress, RunFolder, processors, read_json
 
 CONFIGURATIONS = ("2d", "3d_fullres")
 
@@ -85,9 +85,10 @@ def ensemble(run: RunFolder, progress: Progress) -> None:
         progress.advance()
 
 
-def evaluate(run: RunFolder, progress: Progress, name: str, truth: Path) -> None:
+def evaluate(run: RunFolder, progress: Progress, name: str) -> None:
     """Measure a set of predictions against the true labels."""
     progress.begin(1)
+    truth = run.raw / ("labelsTr" if name.startswith(CROSS_VALIDATION) else "labelsTs")
     result = evaluate_folders(run.predictions(name), truth, tolerance=run.experiment.tolerance)
     for case in result.cases:
         if case.problem:
