@@ -393,7 +393,7 @@ def test_ignored_voxels_are_no_part_of_either_sum(backend: str) -> None:
 def kept(input: Tensor, target: Tensor, backend: str, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
     """What is kept, and the gradient that comes of it for a sum of the errors."""
     leaf = input.clone().requires_grad_()
-    arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, dtype)
+    arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, dtype, None, False)
     error, gradient, scale = hausdorff.hausdorff_error(leaf, target, *arguments)
     assert (gradient.dtype, len(scale)) == (dtype or input.dtype, len(input) * (dtype == torch.float16))
     error.sum().backward()

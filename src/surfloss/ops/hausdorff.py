@@ -27,8 +27,8 @@ def _hausdorff_error(
     empty: str,
     backend: str | None,
     kept_dtype: torch.dtype | None,
-    max_distance: float | None = None,
-    by_errors: bool = False,
+    max_distance: float | None,
+    by_errors: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 

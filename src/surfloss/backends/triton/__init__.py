@@ -139,7 +139,7 @@ def _hausdorff_round(
             None if ignore is None else _bool_as_bytes(ignore),
             gradient, errors[0, number], errors[1, number] if len(errors) > 1 else None, layout.item_steps,
             layout.size, layout.stride(width), layout.x, strip.start, width, errors.shape[3],
-            *layout.squared_steps, None if math.isinf(most) else most**2, layout.voxels,
+            *layout.squared_steps, most**2, layout.voxels,
             DIMS=layout.dims, AXIS=layout.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
             BOOL_TARGET=is_bool, LONG=layout.is_long, BLOCK=BLOCK, LANES=LANES, **_options(1, REGISTERS[0]),
         )  # fmt: skip

@@ -31,7 +31,7 @@ def hausdorff_pass(
     y_rest,  # float, mm^2
     x_sq,  # float, mm^2
     x_rest,  # float, mm^2
-    max_squared,  # float, mm^2: what a longer distance counts as, squared; or None
+    max_squared,  # float, mm^2: what a longer distance counts as, squared
     voxels,  # int: of an item
     DIMS: tl.constexpr,  # int: spatial axes
     AXIS: tl.constexpr,  # int: of the search, 0 for z, 1 for y
@@ -85,9 +85,7 @@ def hausdorff_pass(
                 stride, steps_sq[AXIS], steps_sq[2], False, False, 0, LONG, BLOCK, LANES,
             )  # fmt: skip
         squared = tl.where(squared == float("inf"), empty, squared)
-        if max_squared is not None:
-            squared = tl.minimum(squared, max_squared)
-        weight += _power(squared, ALPHA)
+        weight += _power(tl.minimum(squared, max_squared), ALPHA)
     counted = inside
     if ignore is not None:
         counted = inside & (tl.load(ignore + place) == 0)
