@@ -98,7 +98,15 @@ SCAN = {
 }
 LAST = {"AXIS": 0, "FORM": "two_sided", "SQUARED": False, "WITH_INDEX": False}
 INDEX = {"AXIS": 0, "FORM": "one_sided", "SQUARED": True, "WITH_INDEX": True}
-ERROR = {"ignore": None, "AXIS": 0, "SIGMOID": True, "ALPHA": 2.0, "EMPTY": "zero", "BOOL_TARGET": True}
+ERROR = {
+    "ignore": None,
+    "plain_errors": None,
+    "AXIS": 0,
+    "SIGMOID": True,
+    "ALPHA": 2.0,
+    "EMPTY": "zero",
+    "BOOL_TARGET": True,
+}
 STRIP = {"DEPTH": 3, "ROWS": backend.CONTOUR_ROWS, "LANES": backend.LANES}
 # Of a thread of the contour's, in a plane: some are of the rim, or past the end.
 STRIP_VOXELS = (
@@ -151,7 +159,7 @@ def _variant(name: str, pointers: dict[str, str], constants: dict[str, Any]) -> 
     return dataclasses.replace(plain, pointers=pointers, constants=constants)
 
 
-DOUBLE = dict.fromkeys(("input", "target", "gradient", "errors", "item_steps"), "fp64")
+DOUBLE = dict.fromkeys(("input", "target", "gradient", "errors", "plain_errors", "item_steps"), "fp64")
 WIDE = {"field": "i32", "summaries": "i32"}
 # Compiled only: what the table's kernels do not have.
 VARIANTS = {
@@ -166,6 +174,7 @@ VARIANTS = {
                             {"AXIS": 1, "DIMS": 2, "FORM": "signed"}),
     "last, line": _variant(
         "last_pass", WIDE, {"AXIS": 1, "DIMS": 1, "FORM": "one_sided", "SQUARED": True}),
+    "error, plain too": _variant("hausdorff_pass", {"plain_errors": "fp32"}, {}),
     "error, double": _variant(
         "hausdorff_pass", DOUBLE, {"ALPHA": 2.5, "EMPTY": "diagonal", "BOOL_TARGET": False}),
     "error, target given": _variant("hausdorff_pass", {"ignore": "u8", "target_summaries": None},

@@ -59,8 +59,8 @@ struct Slices {
 
 // Items [first, first + items): `weighing` and `job` begin at the first of them. Sums are kept by task and
 // added in order, so that the number of threads changes nothing.
-void weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* error,
-                 const Layout layouts[2], const Kernels& kernels) {
+void weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* weighted,
+                 double* plain, const Layout layouts[2], const Kernels& kernels) {
   const Slices parts = {items * job.grid.z, plan.slices_a_task};
   const auto weigh_columns = kernels.weigh_columns[layouts[0] == kDoubleValues];
   // The target is thresholded as it is; the threshold of logits is their own.
@@ -87,19 +87,26 @@ void weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing
     }
   });
   for (int64_t item = 0; item < items; ++item) {
-    error[item] = 0;
-    for (int64_t i = 0; i < plan.tasks_an_item; ++i) error[item] += plan.sums[item * plan.tasks_an_item + i];
+    Sums sums = {};
+    for (int64_t i = 0; i < plan.tasks_an_item; ++i) {
+      const Sums& part = plan.sums[item * plan.tasks_an_item + i];
+      sums.weighted += part.weighted;
+      sums.plain += part.plain;
+    }
+    weighted[item] = sums.weighted;
+    if (plain) plain[item] = sums.plain;
   }
 }
 
 // All items, a round of them after the other.
-void weigh_batch(const Plan& plan, Job job, Weighing weighing, double* error, bool is_double,
-                 const Kernels& kernels) {
+void weigh_batch(const Plan& plan, Job job, Weighing weighing, double* weighted, double* plain,
+                 bool is_double, const Kernels& kernels) {
   const Layout values = is_double ? kDoubleValues : kFloatValues;
   const Layout layouts[2] = {values, weighing.byte_target ? kByteMask : values};
   for (int64_t first = 0; first < plan.batch; first += plan.round) {
     const int64_t items = first + plan.round < plan.batch ? plan.round : plan.batch - first;
-    weigh_items(plan, job, items, weighing, error + first, layouts, kernels);
+    weigh_items(plan, job, items, weighing, weighted + first, plain ? plain + first : nullptr, layouts,
+                kernels);
     const int64_t voxels = items * job.grid.voxels();
     if (job.item_tables) job.tables += items;
     weighing.fields[0] += voxels;
@@ -197,9 +204,10 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64
 
 int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_double, int32_t byte_target,
                            const float* input_squared, const float* target_squared, const uint8_t* ignore,
-                           float* field, void* gradient, double* error, int64_t batch, int32_t dims,
-                           const int64_t* shape, const double* spacing, int32_t item_spacing, int32_t sigmoid,
-                           double alpha, int32_t empty, int32_t threads, int32_t isa, void* scratch) {
+                           float* field, void* gradient, double* weighted, double* plain, int64_t batch,
+                           int32_t dims, const int64_t* shape, const double* spacing, int32_t item_spacing,
+                           int32_t sigmoid, double alpha, double max_distance, int32_t empty, int32_t threads,
+                           int32_t isa, void* scratch) {
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     job.threshold = sigmoid ? 0.0f : 0.5f;
     const int64_t voxels = job.grid.voxels();
@@ -215,11 +223,13 @@ int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_dou
         {input_squared, target_squared},
         ignore,
         alpha,
+        (float)(max_distance * max_distance),
+        plain != nullptr,
         empty,
         plan.axes.from[0] == 0,
         plan.axes.from[2] == 0,
     };
-    weigh_batch(plan, job, weighing, error, is_double, kernels);
+    weigh_batch(plan, job, weighing, weighted, plain, is_double, kernels);
   };
   return with_plan(SURFLOSS_HAUSDORFF, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
 }

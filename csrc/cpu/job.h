@@ -72,8 +72,15 @@ struct Weighing {
   const float* given[2];     // (batch, z, y, x), mm^2, known to the caller, inf where there is none; or null
   const uint8_t* ignore;     // (batch, z, y, x): voxels of weight 0; or null
   double alpha;
+  float max_squared;  // mm^2, of a distance; inf for none
+  bool with_plain;    // whether plain sums are wanted
   int32_t empty;
   bool before_z, before_x;  // whether the first axis, before which SciPy's missing voxel lies, is z or x here
+};
+
+// Of squared errors, times their weights, and as if those were 1.
+struct Sums {
+  double weighted, plain;
 };
 
 // Where the indices of one item go, (z, y, x) for each axis, null for axes of size 1.
@@ -97,9 +104,9 @@ struct Kernels {
   // Pass along z over columns [first, last) of one item's plane, in place, to the job's outcome.
   void (*columns)(const Job&, const Workspace&, int64_t item, float* field, const uint8_t* states,
                   int64_t first, int64_t last);
-  // The same for two fields of an input in float or double, to the gradient and the sum of the weighted
-  // squared error.
-  double (*weigh_columns[2])(const Job&, const Workspace&, int64_t item, const Weighing&, int64_t first,
+  // The same for two fields of an input in float or double, to the gradient and the sums of the squared
+  // errors.
+  Sums (*weigh_columns[2])(const Job&, const Workspace&, int64_t item, const Weighing&, int64_t first,
                              int64_t last);
   // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last).
   void (*nearest_slice)(const Job&, const Workspace&, int64_t item, int64_t z, const uint8_t* mask,

@@ -163,17 +163,20 @@ inline float as_number(uint8_t value) { return value != 0; }
 inline float as_number(float value) { return value; }
 inline double as_number(double value) { return value; }
 
-// One row of a block: the gradient, and the weighted squared error added to a sum for each column.
+// One row of a block: the gradient, and the squared errors added to sums for each column. With `plain` null
+// there is no plain sum.
 template <class Value, class Target, class Raise>
 inline void weigh_row(const Value* __restrict input, const Target* __restrict target,
                       const float* __restrict mine, const float* __restrict theirs,
-                      const uint8_t* __restrict ignore, Value* __restrict gradient, double* __restrict sums,
-                      int64_t width, Value scale, bool sigmoid, const Raise& raise) {
+                      const uint8_t* __restrict ignore, Value* __restrict gradient,
+                      double* __restrict weighted, double* __restrict plain, int64_t width, Value scale,
+                      bool sigmoid, float most, const Raise& raise) {
   float weight[kBlock];
   Value prediction[kBlock], slope[kBlock];
   prefetch_block(input + kBlock);
   prefetch_block(target + kBlock);
-  for (int64_t i = 0; i < width; ++i) weight[i] = raise(mine[i]) + raise(theirs[i]);
+  const auto raised = [&](float squared) { return raise(squared < most ? squared : most); };
+  for (int64_t i = 0; i < width; ++i) weight[i] = raised(mine[i]) + raised(theirs[i]);
   if (ignore) {
     for (int64_t i = 0; i < width; ++i) weight[i] = ignore[i] ? 0.0f : weight[i];
   }
@@ -184,19 +187,26 @@ inline void weigh_row(const Value* __restrict input, const Target* __restrict ta
   }
   for (int64_t i = 0; i < width; ++i) {
     const Value difference = prediction[i] - (Value)as_number(target[i]);
-    const Value weighted = difference * (Value)weight[i];
-    sums[i] += (double)(weighted * difference);
-    gradient[i] = weighted * scale * slope[i];
+    const Value pull = difference * (Value)weight[i];
+    weighted[i] += (double)(pull * difference);
+    gradient[i] = pull * scale * slope[i];
+  }
+  if (plain) {
+    for (int64_t i = 0; i < width; ++i) {
+      const Value difference = prediction[i] - (Value)as_number(target[i]);
+      const Value square = difference * difference;
+      plain[i] += (double)(ignore && ignore[i] ? 0 : square);
+    }
   }
 }
 
-// Columns [first, last) of one item: the last pass of both fields, the gradient, and the sum of the error.
+// Columns [first, last) of one item: the last pass of both fields, the gradient, and the sums of the errors.
 template <class Value, class Target, class Raise>
-double weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
                           int64_t first, int64_t last, const Raise& raise) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels();
   const Value scale = (Value)(2.0 / (double)job.grid.voxels());
-  double sums[kBlock] = {};
+  double weighted[kBlock] = {}, plain[kBlock] = {};
   for (int64_t at = first; at < last; at += kBlock) {
     const int64_t width = lesser(kBlock, last - at);
     for (int which = 0; which < 2; ++which) solve_block(job, workspace, item, weighing, which, at, width);
@@ -206,7 +216,8 @@ double weigh_columns_with(const Job& job, const Workspace& workspace, int64_t it
         weigh_row((const Value*)weighing.values[0] + place, (const Target*)weighing.values[1] + place,
                   workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
                   weighing.ignore ? weighing.ignore + place : nullptr, (Value*)weighing.gradient + place,
-                  sums, count, scale, weighing.sigmoid, raise);
+                  weighted, weighing.with_plain ? plain : nullptr, count, scale, weighing.sigmoid,
+                  weighing.max_squared, raise);
       };
       if (width == kBlock) {
         row(kBlock);  // a constant, so that the loops become vectors
@@ -215,14 +226,14 @@ double weigh_columns_with(const Job& job, const Workspace& workspace, int64_t it
       }
     }
   }
-  double sum = 0;
-  for (double part : sums) sum += part;
-  return sum;
+  Sums sums = {};
+  for (int i = 0; i < kBlock; ++i) sums.weighted += weighted[i], sums.plain += plain[i];
+  return sums;
 }
 
 // The same for the target's type and the exponent of the call.
 template <class Value>
-double weigh_columns(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+Sums weigh_columns(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
                      int64_t first, int64_t last) {
   const auto by_power = [&](auto target) {
     const auto with = [&](const auto& raise) {

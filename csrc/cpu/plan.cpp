@@ -69,7 +69,7 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
     workspace.words = arena.take<uint64_t>(grid.x / 64 + 3);
   }
   target_field = weighing ? arena.take<float>(round * voxels) : nullptr;
-  sums = weighing ? arena.take<double>(round * tasks_an_item) : nullptr;
+  sums = weighing ? arena.take<Sums>(round * tasks_an_item) : nullptr;
 }
 
 bool fill_tables(Plan& plan, int dims, const int64_t* shape, const double* spacing, bool item_spacing) {

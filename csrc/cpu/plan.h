@@ -53,7 +53,7 @@ struct Plan {
   uint8_t* states[2];
   Workspace workspaces[kMaxThreads];
   float* target_field;
-  double* sums;
+  Sums* sums;
 
   Plan(int function, int64_t batch, int dims, const int64_t* shape, bool item_spacing, int threads,
        Arena& arena);

@@ -55,21 +55,24 @@ struct Hausdorff {
   const unsigned char* ignore;                  // (items, z, y, x); or null
   bool sigmoid;                                 // the input has logits
   float alpha;                                  // exponent of the distances
+  float max_squared;                            // mm^2: what a longer distance counts as, squared
   Filler filler;
   Offset voxels;    // of an item
   int blocks;       // of an item
   Real* gradient;   // (items, z, y, x), may be input_squared's memory: a voxel is read before it is written
-  double* partial;  // (items, blocks): sums
+  double* partial;  // (items, blocks): sums of the weighted errors
+  double* plain;    // the same with weight 1, or 0 where ignored; or null
 
   __device__ float weight_of(float squared, Offset item, Offset voxel) const {
     if (squared == infinity<float>()) squared = filler.squared(item, voxel);
+    squared = fminf(squared, max_squared);
     if (alpha == 2) return squared;
     return alpha == 1 ? sqrtf(squared) : powf(squared, alpha / 2);
   }
 
   __device__ void solve() const {
     const Offset item = blockIdx.x / blocks;
-    double sum = 0;
+    double sum = 0, plain_sum = 0;
     for (Offset voxel = blockIdx.x % blocks * kThreads + threadIdx.x; voxel < voxels;
          voxel += static_cast<Offset>(blocks) * kThreads) {
       const Offset at = item * voxels + voxel;
@@ -84,24 +87,31 @@ struct Hausdorff {
       if (sigmoid) slope *= prediction * (1 - prediction);
       gradient[at] = slope;
       sum += difference * difference * static_cast<Real>(weight);
+      if (plain && !(ignore && ignore[at])) plain_sum += difference * difference;
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+    if (plain) {
+      __syncthreads();  // thread 0 has read the memory of the first sum
+      plain_sum = block_sum(plain_sum);
+      if (threadIdx.x == 0) plain[blockIdx.x] = plain_sum;
+    }
   }
 };
 
 #define SURFLOSS_HAUSDORFF(name, Real)                                                                      \
   extern "C" __global__ void __launch_bounds__(kThreads)                                                    \
       name(const Real* input, const void* target, int byte_target, const float* input_squared,              \
-           const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha, int empty,   \
-           int nz, int ny, int nx, double step_z, double step_y, double step_x, const double* item_spacing, \
-           int dims, Offset voxels, int blocks, Real* gradient, double* partial) {                          \
+           const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha,              \
+           float max_squared, int empty, int nz, int ny, int nx, double step_z, double step_y, double step_x, const double* item_spacing, \
+           int dims, Offset voxels, int blocks, Real* gradient, double* partial, double* plain) {           \
     const Hausdorff<Real> error{                                                                            \
         input,         target,         byte_target != 0,                                                    \
         input_squared, target_squared, ignore,                                                              \
-        sigmoid != 0,  alpha,          {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims}, \
+        sigmoid != 0,  alpha,          max_squared,                                                         \
+        {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims}, \
         voxels,        blocks,         gradient,                                                            \
-        partial};                                                                                           \
+        partial,       plain};                                                                                           \
     error.solve();                                                                                          \
   }
 

@@ -126,6 +126,13 @@ def whole(argument: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def positive(argument: str, value: Any) -> float:
+    value = plain(value)
+    if not (is_real(value) and 0 < value < math.inf):
+        fail(argument, repr(value), "a finite number above 0")
+    return float(value)
+
+
 def not_negative(argument: str, value: Any) -> float:
     value = plain(value)
     if not (is_real(value) and 0 <= value < math.inf):

@@ -252,7 +252,7 @@ def test_every_small_shape_has_a_plan(dims: int, monkeypatch: pytest.MonkeyPatch
         for input, given in ((float32, None), (float32, float32), (float32.double(), None)):
             options = (None, given, None, True, 2.0, unit, "zero")
             error, gradient = backend.hausdorff_error(HausdorffArguments(input, input > 0, *options))
-            assert error.shape == shape[:1]
+            assert error.shape == (1, *shape[:1])
             assert gradient.shape == shape
         assert backend.edt(float32, unit, "signed", True).shape == shape
         assert backend.nearest_background(float32, unit).shape == (shape[0], dims, *shape[1:])

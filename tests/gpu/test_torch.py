@@ -58,7 +58,7 @@ def test_opcheck_of_few_distances(shape: tuple[int, ...], form: str, backend: st
 def test_opcheck_of_the_error(backend: str, device: str) -> None:
     input = torch.randn(2, 3, 4, 5, device=device, requires_grad=True)
     target = cases.noise(2, 3, 4, 5).to(device)
-    arguments = (input, target, None, None, True, 2.0, SPACING, None, "zero", backend, None)
+    arguments = (input, target, None, None, True, 2.0, SPACING, None, "zero", backend, None, None, False)
     torch.library.opcheck(hausdorff_error, arguments)
 
 

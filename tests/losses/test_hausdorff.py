@@ -207,7 +207,14 @@ class TestSpacing:
         torch.testing.assert_close(one, HausdorffDTLoss(alpha)(input, target))
 
     @pytest.mark.parametrize(
-        "options", [{}, {"normalize": "diagonal"}, {"empty": "diagonal"}, {"empty": "scipy"}]
+        "options",
+        [
+            {},
+            {"normalize": "diagonal"},
+            {"normalize": "errors", "max_distance": 3.0},
+            {"empty": "diagonal"},
+            {"empty": "scipy"},
+        ],
     )
     def test_per_item_equals_a_loop_over_items(self, options: dict[str, Any]) -> None:
         input, target = logits(3, 3, batch=4), labels(3, 3, batch=4)
@@ -244,8 +251,69 @@ class TestSpacing:
         torch.testing.assert_close(loss(input, target, spacing=0.1), loss(input, target, spacing=10.0))
 
 
+class TestStrength:
+    """`max_distance` and `normalize="errors"`, which keep the loss as strong as squared error."""
+
+    @pytest.mark.parametrize("options", [{"sigmoid": True}, {"softmax": True, "to_onehot_y": True}], ids=str)
+    def test_value_is_squared_error(self, options: dict[str, Any]) -> None:
+        channels = 1 if "sigmoid" in options else 3
+        input, target = logits(3, channels), labels(3, channels)
+        got = HausdorffDTLoss(normalize="errors", max_distance=4.0, spacing=SPACING, **options)(input, target)
+        p = input.sigmoid() if channels == 1 else input.softmax(1)[:, 1:]
+        g = target if channels == 1 else in_channels(target, 3)[:, 1:]
+        torch.testing.assert_close(got, ((p - g) ** 2).mean(), rtol=FLOAT32, atol=0)
+
+    def test_far_errors_count_as_the_limit(self) -> None:
+        input, target = torch.zeros(1, 1, 1, 40), torch.zeros(1, 1, 1, 40)
+        target[..., 0] = 1
+        input[..., 0] = 0.9
+        input[..., 3], input[..., 30] = 0.25, 0.25
+        gradients = [
+            result(HausdorffDTLoss(max_distance=most), input, target).gradient[0, 0, 0]
+            for most in (None, 5.0)
+        ]
+        free, limited = ((gradient[30] / gradient[3]).item() for gradient in gradients)
+        assert free == pytest.approx(30**2 / 3**2, rel=1e-5)
+        assert limited == pytest.approx(5**2 / 3**2, rel=1e-5)
+
+    @pytest.mark.parametrize("spacing", [1e-2, 1.0, 1e2])
+    def test_knows_no_unit(self, spacing: float) -> None:
+        input, target = binary()
+        loss = HausdorffDTLoss(normalize="errors", max_distance=3 * spacing, spacing=spacing)
+        unit = HausdorffDTLoss(normalize="errors", max_distance=3.0)
+        assert_agrees(result(loss, input, target), result(unit, input, target), FLOAT32)
+
+    def test_given_distances_are_limited(self) -> None:
+        input, target = binary()
+        distance = two_sided_edt(target > 0.5, spatial_dims=3)
+        loss = HausdorffDTLoss(max_distance=1.5, normalize="errors")
+        given = result(loss, input, target, target_distance=distance)
+        assert_agrees(given, result(loss, input, target), FLOAT32)
+
+    def test_logarithm(self) -> None:
+        input, target = binary()
+        log, plain = (
+            cls(normalize="errors", max_distance=2.0)(input, target)
+            for cls in (LogHausdorffDTLoss, HausdorffDTLoss)
+        )
+        torch.testing.assert_close(log, plain.log1p())
+
+    def test_nan_is_not_hidden(self) -> None:
+        input, target = binary()
+        input[0, 0, 0, 0, 0] = math.nan
+        loss = HausdorffDTLoss(normalize="errors", validate=False, reduction="none")
+        value = loss(input, target).flatten()
+        assert value.isnan().tolist() == [True, False]
+
+    @pytest.mark.parametrize("most", [0, -1.0, math.nan, math.inf, "2", True])
+    def test_refuses_what_is_no_limit(self, most: Any) -> None:
+        wanted = r"^max_distance: got .*, wanted a finite number above 0$"
+        with pytest.raises(ValueError, match=wanted):
+            HausdorffDTLoss(max_distance=most)
+
+
 class TestTargetDistance:
-    @pytest.mark.parametrize("normalize", [None, "diagonal"])
+    @pytest.mark.parametrize("normalize", [None, "diagonal", "errors"])
     @pytest.mark.parametrize("empty", ["zero", "diagonal", "scipy"])
     @pytest.mark.parametrize("spacing", [None, SPACING, torch.tensor([SPACING, (1, 2, 3)])])
     def test_given_is_computed(self, spacing: Any, empty: str, normalize: str | None) -> None:

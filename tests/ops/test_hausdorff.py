@@ -3,6 +3,8 @@
 A gradient is looked at as the weight it holds: gradient = 2 weight (p - g) dp / voxels.
 """
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -286,6 +288,10 @@ SAMPLES = {
     "bool target": ((probabilities(*SHAPE).requires_grad_(), cases.noise(*SHAPE, seed=3)), {}),
     "kept in bfloat16": _sample(*SHAPE, kept_dtype=torch.bfloat16),
     "kept in float16": _sample(*SHAPE, kept_dtype=torch.float16),
+    "max distance": _sample(*SHAPE, max_distance=2.0),
+    "by errors": _sample(*SHAPE, by_errors=True),
+    "by errors, batch 0": _sample(0, 3, 4, 5, by_errors=True),
+    "by errors, in float16": _sample(*SHAPE, by_errors=True, kept_dtype=torch.float16),
     "alpha 2.5, diagonal": _sample(*SHAPE, alpha=2.5, empty="diagonal"),
     "reference policy, item spacing": _sample(*SHAPE, item_spacing=ITEM_SPACING, empty="scipy"),
     "target only": ((probabilities(*SHAPE), probabilities(*SHAPE, seed=1).requires_grad_()), {}),
@@ -306,14 +312,88 @@ def test_opcheck(sample: tuple[tuple, dict], backend: str) -> None:
         "empty": "zero",
     }
     named = defaults | options
-    kept_dtype = named.pop("kept_dtype", None)
-    torch.library.opcheck(hausdorff.hausdorff_error, (input, target, *named.values(), backend, kept_dtype))
+    last = {"kept_dtype": None, "max_distance": None, "by_errors": False}
+    last |= {name: named.pop(name) for name in last if name in named}
+    arguments = (input, target, *named.values(), backend, *last.values())
+    torch.library.opcheck(hausdorff.hausdorff_error, arguments)
+
+
+def formula(
+    input: Tensor, target: Tensor, ignore: Tensor | None, alpha: float, most: float, fill: float
+) -> tuple[Tensor, Tensor]:
+    """Weights on SciPy's distances, and squared errors, both in double."""
+    weight = torch.zeros(input.shape, dtype=torch.float64)
+    for values in (input, target):
+        distance = distances(values.detach(), [SPACING] * len(values))
+        weight += distance.where(distance.isfinite(), fill).clamp_max(most) ** alpha
+    error = (input.double() - target.double()) ** 2
+    kept = 1 if ignore is None else (~ignore).double()
+    return weight * kept, error * kept
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("most", [None, 0.5, 3.0, 1e9])
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_by_errors_on_limited_distances(
+    dtype: torch.dtype, alpha: float, most: float | None, backend: str
+) -> None:
+    """The value is that of plain squared errors, and the gradient that of weights of mean 1."""
+    input = probabilities(*SHAPE, dtype=dtype).requires_grad_()
+    target = probabilities(*SHAPE, seed=1, dtype=dtype)
+    options = (None, None, False, alpha, SPACING, None, "zero", backend)
+    weight, error = formula(input, target, None, alpha, most or math.inf, 0)
+    plain, _, _ = hausdorff_error(input, target, *options, max_distance=most)
+    torch.testing.assert_close(plain.double(), (weight * error).flatten(1).mean(1), rtol=2e-6, atol=0)
+
+    got, _, scale = hausdorff_error(input, target, *options, max_distance=most, by_errors=True)
+    mean = (weight * error).detach().flatten(1).sum(1) / error.detach().flatten(1).sum(1)
+    assert scale.shape == (len(input),)
+    torch.testing.assert_close(scale.double(), 1 / mean, rtol=4e-6, atol=0)
+    torch.testing.assert_close(got.double(), error.flatten(1).mean(1), rtol=2e-6, atol=0)
+    (gradient,) = torch.autograd.grad(got.sum(), input)
+    normal = (weight / mean.view(-1, 1, 1, 1) * error).flatten(1).mean(1).sum()
+    torch.testing.assert_close(gradient, torch.autograd.grad(normal, input)[0], rtol=8e-6, atol=0)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("empty", ["zero", "diagonal", "scipy"])
+def test_limit_holds_for_masks_of_one_label_too(empty: str, backend: str) -> None:
+    input, target = torch.full(SHAPE, 0.25), torch.zeros(SHAPE)
+    options = (None, None, False, 1.0, SPACING, None, empty, backend)
+    error, *_ = hausdorff_error(input, target, *options, max_distance=0.125)
+    # SciPy's voxel before the first is farther than the limit from all, and the diagonal is longer.
+    wanted = 0.0 if empty == "zero" else 2 * 0.125 * 0.25**2
+    torch.testing.assert_close(error, torch.full((2,), wanted))
+
+
+@pytest.mark.large
+def test_errors_without_a_weight_are_nothing(backend: str) -> None:
+    input, target = torch.full(SHAPE, 0.25).requires_grad_(), torch.zeros(SHAPE)
+    options = (None, None, False, 2.0, SPACING, None, "zero", backend)
+    error, *_ = hausdorff_error(input, target, *options, by_errors=True)
+    error.sum().backward()
+    assert error.tolist() == [0, 0]
+    assert not input.grad.any()
+
+
+@pytest.mark.large
+def test_ignored_voxels_are_no_part_of_either_sum(backend: str) -> None:
+    input, target = probabilities(*SHAPE), probabilities(*SHAPE, seed=1)
+    ignore = cases.noise(*SHAPE, share=0.3)
+    options = (None, ignore, False, 2.0, SPACING, None, "zero", backend)
+    error, gradient, scale = hausdorff_error(input, target, *options, by_errors=True)
+    counted = ((input - target) ** 2).masked_fill(ignore, 0).flatten(1)
+    torch.testing.assert_close(error, counted.mean(1), rtol=2e-6, atol=0)
+    weighted = (gradient * (input - target) / 2).flatten(1).sum(1)
+    torch.testing.assert_close(scale, error / weighted, rtol=4e-6, atol=0)
+    assert not gradient[ignore].any()
 
 
 def kept(input: Tensor, target: Tensor, backend: str, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
     """What is kept, and the gradient that comes of it for a sum of the errors."""
     leaf = input.clone().requires_grad_()
-    arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, dtype)
+    arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, dtype, None, False)
     error, gradient, scale = hausdorff.hausdorff_error(leaf, target, *arguments)
     assert (gradient.dtype, len(scale)) == (dtype or input.dtype, len(input) * (dtype == torch.float16))
     error.sum().backward()

@@ -13,6 +13,8 @@ def squared_edt(
     return edt(mask, spacing, item_spacing, "two_sided" if two_sided else "one_sided", True, backend)
 
 
-def hausdorff_error(*arguments: object) -> tuple[Tensor, Tensor, Tensor]:
-    """The operator but for its last argument: the gradient is kept in the input's dtype."""
-    return hausdorff.hausdorff_error(*arguments, None)
+def hausdorff_error(
+    *arguments: object, max_distance: float | None = None, by_errors: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The operator with the gradient kept in the input's dtype."""
+    return hausdorff.hausdorff_error(*arguments, None, max_distance, by_errors)

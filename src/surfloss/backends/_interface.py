@@ -4,6 +4,7 @@ Tensors are contiguous and on the device that the backend was chosen for. The fi
 others are space.
 """
 
+import math
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -27,6 +28,8 @@ class HausdorffArguments(NamedTuple):
     alpha: float  # exponent of the distances; 0^0 is 1
     steps: Steps
     empty: str  # the distance in an item of one label: "zero", its "diagonal" in mm, or "scipy", SciPy's
+    max_distance: float = math.inf  # mm: longer distances, those of `empty` too, count as this one
+    with_plain: bool = False  # also the errors with weight 1, or 0 where ignored
 
 
 class Implementation(Protocol):
@@ -54,8 +57,8 @@ class Implementation(Protocol):
         """Mean of `weight * (p - g)^2` over an item's voxels, `weight = d_p^alpha + d_g^alpha`.
 
         Returns:
-            The errors `(items,)`, and their gradient with respect to the input, `(items, *spatial)`; both in
-            the input's dtype.
+            The errors `(1, items)`, or with `with_plain` `(2, items)`: weighted, then plain; and the gradient
+            of the weighted ones with respect to the input, `(items, *spatial)`. Both in the input's dtype.
         """
         ...
 

@@ -36,17 +36,19 @@ def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
 
 def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
     """Mean of `weight * (p - g)^2` over an item's voxels, and its gradient."""
-    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty = arguments
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty, *_ = arguments
     is_double, byte_target = input.dtype == torch.float64, target.dtype == torch.bool
     gradient = torch.empty_like(input)
     field = torch.empty(input.shape, dtype=torch.float32) if is_double else gradient
-    error = torch.zeros(len(input), dtype=torch.float64)
+    errors = torch.zeros((1 + arguments.with_plain, len(input)), dtype=torch.float64)
+    weighted, plain = errors[0], errors[1] if arguments.with_plain else None
     arrays = (
-        input, target, is_double, byte_target, input_squared, target_squared, ignore, field, gradient, error
+        input, target, is_double, byte_target, input_squared, target_squared, ignore, field, gradient,
+        weighted, plain,
     )  # fmt: skip
-    options = (sigmoid, alpha, EMPTY[empty])
+    options = (sigmoid, alpha, arguments.max_distance, EMPTY[empty])
     _call("hausdorff", input.shape, steps, arrays, options)
-    return (error / max(1, math.prod(input.shape[1:]))).to(input.dtype), gradient
+    return (errors / max(1, math.prod(input.shape[1:]))).to(input.dtype), gradient
 
 
 def _as_bytes(mask: Tensor) -> Tensor:

@@ -41,14 +41,14 @@ def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
 
 def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
     """Mean of `weight * (p - g)^2` over an item's voxels, and its gradient."""
-    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty = arguments
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty, *_ = arguments
     if input_squared is None:
         input_squared = edt(input > (0 if sigmoid else 0.5), steps, "two_sided", True)
     if target_squared is None:
         target_squared = edt(target > 0.5, steps, "two_sided", True)
     empty_sq = _empty_squared(input.shape[1:], steps, empty).to(input.device, torch.float32)
     mine, theirs = (
-        torch.where(squared.isinf(), empty_sq, squared) ** (alpha / 2)
+        torch.where(squared.isinf(), empty_sq, squared).clamp_max(arguments.max_distance**2) ** (alpha / 2)
         for squared in (input_squared, target_squared)
     )
     weight = mine + theirs
@@ -60,7 +60,11 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
     gradient = difference * weight * (2 / voxels)
     if sigmoid:
         gradient = gradient * prediction * (1 - prediction)
-    return (difference**2 * weight).flatten(1).sum(1) / voxels, gradient
+    square = difference**2
+    terms = [square * weight]
+    if arguments.with_plain:
+        terms.append(square if ignore is None else square.masked_fill(ignore, 0))
+    return torch.stack([term.flatten(1).sum(1) / voxels for term in terms]), gradient
 
 
 def _empty_squared(shape: torch.Size, steps: Steps, empty: str) -> Tensor:

@@ -5,6 +5,8 @@ Networks", IEEE Trans. Med. Imaging 39(2), 2020, eq. 8: with p the prediction, g
 distance of every voxel to the boundary of the mask p > 0.5 and of g,
 
     HD(p, g) = mean((p - g)^2 * (d_p^alpha + d_g^alpha)).
+
+Two options of ours keep its strength the same: a limit of the distances, and weights of mean 1.
 """
 
 from typing import Any, Literal, TypeAlias, Unpack
@@ -14,12 +16,13 @@ from torch import Tensor
 
 from surfloss import _check
 from surfloss._check import SpacingLike, fail
-from surfloss.losses._distance import Normalize, checked_map, diagonal, refuse_uniform
+from surfloss.losses._distance import checked_map, diagonal, refuse_uniform
 from surfloss.losses._options import Activation, DistanceLoss, InputKeywords, InputOptions, Reduction
 from surfloss.losses._prepare import check_choice
 from surfloss.ops.hausdorff import differentiable_hausdorff_error
 
 Empty: TypeAlias = Literal["zero", "diagonal", "scipy", "raise"]
+Normalize: TypeAlias = Literal["diagonal", "errors", None]
 
 
 def hausdorff_dt_loss(
@@ -27,6 +30,7 @@ def hausdorff_dt_loss(
     target: Tensor,
     *,
     alpha: float = 2.0,
+    max_distance: float | None = None,
     target_distance: Tensor | None = None,
     spacing: SpacingLike = None,
     normalize: Normalize = None,
@@ -48,7 +52,7 @@ def hausdorff_dt_loss(
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
     inputs = InputOptions(**options)
-    alpha = _checked_alpha(alpha, normalize, empty, kept_dtype)
+    alpha, max_distance = _checked(alpha, max_distance, normalize, empty, kept_dtype)
     # The operator has a sigmoid of its own, which saves the probabilities, but no gradient for the target.
     fused_sigmoid = inputs.sigmoid and not (isinstance(target, Tensor) and target.requires_grad)
     prediction, target, ignore = inputs.prepare(input, target, bool_target=True, fused_sigmoid=fused_sigmoid)
@@ -71,9 +75,11 @@ def hausdorff_dt_loss(
         "zero" if empty == "raise" else empty,
         backend,
         kept_dtype,
+        max_distance,
+        normalize == "errors",
     )
     values = error.view(*lead, *(1,) * dims)
-    if normalize:
+    if normalize == "diagonal":
         values = values / diagonal(prediction, spacing) ** alpha
     return inputs.reduce(values)
 
@@ -85,15 +91,24 @@ class HausdorffDTLoss(DistanceLoss):
     d HD / d p = 2 (p - g) (d_p^alpha + d_g^alpha) / voxels. The forward pass computes it already and keeps
     nothing else, so there is no second derivative. With `sigmoid` the mask p > 0.5 is that of logits above 0.
 
+    The loss explodes with errors far from a boundary and fades near it. `max_distance` bounds what an error
+    can weigh; with `normalize="errors"` the loss is as strong as squared error on every patch and all through
+    a training, and the distances only say which errors count more. With w = d_p^alpha + d_g^alpha and
+    e = (p - g)^2 an item's value is then mean(e), and d HD / d p = 2 w (p - g) / voxels * sum(e) / sum(w e).
+
     Args:
         alpha: exponent of the distances, at least 0; 2 costs least.
         include_background, to_onehot_y, sigmoid, softmax, other_act, reduction, batch: see `InputOptions`.
         spacing: voxel size in mm, shared or per item, see `surfloss.edt`; None for distances in voxels.
-        normalize: "diagonal" divides distances by the physical diagonal of an item, None does not.
+        normalize: None; "diagonal" divides distances by the physical diagonal of an item; "errors" divides
+            the weights of an item and channel by their mean over its errors, sum(w e) / sum(e), a constant of
+            the gradient. Where no voxel has a weight (no mask has a boundary) value and gradient are 0.
         empty: the distance where a mask is all foreground or all background, so has no boundary: "zero";
             "diagonal", the item's physical diagonal; "scipy", what SciPy gives there and the paper's code
             used (the distance to a voxel before the first); "raise", an error, for which values are read.
         ignore_index, validate: see `InputOptions`.
+        max_distance: None, or what longer distances count as, that of `empty` too, above 0, in the unit of
+            `spacing`.
         kept_dtype: of the gradient, between the forward and the backward pass: None for the precision of the
             computation, or half the memory of float32: torch.bfloat16, where each value is off by up to 2^-8
             of itself, or torch.float16, where it is 2^-11, or 2^-39 of the item's greatest value if that is
@@ -116,13 +131,14 @@ class HausdorffDTLoss(DistanceLoss):
         spacing: SpacingLike = None,
         normalize: Normalize = None,
         empty: Empty = "zero",
+        max_distance: float | None = None,
         ignore_index: int | None = None,
         kept_dtype: torch.dtype | None = None,
         backend: str | None = None,
         validate: bool | None = None,
     ) -> None:
         super().__init__(hausdorff_dt_loss, locals())
-        _checked_alpha(alpha, normalize, empty, kept_dtype)
+        _checked(alpha, max_distance, normalize, empty, kept_dtype)
 
 
 def log_hausdorff_dt_loss(input: Tensor, target: Tensor, **options: Any) -> Tensor:
@@ -140,13 +156,17 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
         return super()._call(input, target, **given).log1p()
 
 
-def _checked_alpha(alpha: float, normalize: object, empty: object, kept_dtype: torch.dtype | None) -> float:
-    """The exponent, after a check of the loss's own options."""
+def _checked(
+    alpha: float, max_distance: float | None, normalize: object, empty: object, kept_dtype: torch.dtype | None
+) -> tuple[float, float | None]:
+    """The exponent and the limit of distances, after a check of the loss's own options."""
     check_choice("normalize", normalize, Normalize)
     check_choice("empty", empty, Empty)
     if kept_dtype not in (None, torch.bfloat16, torch.float16):
         fail("kept_dtype", kept_dtype, "None, torch.bfloat16 or torch.float16")
-    return _check.not_negative("alpha", alpha)
+    if max_distance is not None:
+        max_distance = _check.positive("max_distance", max_distance)
+    return _check.not_negative("alpha", alpha), max_distance
 
 
 def _as_items(value: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The operator of the Hausdorff distance-transform loss: error and gradient in one go."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ def _hausdorff_error(
     empty: str,
     backend: str | None,
     kept_dtype: torch.dtype | None,
+    max_distance: float | None,
+    by_errors: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 
@@ -37,11 +40,15 @@ def _hausdorff_error(
         target_distance: None, or float32 of the input's shape, in mm: the two-sided distance of the target,
             inf where it has one label only.
         kept_dtype: of the gradient: None for the input's, bfloat16 or float16.
+        max_distance: mm, above 0: longer distances count as this one; None for no limit.
+        by_errors: divide the weights by their mean over an item's errors, `sum w (p - g)^2 / sum (p - g)^2`,
+            a constant of the gradient. The error is then that of weight 1, or 0 where all weights are.
 
     Returns:
         The errors `(batch,)` in the input's dtype, 0 for an item without voxels; their gradient with respect
-        to the input, in its shape; and what that has yet to be multiplied by: with float16 a power of two for
-        each item `(batch,)`, chosen to bring its greatest value into [2^14, 2^15), otherwise nothing, `(0,)`.
+        to the input, in its shape; and what that has yet to be multiplied by, for each item `(batch,)`, or
+        nothing, `(0,)`. With float16 it is a power of two, chosen to bring its greatest value into
+        [2^14, 2^15); with `by_errors` one over the mean of the weights; with both their product.
     """
     implementation = select(backend, input.device)
     input_squared, target_squared = None, None if target_distance is None else target_distance.square()
@@ -55,15 +62,25 @@ def _hausdorff_error(
         if target_squared is None:
             target_squared = two_sided_without(ignore, target > 0.5, one_sided)
     arguments = HausdorffArguments(
-        input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty
-    )
-    error, gradient = implementation.hausdorff_error(arguments)
+        input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty,
+        math.inf if max_distance is None else max_distance, by_errors,
+    )  # fmt: skip
+    errors, gradient = implementation.hausdorff_error(arguments)
+    error = errors[0]
+    scale = error.new_ones(len(error) if _is_scaled(kept_dtype, by_errors) else 0)
     if kept_dtype == torch.float16 and gradient.numel():
         scale = _scale(gradient.flatten(1))
         gradient /= scale.view(-1, *(1,) * (gradient.ndim - 1))  # in place, exact: no more memory
-    else:
-        scale = error.new_ones(len(error) if kept_dtype == torch.float16 else 0)
+    if by_errors:
+        weightless = error == 0
+        scale = scale * (errors[1] / error).masked_fill(weightless, 0)
+        error = errors[1].masked_fill(weightless, 0)
     return error, gradient.to(kept_dtype or gradient.dtype), scale
+
+
+def _is_scaled(kept_dtype: torch.dtype | None, by_errors: bool) -> bool:
+    """Whether the gradient has yet to be multiplied by something."""
+    return by_errors or kept_dtype == torch.float16
 
 
 hausdorff_error = torch.library.custom_op("surfloss::hausdorff_error", _hausdorff_error, mutates_args=())
@@ -81,15 +98,15 @@ def _scale(gradient: Tensor) -> Tensor:
 
 @hausdorff_error.register_fake
 def _(input: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
-    kept_dtype = options[-1]
+    kept_dtype, _, by_errors = options[-3:]
     error = input.new_empty(input.shape[:1])
     gradient = torch.empty_like(input, dtype=kept_dtype or input.dtype)
-    return error, gradient, error.new_empty(len(error) if kept_dtype == torch.float16 else 0)
+    return error, gradient, error.new_empty(len(error) if _is_scaled(kept_dtype, by_errors) else 0)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     error, gradient, scale = output
-    ctx.sigmoid, ctx.is_scaled = inputs[4], inputs[-1] == torch.float16
+    ctx.sigmoid, ctx.is_scaled = inputs[4], bool(scale.numel())
     ctx.save_for_backward(gradient, scale, error)
     ctx.mark_non_differentiable(gradient, scale)
     ctx.set_materialize_grads(False)
@@ -98,7 +115,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 def _backward(ctx: Any, grad_error: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if ctx.sigmoid and ctx.needs_input_grad[1]:
         fail("target", "one that requires a gradient", "one without, beside the fused sigmoid", RuntimeError)
-    nothing = (None,) * 9
+    nothing = (None,) * 11
     if grad_error is None:
         return (None, None, *nothing)
     gradient, scale, error = ctx.saved_tensors

@@ -65,13 +65,13 @@ def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
 
 def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
     """Mean of `weight * (p - g)^2` over an item's voxels, and its gradient."""
-    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty = arguments
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty, *_ = arguments
     batch, *sizes = input.shape
     voxels = math.prod(sizes)
     input, target, steps = input.contiguous(), target.contiguous(), _dense_steps(steps)
     ignore, input_squared, target_squared = _dense(ignore), _dense(input_squared), _dense(target_squared)
     gradient = torch.empty_like(input)
-    error = torch.empty(batch, dtype=input.dtype, device=input.device)
+    errors = torch.zeros((1 + arguments.with_plain, batch), dtype=input.dtype, device=input.device)
     labels, fields = [], []
     if input_squared is None:
         # The gradient's own memory where that will do: the kernel reads a voxel before it writes it.
@@ -85,22 +85,24 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
         fields.append(target_squared)
     _Transform(labels, fields, steps, "two_sided", True).run("input")
     if not input.numel():
-        return error.zero_(), gradient
+        return errors, gradient
     blocks = min(1024, ceil_div(voxels, 4 * _THREADS))
-    partial = torch.empty(batch * blocks, dtype=torch.float64, device=input.device)
+    partial = torch.empty((len(errors), batch * blocks), dtype=torch.float64, device=input.device)
     real = "float" if input.dtype == torch.float32 else "double"
     of_voxels = (
         pointer(input), pointer(target), int32(target.dtype == torch.bool),
         pointer(input_squared), pointer(target_squared), pointer(ignore), int32(sigmoid), float32(alpha),
-        int32(EMPTY[empty]), *map(int32, _in_front(1, sizes)), *map(float64, _in_front(1.0, steps.shared)),
+        float32(arguments.max_distance**2), int32(EMPTY[empty]),
+        *map(int32, _in_front(1, sizes)), *map(float64, _in_front(1.0, steps.shared)),
         pointer(steps.per_item), int32(len(sizes)), int64(voxels), int32(blocks),
-        pointer(gradient), pointer(partial),
+        pointer(gradient), pointer(partial[0]), pointer(partial[1] if arguments.with_plain else None),
     )  # fmt: skip
     sums = _THREADS // _WARP * 8
     device.launch(f"hausdorff_{real}", batch * blocks, (_THREADS, 1), sums, of_voxels, input.device)
-    of_blocks = (pointer(partial), int32(blocks), int64(voxels), pointer(error))
-    device.launch(f"mean_{real}", batch, (_THREADS, 1), sums, of_blocks, input.device)
-    return error, gradient
+    for parts, error in zip(partial, errors, strict=True):
+        of_blocks = (pointer(parts), int32(blocks), int64(voxels), pointer(error))
+        device.launch(f"mean_{real}", batch, (_THREADS, 1), sums, of_blocks, input.device)
+    return errors, gradient
 
 
 @dataclass(frozen=True)

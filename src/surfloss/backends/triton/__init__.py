@@ -95,14 +95,13 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
         at_once, (input_squared is None) + (target_squared is None), input.element_size()
     )
     strips = [slice(x, min(x + width, whole.x)) for x in range(0, whole.x, max(1, width))]
-    errors = torch.zeros(
-        (len(strips), whole.items, whole.tiles(width)), dtype=input.dtype, device=input.device
-    )
+    parts = (1 + arguments.with_plain, len(strips), whole.items, whole.tiles(width))
+    errors = torch.zeros(parts, dtype=input.dtype, device=input.device)
     with torch.cuda.device(input.get_device()):
         for start in range(0, whole.items if whole.voxels else 0, at_once):
             part = slice(start, start + at_once)
-            _hausdorff_round(_of_items(arguments, part), gradient[part], errors[:, part], strips)
-    return errors.sum((0, 2)), gradient
+            _hausdorff_round(_of_items(arguments, part), gradient[part], errors[:, :, part], strips)
+    return errors.sum((1, 3)), gradient
 
 
 def _hausdorff_round(
@@ -112,10 +111,11 @@ def _hausdorff_round(
 
     Args:
         gradient: to be written, `(items, *spatial)`.
-        errors: to be written, `(strips, items, tiles)`: what each program adds to the mean.
+        errors: to be written, `(1 or 2, strips, items, tiles)`: what each program adds to the means, of the
+            weighted errors and of the plain ones.
         strips: of the last axis.
     """
-    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty = arguments
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty, most, _ = arguments
     layout = _Layout("input", input, steps)
     is_bool = target.dtype == torch.bool
     # Fields and summaries, or the squares as they are.
@@ -125,7 +125,7 @@ def _hausdorff_round(
         values = ((input, 0.0 if sigmoid else 0.5), (_bool_as_bytes(target), None if is_bool else 0.5))
         # The gradient's memory is free until the last pass over a strip.
         rows = layout.scan(*(values[side] for side in computed), spare=gradient, width=strips[0].stop)
-    for strip, strip_errors in zip(strips, errors, strict=True):
+    for number, strip in enumerate(strips):
         width = strip.stop - strip.start
         if computed:
             sides = [(input_squared, None), (target_squared, None)]
@@ -137,8 +137,9 @@ def _hausdorff_round(
         hausdorff_pass[(layout.items * layout.tiles(width),)](
             input, _bool_as_bytes(target), *sides[0], *sides[1],
             None if ignore is None else _bool_as_bytes(ignore),
-            gradient, strip_errors, layout.item_steps, layout.size, layout.stride(width), layout.x,
-            strip.start, width, strip_errors.shape[1], *layout.squared_steps, layout.voxels,
+            gradient, errors[0, number], errors[1, number] if len(errors) > 1 else None, layout.item_steps,
+            layout.size, layout.stride(width), layout.x, strip.start, width, errors.shape[3],
+            *layout.squared_steps, most**2, layout.voxels,
             DIMS=layout.dims, AXIS=layout.axis, SIGMOID=sigmoid, ALPHA=alpha, EMPTY=empty,
             BOOL_TARGET=is_bool, LONG=layout.is_long, BLOCK=BLOCK, LANES=LANES, **_options(1, REGISTERS[0]),
         )  # fmt: skip

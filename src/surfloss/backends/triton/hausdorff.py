@@ -17,6 +17,7 @@ def hausdorff_pass(
     ignore,  # uint8 (items, Z, Y, X), or None
     gradient,  # real (items, Z, Y, X): to be written, in the strip
     errors,  # real (items, tiles): to be written, what each program adds to the mean
+    plain_errors,  # the same with weight 1, 0 where ignored; or None
     item_steps,  # float64 (items, DIMS), mm; None where all items have the steps below
     size,  # int, voxels: Z, or without z, Y
     stride,  # int, voxels: Y * width, or without z, X
@@ -30,6 +31,7 @@ def hausdorff_pass(
     y_rest,  # float, mm^2
     x_sq,  # float, mm^2
     x_rest,  # float, mm^2
+    max_squared,  # float, mm^2: what a longer distance counts as, squared
     voxels,  # int: of an item
     DIMS: tl.constexpr,  # int: spatial axes
     AXIS: tl.constexpr,  # int: of the search, 0 for z, 1 for y
@@ -82,24 +84,39 @@ def hausdorff_pass(
                 field + item * size * stride, summaries + item * blocks * stride, block, column, size, stride,
                 stride, steps_sq[AXIS], steps_sq[2], False, False, 0, LONG, BLOCK, LANES,
             )  # fmt: skip
-        weight += _power(tl.where(squared == float("inf"), empty, squared), ALPHA)
+        squared = tl.where(squared == float("inf"), empty, squared)
+        weight += _power(tl.minimum(squared, max_squared), ALPHA)
+    counted = inside
     if ignore is not None:
-        weight = tl.where(tl.load(ignore + place) != 0, 0.0, weight)
+        counted = inside & (tl.load(ignore + place) == 0)
+        weight = tl.where(counted, weight, 0.0)
 
-    prediction = tl.load(input + place)
-    slope = 1.0
+    prediction, slope = tl.load(input + place), 1.0
     if SIGMOID:
-        small = tl.exp(-tl.abs(prediction))
-        prediction = tl.where(prediction >= 0, 1.0, small) / (1 + small)
-        slope = small / ((1 + small) * (1 + small))
+        prediction, slope = _sigmoid(prediction)
     goal = tl.load(target + place)
     goal = (goal != 0).to(prediction.dtype) if BOOL_TARGET else goal
     difference = prediction - goal
     share = 1.0 / voxels.to(prediction.dtype)
     weighted = difference * weight
     tl.store(gradient + place, weighted * slope * (2 * share), mask=inside)
-    error = tl.where(inside, weighted * difference, 0.0)
-    tl.store(errors + item * tiles + tile, tl.sum(tl.sum(error, axis=0), axis=0) * share)
+    part = item * tiles + tile
+    _store_sum(errors + part, tl.where(inside, weighted * difference, 0.0), share)
+    if plain_errors is not None:
+        _store_sum(plain_errors + part, tl.where(counted, difference * difference, 0.0), share)
+
+
+@triton.jit
+def _store_sum(to, terms, share):
+    """The sum of a tile, as its share of a mean."""
+    tl.store(to, tl.sum(tl.sum(terms, axis=0), axis=0) * share)
+
+
+@triton.jit
+def _sigmoid(logits):
+    """The sigmoid, and its derivative."""
+    small = tl.exp(-tl.abs(logits))
+    return tl.where(logits >= 0, 1.0, small) / (1 + small), small / ((1 + small) * (1 + small))
 
 
 @triton.jit
