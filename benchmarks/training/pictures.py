@@ -1,5 +1,6 @@
 """Pictures of the study: curves of training, distances from the baseline, outlines on test slices."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interv
 from surfloss.metrics import dice
 
 PIECES = 10  # of a training, over which moments are gathered
+ACROSS = 8  # terms beside one another
 
 
 def draw_curves(runs: Mapping[str, Runs], path: Path, metric: str = "dice") -> None:
@@ -139,11 +141,15 @@ def draw_strength(facts: Mapping[str, Any], path: Path) -> None:
         f"{low:g} to {high:g}" if np.isfinite(high) else f"beyond {low:g}" for low, high in pairwise(edges)
     ]
     colors = pyplot.get_cmap("viridis")(np.linspace(0, 1, len(labels)))
+    lines = math.ceil(len(titles) / ACROSS)
     with style.context("default"):
         figure, panels = pyplot.subplots(
-            2, len(titles), figsize=(1.55 * len(titles), 4.6), sharex=True, sharey="row", layout="constrained"
+            2 * lines, ACROSS, figsize=(1.6 * ACROSS, 4.0 * lines), sharex=True, layout="constrained"
         )
-        for (above, below), title in zip(panels.T, titles, strict=True):
+        # A term's two panels lie above one another.
+        pairs = panels.reshape(lines, 2, ACROSS).transpose(0, 2, 1).reshape(-1, 2)
+        for number, title in enumerate(titles):
+            above, below = pairs[number]
             ratios = np.array(facts["ratios"][title]) / facts["median"][title]
             low, middle, high = np.array([np.percentile(ratios[span], (10, 50, 90)) for span in spans]).T
             above.fill_between(centres, low, high, color="tab:orange", alpha=0.4, lw=0)
@@ -155,16 +161,23 @@ def draw_strength(facts: Mapping[str, Any], path: Path) -> None:
             shares = np.array(facts["shares"][title])
             below.stackplot(centres, *(_mean_of(shares, spans).T), colors=colors, labels=labels)
             below.set(ylim=(0, 1), xlim=(centres[0], centres[-1]), xlabel="iteration")
-        panels[0, 0].set_ylabel("strength beside Dice + CE\n(1: late median)")
-        panels[1, 0].set_ylabel("where the gradient lies")
+            if number % ACROSS == 0:
+                above.set_ylabel("strength beside\nDice + CE (1: late median)", fontsize="small")
+                below.set_ylabel("where it lies", fontsize="small")
+            else:
+                above.set_yticklabels([])
+                below.set_yticklabels([])
+        for above, below in pairs[len(titles) :]:
+            above.axis("off")
+            below.axis("off")
         figure.legend(
-            *panels[1, 0].get_legend_handles_labels(),
+            *pairs[0][1].get_legend_handles_labels(),
             loc="outside lower center",
             ncols=len(labels),
             fontsize="small",
             title=f"{facts['task']}: distance from the boundary, in tolerances of the surface Dice",
         )
-        figure.savefig(path, dpi=130)
+        figure.savefig(path, dpi=110)
         pyplot.close(figure)
 
 
