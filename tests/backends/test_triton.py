@@ -372,8 +372,8 @@ def test_opcheck_of_the_indices() -> None:
 
 def test_opcheck_of_the_error() -> None:
     input = torch.rand(1, 2, 3, requires_grad=True)
-    arguments = (cases.noise(1, 2, 3), None, None, True, 2.0, [1.0, 2.0], None, "zero", "triton", None)
-    torch.library.opcheck(hausdorff_operator, (input, *arguments))
+    options = (None, None, True, 2.0, [1.0, 2.0], None, "zero", "triton", None, 1.5, True)
+    torch.library.opcheck(hausdorff_operator, (input, cases.noise(1, 2, 3), *options))
 
 
 @pytest.mark.parametrize("with_ignore", [False, True])
