@@ -179,6 +179,20 @@ class TestWithoutACluster:
         executor.ended()
         assert "gpus-per-node" not in (commands / "submitted").read_text()
 
+    @pytest.mark.parametrize(("options", "limit"), [(None, "24:00:00"), ({"time": 90}, "90")])
+    def test_a_job_may_take_a_day_unless_told_otherwise(
+        self, commands: Path, tmp_path: Path, options: dict[str, int] | None, limit: str
+    ) -> None:
+        self.command(
+            commands, "sbatch", 'cat "$1" >> "$(dirname "$0")/submitted"; echo "Submitted batch job 7"'
+        )
+        self.command(commands, "squeue", "exit 0")
+        executor = SlurmExecutor(RunFolder(tmp_path / "run", MINI), options, poll=0)
+        executor.submit(Job("a", standin.work))
+        assert executor.ended() == []
+        limits = [line for line in (commands / "submitted").read_text().splitlines() if "--time" in line]
+        assert limits == [f"#SBATCH --time={limit}"]
+
     def test_a_silent_controller_is_no_news(self, commands: Path, tmp_path: Path) -> None:
         """A job is not taken for dead because Slurm does not answer."""
         self.command(commands, "sbatch", 'echo "Submitted batch job 7"')

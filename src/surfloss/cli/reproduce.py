@@ -44,7 +44,10 @@ def reproduce(
     slurm_partition: Annotated[str | None, typer.Option(help="Slurm's partition.")] = None,
     slurm_time: Annotated[
         str | None,
-        typer.Option(help="Time limit of a job, as sbatch takes it; a training goes on after it in another."),
+        typer.Option(
+            help="Time limit of a job, as sbatch takes it, 24:00:00 without it; a training goes on after it "
+            "in another."
+        ),
     ] = None,
     slurm_option: Annotated[
         list[str] | None,

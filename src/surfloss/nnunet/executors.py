@@ -26,6 +26,7 @@ from surfloss.nnunet.run_folder import RunFolder, hold, in_one_line, processors
 
 _LONGEST_ERROR = 10_000  # bytes that the driver is told of
 _MOST_MINUTES = 5_000_000  # of a job on this machine: submitit would end it after two
+_TIME_LIMIT = "24:00:00"  # of a job of Slurm's; submitit itself would ask for five minutes
 _MOST_REQUEUES = 100  # of a training whose time is up, and that goes on from its checkpoint
 
 # Slurm's states of a job that will not run again; those that it may leave for the queue are not among them.
@@ -217,7 +218,8 @@ class SlurmExecutor(Executor):
         """Have `run`'s jobs done by Slurm.
 
         Args:
-            options: of `sbatch`, in submitit's names: partition, time, account, cpus_per_task, mem, setup...
+            options: of `sbatch`, in submitit's names: partition, time (24 hours without it),
+                account, cpus_per_task, mem, setup...
             poll: seconds between two questions to Slurm.
             settle: how many seconds the record of a job may take to be seen through a shared file system.
 
@@ -229,9 +231,9 @@ class SlurmExecutor(Executor):
             fail("executor", f"slurm without {', '.join(missing)}", "a machine with Slurm's commands")
         self._poll, self._settle = poll, settle
         self._executor = submitit.SlurmExecutor(run.folder / "slurm", max_num_timeout=_MOST_REQUEUES)
-        options = {"cpus_per_task": 4, "stderr_to_stdout": True} | (options or {})
-        if "time" in options:  # in any of Slurm's forms, where submitit's own option takes minutes alone
-            options["additional_parameters"] = {"time": options.pop("time")}
+        options = {"cpus_per_task": 4, "stderr_to_stdout": True, "time": _TIME_LIMIT} | (options or {})
+        # In any of Slurm's forms, where submitit's own option takes minutes alone.
+        options["additional_parameters"] = {"time": options.pop("time")}
         self._executor.update_parameters(**options)
         self._left: dict[str, float] = {}  # job -> when it was first seen ended
         self._asked = -math.inf
