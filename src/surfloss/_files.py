@@ -22,6 +22,8 @@ _OF_A_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on leaving the block without an error that file replaces `path` at once.
 
+    A folder can be made there instead, if there is nothing at `path` yet.
+
     The unfinished file has the same name, so that a format told by the ending still is. It lies in a new
     hidden folder beside `path` that only this user may enter, so no link that someone else made is followed.
     Any number of processes may write one path; the last to finish wins. An error removes the folder with all

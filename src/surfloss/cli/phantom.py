@@ -58,7 +58,7 @@ def phantom(
         if preview is not None:
             with written_whole(preview) as unfinished:
                 contact_sheet(out, unfinished)
-    summary = summarize(out, names)
+        summary = summarize(out, names)
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -74,19 +74,17 @@ def phantom(
 
 def summarize(out: Path, names: list[str]) -> dict[str, Any]:
     """What the label files hold, ready for JSON; lesions touch by faces, edges or corners."""
-    import nibabel as nib
     import numpy as np
     from scipy import ndimage
 
-    from surfloss._check import spacing_of_one
+    from surfloss._volumes import read_volume
 
     rows = []
     for name in names:
-        file = nib.load(out / "label" / f"{name}.nii.gz")
-        labels, _ = ndimage.label(np.asanyarray(file.dataobj), np.ones((3, 3, 3)))
-        steps = spacing_of_one(file.header.get_zooms()[::-1], 3)
-        voxel_ml = math.prod(steps) / 1000
+        volume = read_volume(out / "label" / f"{name}.nii.gz")
+        labels, _ = ndimage.label(volume.voxels, np.ones((3, 3, 3)))
+        voxel_ml = math.prod(volume.zooms) / 1000
         lesions = sorted((np.bincount(labels.ravel())[1:] * voxel_ml).tolist(), reverse=True)
         rows.append({"case": name, "volume_ml": sum(lesions), "lesions_ml": lesions})
-    size = list(file.shape[::-1])
-    return {"folder": str(out), "size": size, "spacing": steps, "voxel_ml": voxel_ml, "cases": rows}
+    size, spacing = (list(numbers[::-1]) for numbers in (volume.voxels.shape, volume.zooms))
+    return {"folder": str(out), "size": size, "spacing": spacing, "voxel_ml": voxel_ml, "cases": rows}

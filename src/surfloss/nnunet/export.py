@@ -9,13 +9,13 @@ their way. In the copy that name is nnU-Net's own:
 
 import argparse
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from surfloss._check import fail
+from surfloss._files import written_whole
 from surfloss.nnunet.checkpoints import read_checkpoint
 from surfloss.nnunet.run_folder import read_json
 
@@ -48,16 +48,13 @@ def export_model(model: Path, out: Path, checkpoint: str = "checkpoint_final.pth
     files = sorted(model.glob(f"fold_*/{checkpoint}"))
     if not files:
         fail("model", f"{model}, where no fold has {checkpoint}", "a folder with finished folds")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        copy = Path(folder) / out.name
+    with written_whole(out) as copy:
         for file in files:
             target = copy / file.parent.name / checkpoint
             target.parent.mkdir(parents=True)
             torch.save(_plain(model, file), target)
         for name in _DESCRIPTIONS:
             shutil.copyfile(model / name, copy / name)
-        copy.rename(out)  # at once, and only when it is whole
     return [file.parent.name for file in files]
 
 

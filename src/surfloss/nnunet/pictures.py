@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import nibabel
-import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from nibabel.orientations import apply_orientation, io_orientation
 
 from surfloss._figures import Picture, outline, outline_legend, png
 from surfloss._render import TextTable, number
+from surfloss._volumes import read_volume
 from surfloss.nnunet.convert import HU_WINDOW
 from surfloss.nnunet.results import Values, read_cases, title_of
 from surfloss.nnunet.run_folder import RunFolder
@@ -167,5 +167,6 @@ def _prediction(run: RunFolder, name: str, case: str) -> Path:
 
 def _load(path: Path) -> Volume:
     """A volume as (z, y, x) for `origin="lower"`: the front up, the patient's right at the left."""
-    volume: Any = nibabel.as_closest_canonical(nibabel.load(path))
-    return np.asarray(volume.dataobj).T[:, :, ::-1]
+    volume = read_volume(path)
+    canonical: Volume = apply_orientation(volume.voxels, io_orientation(volume.affine))
+    return canonical.T[:, :, ::-1]

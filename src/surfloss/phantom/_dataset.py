@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from surfloss._check import SpacingLike, fail, whole
 from surfloss._files import UNFINISHED, write_text, written_whole
+from surfloss._volumes import read_volume
 from surfloss.phantom._field import Triple
 from surfloss.phantom._scan import check_grid, make_case
 
@@ -81,7 +82,6 @@ def contact_sheet(
         cases: how many rows at most.
         window: HU shown as black and as white. The labels are outlined.
     """
-    import nibabel as nib
     from matplotlib.figure import Figure
 
     folder = Path(dataset)
@@ -89,9 +89,7 @@ def contact_sheet(
     figure = Figure(figsize=(14, 2 * len(paths)), facecolor="black")
     axes = figure.subplots(len(paths), 7, squeeze=False)
     for row, path in zip(axes, paths, strict=True):
-        image, label = (
-            np.asanyarray(nib.load(folder / part / path.name).dataobj).T for part in ("data", "label")
-        )
+        image, label = (read_volume(folder / part / path.name).voxels.T for part in ("data", "label"))
         most = int(label.sum((1, 2), dtype=np.int64).argmax())
         spread = np.linspace(0.12, 0.88, 6) * (len(image) - 1)
         for axis, k in zip(row, (most, *spread.round().astype(int)), strict=True):
