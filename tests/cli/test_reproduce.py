@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from surfloss._files import write_text
 from surfloss.cli import app
 from surfloss.cli._jobs import Display
+from surfloss.cli._terminal import progress_bars
 from surfloss.nnunet.jobs import Job
 from surfloss.nnunet.run_folder import Record, RunFolder
 from tests.nnunet import standin
@@ -105,7 +106,8 @@ def test_what_there_is_is_reported_beside_a_failure(tmp_path: Path, monkeypatch:
 def test_the_display_follows_the_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunFolder(tmp_path / "run", MINI)
     jobs = [Job("a", standin.work), Job("b", standin.work)]
-    with run.opened(), Display(run, jobs) as show:
+    with run.opened(), progress_bars() as bars:
+        show = Display(run, jobs, bars)
         show({"a", "b"})
         with run.recorded("a") as progress:
             progress.begin(4)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Column, Table
 
-from surfloss.cli._terminal import Console, progress_bars, say
+from surfloss.cli._terminal import Console, say
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
     from surfloss.nnunet.jobs import FailedJob, Job
     from surfloss.nnunet.run_folder import Record, RunFolder
@@ -24,19 +24,11 @@ if TYPE_CHECKING:
 class Display:
     """A bar for all jobs and one for each that runs; a line for each that has ended."""
 
-    def __init__(self, run: RunFolder, jobs: Sequence[Job]) -> None:
-        self._run = run
+    def __init__(self, run: RunFolder, jobs: Sequence[Job], bars: Progress) -> None:
+        self._run, self._bars = run, bars
         self._names = [job.name for job in jobs]
-        self._bars = progress_bars()
-        self._all = self._bars.add_task("all jobs", total=len(jobs))
+        self._all = bars.add_task("all jobs", total=len(jobs))
         self._shown: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Display:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
 
     def __call__(self, submitted: set[str]) -> None:
         """Show what has changed, given the jobs that are running or wait for a worker."""

@@ -1,5 +1,6 @@
 """What commands share: text that shows as it is, their end on bad input, and their progress bars."""
 
+import importlib.util
 import math
 import os
 import re
@@ -19,8 +20,7 @@ from surfloss._render import printable
 
 Number = TypeVar("Number", int, float)
 
-PICTURES = (".png", ".svg", ".pdf")
-"""Endings of the files that matplotlib draws."""
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 class Console(console.Console):
@@ -40,6 +40,25 @@ def exit_on_bad_input() -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         stop(str(error))
+
+
+def need(what: str, *packages: str, extra: str) -> None:
+    """End the command unless the packages are installed, as they are with one of surfloss's extras."""
+    missing = " and no ".join(name for name in packages if importlib.util.find_spec(name) is None)
+    if missing:
+        stop(f"{what}: got no {missing}, wanted it installed: pip install 'surfloss[{extra}]'")
+
+
+def check_picture(option: str, path: Path | None, extra: str) -> None:
+    """Check that a picture that is asked for can be drawn: by matplotlib, in a format of its own.
+
+    Raises:
+        ValueError: if the ending is another.
+    """
+    if path is not None:
+        need(option, "matplotlib", extra=extra)
+        if path.suffix.lower() not in _PICTURES:
+            fail(option, path, f"a file ending in {', '.join(_PICTURES)}")
 
 
 def check_outputs(*outputs: Path | None, inputs: Iterable[Path] = ()) -> None:

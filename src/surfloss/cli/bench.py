@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -15,13 +14,12 @@ from surfloss._check import fail
 from surfloss._files import write_text
 from surfloss._render import printable
 from surfloss.cli._terminal import (
-    PICTURES,
     Console,
     check_outputs,
+    check_picture,
     exit_on_bad_input,
     progress_bars,
     say,
-    stop,
     three_numbers,
 )
 
@@ -90,8 +88,6 @@ def bench(
     A row has the median, its spread, and how many times as long as surfloss the others took. Ctrl-C ends the
     run and keeps the rows that are done.
     """
-    if plot_out is not None and importlib.util.find_spec("matplotlib") is None:
-        stop("plot: got no matplotlib, wanted it installed: pip install 'surfloss[bench]'")
     with exit_on_bad_input():
         import torch
 
@@ -99,8 +95,7 @@ def bench(
         from surfloss.bench.contestants import choose
         from surfloss.bench.run import compare
 
-        if plot_out is not None and plot_out.suffix not in PICTURES:
-            fail("plot", plot_out, f"a file ending in {', '.join(PICTURES)}")
+        check_picture("plot", plot_out, extra="bench")
         check_outputs(json_out, plot_out, inputs=files or ())
         threads = torch.get_num_threads() if threads is None else threads
         for option, number in (("threads", threads), ("seconds", seconds)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from surfloss._check import fail
-from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, progress_bars, say, stop
+from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, need, progress_bars, say, stop
 
 if TYPE_CHECKING:
     from surfloss.metrics import FolderEvaluation
@@ -112,8 +111,7 @@ def evaluate(
     from surfloss.metrics.folders import choose_labels
 
     needed = ["jinja2"] * bool(markdown_out or html_out) + ["matplotlib"] * bool(html_out)
-    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-        stop(f"report: got no {' and no '.join(missing)}, wanted pip install 'surfloss[evaluate]'")
+    need("report", *needed, extra="evaluate")
     if not tolerances:
         stop(_NO_TOLERANCE)
     with exit_on_bad_input():
@@ -123,7 +121,7 @@ def evaluate(
         if csv_out is not None and per_lesion:
             lesions_out = csv_out.with_name(f"{csv_out.stem}_lesions{csv_out.suffix}")
         if images is not None and not images.is_dir():
-            raise ValueError(f"images: got {images}, wanted an existing folder")
+            fail("images", images, "an existing folder")
         outputs = [json_out, csv_out, lesions_out, markdown_out, html_out]
         _check_outputs(outputs, [prediction_dir, target_dir, *([images] if images else [])], labels)
         check_outputs(cache and cache / "case.json")

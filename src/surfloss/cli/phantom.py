@@ -1,6 +1,5 @@
 """`surfloss phantom`: a synthetic dataset of head CTs with hemorrhage."""
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -9,15 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from surfloss._check import fail
 from surfloss._files import written_whole
 from surfloss.cli._terminal import (
-    PICTURES,
     Console,
     check_outputs,
+    check_picture,
     exit_on_bad_input,
     progress_bars,
-    stop,
     three_numbers,
 )
 
@@ -39,11 +36,8 @@ def phantom(
     """
     from surfloss.phantom import contact_sheet, write_dataset
 
-    if preview is not None and importlib.util.find_spec("matplotlib") is None:
-        stop("preview: got no matplotlib, wanted it installed: pip install 'surfloss[nnunet]'")
     with exit_on_bad_input():
-        if preview is not None and preview.suffix.lower() not in PICTURES:
-            fail("preview", preview, f"a file ending in {', '.join(PICTURES)}")
+        check_picture("preview", preview, extra="nnunet")
         check_outputs(out / "phantom.json", preview)
         mm = None if spacing is None else three_numbers("spacing", spacing, float)
         with progress_bars() as display:

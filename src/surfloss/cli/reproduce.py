@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.table import Column, Table
 
 from surfloss._check import fail
 from surfloss.cli._jobs import Display, print_failures, print_plan
-from surfloss.cli._terminal import Console, exit_on_bad_input, say, stop
+from surfloss.cli._terminal import Console, exit_on_bad_input, need, progress_bars, say, stop
 
 if TYPE_CHECKING:
     from surfloss.nnunet.executors import LocalExecutor, SlurmExecutor
@@ -63,9 +62,7 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths and tables as JSON.")] = False,
 ) -> None:
     """Train, predict, evaluate and report the paper's models through nnU-Net v2."""
-    needed = ("nnunetv2", "matplotlib", "jinja2", "submitit")
-    if missing := [name for name in needed if not importlib.util.find_spec(name)]:
-        stop(f"{', '.join(missing)} not installed: pip install 'surfloss[nnunet]'")
+    need("reproduce", "nnunetv2", "matplotlib", "jinja2", "submitit", extra="nnunet")
     from surfloss.nnunet.experiments import EXPERIMENTS
     from surfloss.nnunet.jobs import STAGES, complete, list_jobs
     from surfloss.nnunet.run_folder import RunFolder
@@ -86,7 +83,8 @@ def reproduce(
             return
         options = _slurm_options(slurm_partition, slurm_time, slurm_option or [])
         where = _executor(run, executor, workers, gpus, options)
-        with run.opened(), where as does, Display(run, jobs) as shows:
+        with run.opened(), where as does, progress_bars() as bars:
+            shows = Display(run, jobs, bars)
             failures = complete(run, jobs, does, retries, shows)
             last = jobs[-1]
             if failures and last.stage == "report" and any(run.finished(name) for name in last.needs):
