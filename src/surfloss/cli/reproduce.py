@@ -15,7 +15,7 @@ from surfloss.cli._jobs import Display, print_failures, print_plan
 from surfloss.cli._terminal import Console, exit_on_bad_input, need, progress_bars, say, stop
 
 if TYPE_CHECKING:
-    from surfloss.nnunet.executors import LocalExecutor, SlurmExecutor
+    from surfloss.nnunet.jobs import Executor
     from surfloss.nnunet.run_folder import RunFolder
 
 _STAGES = "prepare, plan, train, predict, ensemble, evaluate, report"
@@ -108,7 +108,7 @@ def reproduce(
 
 def _executor(
     run: RunFolder, name: str, workers: int | None, gpus: str | None, slurm_options: dict[str, Any]
-) -> LocalExecutor | SlurmExecutor:
+) -> Executor:
     from surfloss.nnunet.executors import LocalExecutor, SlurmExecutor, cpu_workers, gpu_workers
 
     if name == "slurm":

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import submitit
 from submitit.core.utils import environment_variables
@@ -96,7 +96,7 @@ class LocalExecutor(Executor):
         self._idle = list(reversed(workers))
         self._busy: dict[str, tuple[dict[str, str], socket.socket]] = {}
 
-    def __enter__(self) -> "LocalExecutor":
+    def __enter__(self) -> Self:
         folder = self._run.folder / "local"
         shutil.rmtree(folder, ignore_errors=True)  # of a driver before this one
         self._executor = submitit.LocalExecutor(folder)
@@ -240,12 +240,6 @@ class SlurmExecutor(Executor):
         self._queue: dict[str, tuple[str, str]] = {}
         # Jobs of other folders are in the queue too.
         self._prefix = f"surfloss-{hashlib.sha256(str(run.folder).encode()).hexdigest()[:8]}"
-
-    def __enter__(self) -> "SlurmExecutor":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the jobs to Slurm."""
 
     def ended(self) -> list[tuple[str, str]]:
         if time.monotonic() - self._asked < self._poll:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from surfloss.nnunet import networks, stages
 from surfloss.nnunet.experiments import Model
@@ -88,6 +88,12 @@ class Executor:
         self._run, self._at_a_time = run, at_a_time
         self._waiting: deque[Job] = deque()
         self._started: dict[str, Any] = {}  # name of a job -> its process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the jobs that still run to themselves."""
 
     def submit(self, job: Job) -> None:
         """Have a job done as soon as there is room for it."""

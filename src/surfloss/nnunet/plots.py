@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from surfloss._figures import BLUE, CYAN, GRAY, GREEN, PURPLE, RED, YELLOW, Picture, png
 from surfloss.metrics.paired import agreement
-from surfloss.nnunet.comparison import HD95, VOLUMES, versus, volumes
+from surfloss.nnunet.comparison import HD95, TESTED, VOLUMES, versus, volumes
 from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.results import METRICS, Cases, families, paired, read_cases, title_of
+from surfloss.nnunet.results import Cases, families, paired, read_cases, title_of
 from surfloss.nnunet.run_folder import RunFolder, read_json
 
 _COLORS = (BLUE, RED, GREEN, YELLOW, CYAN, PURPLE)
@@ -23,7 +23,7 @@ _CURVES = {
     "surface_weights": "Weight of the surface term",
     "gradient_ratios": "Logit-gradient norm: surface / rest",
 }
-_PAIRED = tuple(metric for metric in METRICS if "dice" in metric.name)
+_PAIRED = tuple(metric for metric in TESTED if metric is HD95 or "dice" in metric.name)
 
 
 def training_curves(run: RunFolder) -> Picture | None:
@@ -75,7 +75,7 @@ def paired_cases(run: RunFolder) -> Iterator[Picture]:
 
 def _paired_cases(baseline: Model, other: Model, before: Cases, after: Cases) -> Picture:
     figure = Figure(figsize=(12, 4.8), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, 3), (_PAIRED[0], HD95, _PAIRED[1]), strict=True):
+    for axes, metric in zip(figure.subplots(1, 3), _PAIRED, strict=True):
         values = np.array(paired(before, after, metric), float).T * metric.factor
         pairs = values[~np.isnan(values).any(1)]
         gain = np.sign(pairs[:, 1] - pairs[:, 0]) * (-1 if metric is HD95 else 1)

@@ -104,8 +104,6 @@ class RunFolder:
             ValueError: if the folder cannot be written, processes of another driver work in it, or it holds
                 other files; or if the data set is missing, incomplete, or not the one that was prepared.
         """
-        from filelock import FileLock, Timeout
-
         check_writable(self._settings_file)
         if self.data is not None:
             self.split_cases(self.data)
@@ -114,12 +112,10 @@ class RunFolder:
             fail("data", "no folder", wanted)
         self._check_folder()
         self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = FileLock(self.folder / _LOCK).acquire(timeout=0)
-        except Timeout:
-            got = f"{self.folder}, in which another process runs jobs"
-            fail("out", got, "a folder of its own, or patience")
-        with lock:
+        with (self.folder / _LOCK).open("ab") as lock:
+            if not hold(lock, alone=True):
+                got = f"{self.folder}, in which another process runs jobs"
+                fail("out", got, "a folder of its own, or patience")
             self._wait_for_processes()
             self._check_folder()
             if self._is_prepared() and self.source.is_dir():  # a phantom may have been deleted since
@@ -316,15 +312,15 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(traceback.format_exception_only(error)[-1].split())
 
 
-def hold(log: IO[bytes], alone: bool = False) -> bool:
-    """Lock a job's open log, beside its other processes or alone, until all that inherit it have ended.
+def hold(file: IO[bytes], alone: bool = False) -> bool:
+    """Lock an open file, beside other processes or alone; False where others hold it.
 
-    Returns False where others hold it.
+    The lock ends when this process and all that inherit the file have closed it, or have ended.
     """
     import fcntl
 
     try:
-        fcntl.flock(log, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
