@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import compress
 from typing import Any
 
-import rich.table
+from rich.table import Column, Table
 
 from surfloss._render import TextTable, cell, csv_table, number
 from surfloss.metrics import FolderEvaluation, Summary
@@ -13,20 +14,18 @@ _WIDE = 110
 _INTERVAL = "95 % interval"
 
 
-def terminal_tables(result: FolderEvaluation, width: int) -> Iterator[rich.table.Table]:
+def terminal_tables(result: FolderEvaluation, width: int) -> Iterator[Table]:
     """The summaries; a narrow terminal has no room for the intervals."""
     by_label = result.summary_by_label if len(result.summary_by_label) > 1 else {}
     titles = {f"{len(result.case_names)} cases": result.summary}
     for title, summary in (titles | {f"Label {label}": each for label, each in by_label.items()}).items():
         whole = summary_table(title, summary, {name: name for name in summary})
-        shown = [
-            place for place, heading in enumerate(whole.header) if heading != _INTERVAL or width >= _WIDE
-        ]
-        table = rich.table.Table(rich.table.Column(whole.header[0], overflow="fold"), title=title)
-        for place in shown[1:]:
-            table.add_column(whole.header[place], justify="right")
+        shown = [heading != _INTERVAL or width >= _WIDE for heading in whole.header]
+        metric, *others = compress(whole.header, shown)
+        numbers = [Column(heading, justify="right") for heading in others]
+        table = Table(Column(metric, overflow="fold"), *numbers, title=title)
         for row in whole.rows:
-            table.add_row(*(row[place] for place in shown))
+            table.add_row(*compress(row, shown))
         yield table
 
 

@@ -42,7 +42,7 @@ def exit_on_bad_input() -> Iterator[None]:
         stop(str(error))
 
 
-def need(what: str, *packages: str, extra: str) -> None:
+def check_packages(what: str, *packages: str, extra: str) -> None:
     """End the command unless the packages are installed, as they are with one of surfloss's extras."""
     missing = " and no ".join(name for name in packages if importlib.util.find_spec(name) is None)
     if missing:
@@ -56,7 +56,7 @@ def check_picture(option: str, path: Path | None, extra: str) -> None:
         ValueError: if the ending is another.
     """
     if path is not None:
-        need(option, "matplotlib", extra=extra)
+        check_packages(option, "matplotlib", extra=extra)
         if path.suffix.lower() not in _PICTURES:
             fail(option, path, f"a file ending in {', '.join(_PICTURES)}")
 

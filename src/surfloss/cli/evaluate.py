@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from surfloss._check import fail
-from surfloss.cli._terminal import Console, check_outputs, exit_on_bad_input, need, progress_bars, say, stop
+from surfloss.cli._terminal import (
+    Console,
+    check_outputs,
+    check_packages,
+    exit_on_bad_input,
+    progress_bars,
+    say,
+)
 
 if TYPE_CHECKING:
     from surfloss.metrics import FolderEvaluation
 
-_NO_TOLERANCE = (
-    "tolerance: got none, wanted --tolerance MM: surfaces that far apart still count as equal in the surface "
-    "Dice, and how far that is depends on the task (INSTANCE2022: --tolerance 0.42)"
+_TOLERANCE = (
+    "--tolerance MM: surfaces that far apart still count as equal in the surface Dice, and how far that is "
+    "depends on the task (INSTANCE2022: --tolerance 0.42)"
 )
 
 
@@ -111,10 +118,10 @@ def evaluate(
     from surfloss.metrics.folders import choose_labels
 
     needed = ["jinja2"] * bool(markdown_out or html_out) + ["matplotlib"] * bool(html_out)
-    need("report", *needed, extra="evaluate")
-    if not tolerances:
-        stop(_NO_TOLERANCE)
+    check_packages("report", *needed, extra="evaluate")
     with exit_on_bad_input():
+        if not tolerances:
+            fail("tolerance", "none", _TOLERANCE)
         limits = read_limits("--fail-under", fail_under or (), least=True)
         limits += read_limits("--fail-over", fail_over or (), least=False)
         lesions_out = None

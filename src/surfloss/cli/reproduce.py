@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from surfloss._check import fail
 from surfloss.cli._jobs import Display, print_failures, print_plan
-from surfloss.cli._terminal import Console, exit_on_bad_input, need, progress_bars, say, stop
+from surfloss.cli._terminal import Console, check_packages, exit_on_bad_input, progress_bars, say, stop
 
 if TYPE_CHECKING:
     from surfloss.nnunet.jobs import Executor
@@ -62,7 +62,7 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print the paths and tables as JSON.")] = False,
 ) -> None:
     """Train, predict, evaluate and report the paper's models through nnU-Net v2."""
-    need("reproduce", "nnunetv2", "matplotlib", "jinja2", "submitit", extra="nnunet")
+    check_packages("reproduce", "nnunetv2", "matplotlib", "jinja2", "submitit", extra="nnunet")
     from surfloss.nnunet.experiments import EXPERIMENTS
     from surfloss.nnunet.jobs import STAGES, complete, list_jobs
     from surfloss.nnunet.run_folder import RunFolder
