@@ -87,7 +87,7 @@ def distance_transform_edt(
             `spatial_dims` or `spacing`, or an unknown backend.
         RuntimeError: if the backend cannot run on the mask's device.
     """
-    voxels, steps = _prepare(mask, spatial_dims, spacing)
+    voxels, steps = _prepare(mask, spatial_dims, spacing, backend)
     distance: Tensor = edt(voxels, *steps, "one_sided", squared, backend).reshape(mask.shape)
     if not return_indices:
         return distance
@@ -119,7 +119,7 @@ def two_sided_edt(
     Raises:
         TypeError, ValueError, RuntimeError: as `distance_transform_edt`.
     """
-    voxels, steps = _prepare(mask, spatial_dims, spacing)
+    voxels, steps = _prepare(mask, spatial_dims, spacing, backend)
     distance: Tensor = edt(voxels, *steps, "two_sided", squared, backend)
     return distance.reshape(mask.shape)
 
@@ -155,7 +155,7 @@ def signed_distance(
         TypeError, RuntimeError: as `distance_transform_edt`.
         ValueError: as there, or on an unknown `convention`.
     """
-    voxels, steps = _prepare(mask, spatial_dims, spacing)
+    voxels, steps = _prepare(mask, spatial_dims, spacing, backend)
     if convention == "voxel":
         distance: Tensor = edt(voxels, *steps, "signed", squared, backend)
         return distance.reshape(mask.shape)
@@ -166,8 +166,12 @@ def signed_distance(
     return torch.where(foreground, -distance, distance).reshape(mask.shape)
 
 
-def _prepare(mask: Tensor, spatial_dims: int | None, spacing: SpacingLike) -> tuple[Tensor, Steps]:
+def _prepare(
+    mask: Tensor, spatial_dims: int | None, spacing: SpacingLike, backend: object
+) -> tuple[Tensor, Steps]:
     """The arguments in the operators' form: one batch axis, contiguous, detached; checked spacing."""
+    if not isinstance(backend, (str, type(None))):  # of which PyTorch would say so in the words of its schema
+        _check.fail("backend", repr(backend), "None or the name of a backend")
     _check.mask("mask", mask)
     dims = _check.spatial_dims("mask", spatial_dims, mask)
     batch, spatial = mask.shape[:-dims], mask.shape[-dims:]

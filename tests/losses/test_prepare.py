@@ -335,10 +335,41 @@ def test_an_ignored_value_that_the_dtype_cannot_hold(
         loss(INPUT, target)
 
 
-@pytest.mark.parametrize("bad", ["255", True, (255,)])
+@pytest.mark.parametrize("bad", ["255", True, (255,), math.nan, math.inf])
 def test_an_ignore_index_that_is_no_number(make: Callable[..., nn.Module], bad: Any) -> None:
     with refuses("ignore_index", ""):
-        make(ignore_index=bad)(INPUT, TARGET)
+        make(ignore_index=bad)
+
+
+def test_choices_that_are_arrays() -> None:
+    """NumPy compares them element by element, and then does not know whether that is true."""
+    words = np.array(["zero", "raise"])
+    for option in ("reduction", "empty", "normalize", "kept_dtype"):
+        with refuses(option, ""):
+            HausdorffDTLoss(**{option: words})
+
+
+@pytest.mark.parametrize("bad", ["cuad", 1, True, ("cpu",)])
+@pytest.mark.parametrize(
+    "name", ["hausdorff", "log hausdorff", "boundary", "generalized surface", "surface dice"]
+)
+def test_a_backend_that_is_none(name: str, bad: Any) -> None:
+    with refuses("backend", ""):
+        MAKERS[name](backend=bad)
+
+
+@pytest.mark.parametrize("option", CLASSES)
+def test_functions_refuse_what_modules_refuse(option: str) -> None:
+    _, function = CLASSES[option]
+    fixed: dict[str, Any] = {"tolerance": 1.0} if option == "surface dice" else {}
+    if option != "dice_ce":  # whose keywords are all its own, so that Python names it
+        with refuses("reduce", "an option that this loss does not have", TypeError):
+            function(INPUT, TARGET, **fixed, reduce="sum")
+    for flag in ("softmax", "to_onehot_y", "batch", "validate"):
+        with refuses(flag, "'no'", TypeError):
+            function(INPUT, TARGET, **fixed, **{flag: "no"})
+    with refuses("ignore_index", "'255'"):
+        function(INPUT, TARGET, **fixed, ignore_index="255")
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])

@@ -53,6 +53,9 @@ def test_connectivity_decides_what_is_one_component() -> None:
     for mask, counts in ((corners, {6: 2, 18: 2, 26: 1}), (edges, {6: 2, 18: 1, 26: 1})):
         for connectivity, count in counts.items():
             assert len(metrics.per_lesion(mask, mask, spacing=1, connectivity=connectivity).lesions) == count
+    for bad in ([6], "26", 6.5, True):
+        with pytest.raises(ValueError, match=r"^connectivity: got .*, wanted one of 6, 18, 26 in 3-D"):
+            metrics.per_lesion(corners, corners, spacing=1, connectivity=bad)
     with pytest.raises(ValueError, match="connectivity: got 8, wanted one of 6, 18, 26 in 3-D"):
         metrics.per_lesion(corners, corners, spacing=1, connectivity=8)
 

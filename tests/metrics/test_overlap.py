@@ -57,7 +57,7 @@ def test_boundary_iou_takes_two_percent_of_the_diagonal() -> None:
     assert metrics.boundary_iou(*small) == metrics.boundary_iou(*small, width=1)
 
 
-@pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf"), "1", True, (1, 2)])
 def test_a_wrong_width_is_named(width: Any) -> None:
-    with pytest.raises(ValueError, match="width: got"):
+    with pytest.raises(ValueError, match=r"^width: got .*, wanted a positive finite distance"):
         metrics.boundary_iou(np.ones((2, 2)), np.ones((2, 2)), width=width)

@@ -210,6 +210,8 @@ WRONG = [
     ({"spacing": (1, 0, 1)}, ValueError, "spacing: got .*, wanted positive finite"),
     ({"spacing": torch.ones(2, 3)}, ValueError, r"spacing: got shape \(2, 3\), wanted 3 numbers"),
     ({"percentile": 101}, ValueError, "percentile: got 101, wanted a number from 0 to 100"),
+    ({"percentile": "95"}, ValueError, "percentile: got '95', wanted a number from 0 to 100"),
+    ({"percentile": (95, 100)}, ValueError, r"percentile: got \(95, 100\), wanted a number from 0 to 100"),
     ({"percentile": float("nan")}, ValueError, "percentile: got nan, wanted a number from 0 to 100"),
 ]
 

@@ -95,6 +95,9 @@ def test_lesions_are_measured_one_by_one_and_the_slice_axis_is_free() -> None:
         steps.insert(axis % 3, 5.0)
         moved = np.moveaxis(large, 0, axis)
         assert metrics.abc2_volume_ml(moved, spacing=steps, slice_axis=axis) == pytest.approx(wanted)
+    for bad in (True, 1.0, None, "z"):
+        with pytest.raises(ValueError, match=r"^slice_axis: got .*, wanted an axis of the mask, 0 to 2"):
+            metrics.abc2_volume_ml(np.ones((2, 2, 2)), spacing=1, slice_axis=bad)
     with pytest.raises(ValueError, match="slice_axis: got 3"):
         metrics.abc2_volume_ml(large, spacing=1, slice_axis=3)
 

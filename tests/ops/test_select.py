@@ -3,6 +3,7 @@
 import sys
 import types
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -108,5 +109,13 @@ def test_the_choice_reaches_the_operators() -> None:
     mask = torch.ones(2, 2, 2)
     with pytest.raises(ValueError, match="backend: got 'cuad'"):
         surfloss.two_sided_edt(mask, backend="cuad")
+    transforms: tuple[Any, ...] = (
+        surfloss.distance_transform_edt,
+        surfloss.two_sided_edt,
+        surfloss.signed_distance,
+    )
+    for transform in transforms:
+        with pytest.raises(ValueError, match=r"^backend: got 1, wanted None or the name of a backend"):
+            transform(mask, backend=1)
     with surfloss.use_backend("reference"):
         assert surfloss.two_sided_edt(mask).isinf().all()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.losses import _prepare
+from surfloss.ops._select import check_backend
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
-
-_FLAGS = {"include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "ddp", "validate"}
 
 
 class Prepared(NamedTuple):
@@ -70,7 +69,27 @@ class InputOptions:
     ignore_index: int | None = None
     validate: bool | None = None
 
+    @classmethod
+    def of(cls, options: InputKeywords) -> Self:
+        """The options that a function was called with.
+
+        Raises:
+            TypeError: on a keyword that is none of them, beside the errors of the class.
+        """
+        names = cls.__annotations__
+        for name in options:
+            if name not in names:
+                fail(
+                    name,
+                    "an option that this loss does not have",
+                    f"its own or {', '.join(names)}",
+                    TypeError,
+                )
+        _prepare.check_flags(options)
+        return cls(**options)
+
     def __post_init__(self) -> None:
+        _prepare.check_ignore_index(self.ignore_index)
         if self.other_act is not None and not callable(self.other_act):
             fail("other_act", type(self.other_act).__name__, "None or a callable", TypeError)
         activations = (("sigmoid", self.sigmoid), ("softmax", self.softmax), ("other_act", self.other_act))
@@ -155,6 +174,7 @@ class LossModule(nn.Module):
     def __init__(self, function: Callable[..., Tensor], arguments: dict[str, Any]) -> None:
         """Keep the function and its options: `arguments` is `locals()` where the subclass's body starts."""
         super().__init__()
+        _prepare.check_flags(arguments)
         self._function = function
         self._options = tuple(name for name in arguments if name not in ("self", "__class__"))
         for name in self._options:
@@ -162,8 +182,6 @@ class LossModule(nn.Module):
             # Python's numbers are constants of a compiled graph, NumPy's and PyTorch's are data, on which
             # nothing may depend. A spacing for each item may be such data.
             plain = _check.plain_spacing(value) if name == "spacing" else _check.plain(value)
-            if name in _FLAGS and not isinstance(plain, (bool, type(None))):
-                fail(name, repr(value), "True or False", TypeError)
             setattr(self, name, plain)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -201,6 +219,7 @@ class ChannelLoss(LossModule):
     def __init__(self, function: Callable[..., Tensor], arguments: dict[str, Any]) -> None:
         super().__init__(function, arguments)
         InputOptions(**{field.name: getattr(self, field.name) for field in fields(InputOptions)})
+        check_backend("backend", arguments.get("backend"))
 
 
 class SpacedLoss(ChannelLoss):

@@ -3,10 +3,11 @@
 import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from surfloss._check import fail
 # Probabilities may have been added or interpolated in bfloat16, whatever their dtype is now.
 _ROUNDING = 2 * torch.finfo(torch.bfloat16).eps
 
+_FLAGS = frozenset({"include_background", "to_onehot_y", "sigmoid", "softmax", "batch", "ddp", "validate"})
+
 FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 # PyTorch stores larger unsigned integers, but hardly computes with them.
 LABELS = FLOATING | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
@@ -24,8 +27,21 @@ LABELS = FLOATING | {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int
 def check_choice(argument: str, value: object, choices: Any) -> None:
     """Refuse what is none of the words of a `Literal` type."""
     words = choices.__args__  # `get_args` takes as long as ten such checks
-    if value not in words:
+    if not isinstance(value, (str, type(None))) or value not in words:  # an array compares element by element
         fail(argument, repr(value), f"one of {', '.join(map(str, words))}")
+
+
+def check_flags(options: Mapping[str, object]) -> None:
+    """Refuse flags that are none of True, False and None, as an argument that is one place off."""
+    for name, value in options.items():
+        if name in _FLAGS and not isinstance(value, (bool, np.bool_, type(None))):
+            fail(name, repr(value), "True or False", TypeError)
+
+
+def check_ignore_index(value: object) -> None:
+    number = _check.plain(value)
+    if number is not None and not (_check.is_real(number) and math.isfinite(number)):
+        fail("ignore_index", repr(value), "None or a finite number")
 
 
 def holds_labels(target: Tensor, channels: int, to_onehot_y: bool | None) -> bool:
@@ -53,7 +69,7 @@ def without_autocast(device_type: str) -> AbstractContextManager[Any]:
 
 
 def without_ignored(
-    input: Tensor, target: Tensor, ignore_index: int | None, labels: bool
+    input: Tensor, target: Tensor, ignore_index: Any, labels: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Input and target with 0 at the ignored voxels, and where they are: `(batch, 1, *spatial)`.
 
@@ -63,8 +79,6 @@ def without_ignored(
     if ignore_index is None:
         return input, target, None
     ignore_index = _check.plain(ignore_index)
-    if not _check.is_real(ignore_index):
-        fail("ignore_index", repr(ignore_index), "None or a number")
     if not labels and ignore_index in (0, 1):
         fail("ignore_index", ignore_index, "neither 0 nor 1, which are the values of a target in channels")
     ignore = _equal(target, ignore_index).any(1, keepdim=True)

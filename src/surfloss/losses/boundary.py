@@ -51,7 +51,7 @@ def boundary_loss(
         TypeError, ValueError: on an argument of another form, or `empty="raise"` with a target of one label.
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
-    inputs = InputOptions(**options)
+    inputs = InputOptions.of(options)
     check_choice("normalize", normalize, Normalize)
     check_choice("empty", empty, Empty)
     prediction, target, ignore = inputs.prepare(input, target)
@@ -90,7 +90,7 @@ def generalized_surface_loss(
         TypeError, ValueError: on an argument of another form, or `empty="raise"` with a target of one label.
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
-    inputs = InputOptions(**options)
+    inputs = InputOptions.of(options)
     check_choice("empty", empty, Empty)
     weights = _class_weights(class_weights)
     prediction, target, ignore = inputs.prepare(input, target)

@@ -73,7 +73,7 @@ def contour_loss(
     Raises:
         TypeError, ValueError: on an argument of another form.
     """
-    inputs = InputOptions(**options)
+    inputs = InputOptions.of(options)
     check_choice("mode", mode, Mode)
     prediction, target, ignore = inputs.prepare(input, target)
     contours = (contour_map(x, kernel_size, ignore=ignore) for x in (prediction, target))

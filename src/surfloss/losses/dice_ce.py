@@ -7,6 +7,8 @@ from torch import Tensor
 from surfloss._check import fail, not_negative, plain
 from surfloss.losses._options import LossModule
 from surfloss.losses._prepare import (
+    check_flags,
+    check_ignore_index,
     check_tensors,
     check_values,
     full_precision,
@@ -40,9 +42,11 @@ def dice_ce_loss(
         TypeError, ValueError: on an argument of another form, and on an empty batch.
         RuntimeError: on `ddp` without a process group.
     """
+    check_flags({"sigmoid": sigmoid, "softmax": softmax, "to_onehot_y": to_onehot_y, "batch": batch})
+    check_flags({"include_background": include_background, "ddp": ddp, "validate": validate})
     softmax = softmax and not sigmoid
     smooth, weight_dice, weight_ce = (plain(value) for value in (smooth, weight_dice, weight_ce))
-    _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
+    _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce, ignore_index)
     check_tensors(input, target)
     channels = input.shape[1]
     if not len(input):
@@ -130,10 +134,13 @@ class DiceCELoss(LossModule):
         validate: bool | None = None,
     ) -> None:
         super().__init__(dice_ce_loss, locals())
-        _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce)
+        _check_options(sigmoid, softmax, smooth, weight_dice, weight_ce, ignore_index)
 
 
-def _check_options(sigmoid: bool, softmax: bool, smooth: float, weight_dice: float, weight_ce: float) -> None:
+def _check_options(
+    sigmoid: bool, softmax: bool, smooth: float, weight_dice: float, weight_ce: float, ignore_index: object
+) -> None:
+    check_ignore_index(ignore_index)
     if not (sigmoid or softmax):
         fail("sigmoid and softmax", "both False", "one of them True: the input holds logits")
     for name, value in (("smooth", smooth), ("weight_dice", weight_dice), ("weight_ce", weight_ce)):

@@ -51,7 +51,7 @@ def hausdorff_dt_loss(
         TypeError, ValueError: on an argument of another form, or `empty="raise"` with an empty or full mask.
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
-    inputs = InputOptions(**options)
+    inputs = InputOptions.of(options)
     alpha, max_distance = _checked(alpha, max_distance, normalize, empty, kept_dtype)
     # The operator has a sigmoid of its own, which saves the probabilities, but no gradient for the target.
     fused_sigmoid = inputs.sigmoid and not (isinstance(target, Tensor) and target.requires_grad)
@@ -162,8 +162,8 @@ def _checked(
     """The exponent and the limit of distances, after a check of the loss's own options."""
     check_choice("normalize", normalize, Normalize)
     check_choice("empty", empty, Empty)
-    if kept_dtype not in (None, torch.bfloat16, torch.float16):
-        fail("kept_dtype", kept_dtype, "None, torch.bfloat16 or torch.float16")
+    if not any(kept_dtype is dtype for dtype in (None, torch.bfloat16, torch.float16)):
+        fail("kept_dtype", repr(kept_dtype), "None, torch.bfloat16 or torch.float16")
     if max_distance is not None:
         max_distance = _check.positive("max_distance", max_distance)
     return _check.not_negative("alpha", alpha), max_distance

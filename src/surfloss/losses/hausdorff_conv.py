@@ -38,7 +38,7 @@ def hausdorff_conv_loss(
         RuntimeError: on a spacing in a tensor or for each item, in a graph that may not break or on meta; on
             a second derivative.
     """
-    inputs = InputOptions(**options)
+    inputs = InputOptions.of(options)
     alpha, radii = _checked(alpha, radii)
     prediction, target, ignore = inputs.prepare(input, target)
     lead, dims = prediction.shape[:2], prediction.ndim - 2

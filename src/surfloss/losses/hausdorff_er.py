@@ -35,7 +35,7 @@ def hausdorff_er_loss(
     Raises:
         TypeError, ValueError: on an argument of another form.
     """
-    inputs = InputOptions(**options)
+    inputs = InputOptions.of(options)
     alpha, iterations = _checked(alpha, iterations, rescale)
     prediction, target, ignore = inputs.prepare(input, target)
     error = (prediction - target).square()

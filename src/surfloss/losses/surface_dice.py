@@ -39,7 +39,7 @@ def surface_dice_loss(
         TypeError, ValueError: on an argument of another form, or `empty="raise"` with a target of one label.
         RuntimeError: on `empty="raise"` in a graph that may not break.
     """
-    inputs = InputOptions(**options)
+    inputs = InputOptions.of(options)
     check_choice("empty", empty, Empty)
     limit = _check.limit("tolerance", tolerance)
     prediction, target, ignore = inputs.prepare(input, target)

@@ -84,10 +84,12 @@ def per_lesion(
     masks = _masks.pair(prediction, target)
     dims = masks[0].ndim
     steps = _masks.steps_in_mm(spacing, dims)
-    reach = dims if connectivity is None else _REACH.get((dims, connectivity))
+    reach = dims if connectivity is None else None
+    if connectivity is not None and _check.is_whole(connectivity):
+        reach = _REACH.get((dims, connectivity))
     if reach is None:
         choices = ", ".join(str(neighbors) for axes, neighbors in _REACH if axes == dims)
-        fail("connectivity", connectivity, f"one of {choices} in {dims}-D")
+        fail("connectivity", repr(connectivity), f"one of {choices} in {dims}-D")
     if tolerance is not None:
         _check.not_negative("tolerance", tolerance)
     p, t = (components(mask, reach) for mask in masks)

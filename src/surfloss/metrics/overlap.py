@@ -58,8 +58,8 @@ def boundary_iou(
     steps = _masks.steps(spacing, masks[0].ndim)
     if width is None:
         width = max(0.02 * float(np.linalg.norm(steps * target.shape)), steps.min())
-    elif not 0 < width < math.inf:
-        fail("width", width, "a positive finite distance")
+    elif not (_check.is_real(_check.plain(width)) and 0 < width < math.inf):
+        fail("width", repr(width), "a positive finite distance")
     p, t = (_boundary_region(mask, steps, width) for mask in masks)
     shared, union = int(np.count_nonzero(p & t)), int(np.count_nonzero(p | t))
     return shared / union if union else math.nan

@@ -65,8 +65,9 @@ class SurfaceDistances:
 
 
 def check_percentile(percentile: float) -> None:
-    if not 0 <= percentile <= 100:
-        fail("percentile", percentile, "a number from 0 to 100")
+    number = _check.plain(percentile)
+    if not (_check.is_real(number) and 0 <= number <= 100):
+        fail("percentile", repr(number), "a number from 0 to 100")
 
 
 def surface_distances(prediction: Mask, target: Mask, *, spacing: SpacingLike = None) -> SurfaceDistances:

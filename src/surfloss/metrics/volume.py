@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 
+from surfloss import _check
 from surfloss._check import SpacingLike, fail
 from surfloss.metrics import _masks
 from surfloss.metrics._components import Labels, boxes, components
@@ -77,8 +78,8 @@ def abc2_volume_ml(
 
 
 def check_slice_axis(slice_axis: int) -> None:
-    if slice_axis not in range(-3, 3):
-        fail("slice_axis", slice_axis, "an axis of the mask, 0 to 2")
+    if not (_check.is_whole(slice_axis) and -3 <= slice_axis < 3):
+        fail("slice_axis", repr(slice_axis), "an axis of the mask, 0 to 2")
 
 
 def abc2_of(labels: Labels, steps: FloatArray, slice_axis: int = 0, slice_weights: bool = True) -> float:

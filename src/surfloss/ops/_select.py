@@ -116,6 +116,12 @@ def use_backend(name: str) -> Iterator[None]:
         _override.reset(token)
 
 
+def check_backend(argument: str, name: object) -> None:
+    """Refuse what is neither None nor the name of a backend; one that cannot run here passes."""
+    if name is not None:
+        _by_name(argument, name)
+
+
 def select(requested: str | None, device: torch.device) -> Implementation:
     """The implementation that answers for tensors on `device`; `requested` is the call's `backend`.
 
@@ -161,8 +167,8 @@ def _wish(requested: str | None) -> tuple[str, str | None]:
     return next((wish for wish in wishes if wish[1] is not None), ("backend", None))
 
 
-def _by_name(source: str, name: str) -> Backend:
+def _by_name(source: str, name: object) -> Backend:
     for backend in TABLE:
-        if backend.name == name:
+        if isinstance(name, str) and backend.name == name:
             return backend
     fail(source, repr(name), f"one of {', '.join(backend.name for backend in TABLE)}")
