@@ -128,6 +128,24 @@ def test_the_display_follows_the_jobs(tmp_path: Path, capsys: pytest.CaptureFixt
     assert any("all jobs" in line and "2/2" in line for line in lines)
 
 
+def test_what_a_killed_run_left_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunFolder(tmp_path / "run", MINI)
+    with run.opened():
+        with pytest.raises(KeyboardInterrupt), run.recorded("a") as progress:
+            progress.begin(4)
+            raise KeyboardInterrupt
+        assert run.record("a") is not None  # as of a process that was killed
+        with Display(run, [Job("a", standin.work)]) as show:
+            show({"a"})  # waits for a worker
+            run.forget("a")  # the executor starts it
+            show({"a"})
+            with run.recorded("a"):
+                show({"a"})
+            show(set())
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("a: ")]
+    assert [line.split(" after")[0] for line in told] == ["a: finished"]
+
+
 class TestDryRun:
     @pytest.mark.parametrize("preset", ["tiny", "small", "paper"])
     @pytest.mark.parametrize("device", ["cpu", "cuda"])

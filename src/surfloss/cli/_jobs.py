@@ -27,13 +27,15 @@ class Display:
     def __init__(self, run: RunFolder, jobs: Sequence[Job], bars: Progress) -> None:
         self._run, self._bars = run, bars
         self._names = [job.name for job in jobs]
+        self._left = {name: run.record(name) for name in self._names}  # by a run that was killed
         self._all = bars.add_task("all jobs", total=len(jobs))
         self._shown: dict[str, TaskID] = {}
 
     def __call__(self, submitted: set[str]) -> None:
         """Show what has changed, given the jobs that are running or wait for a worker."""
         for name in submitted:
-            if record := self._run.record(name):
+            record = self._run.record(name)
+            if record and record != self._left[name]:
                 if name not in self._shown:
                     self._shown[name] = self._bars.add_task(name)
                 told, total = f"{name}{_left(record)}", record.steps or None
