@@ -131,8 +131,7 @@ def test_the_display_follows_the_jobs(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_what_a_killed_run_left_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunFolder(tmp_path / "run", MINI)
     with run.opened():
-        with pytest.raises(KeyboardInterrupt), run.recorded("a") as progress:
-            progress.begin(4)
+        with pytest.raises(KeyboardInterrupt), run.recorded("a"):
             raise KeyboardInterrupt
         assert run.record("a") is not None  # as of a process that was killed
         with Display(run, [Job("a", standin.work)]) as show:
