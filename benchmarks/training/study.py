@@ -6,7 +6,6 @@ plan's folder, and looks at the validation part. `test` looks at the test part, 
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,18 @@ import torch
 import typer
 from rich.progress import Progress
 
-from benchmarks.training import data, errors, first_study, pictures, second_study, strength, summary
+from benchmarks import documents
+from benchmarks.training import (
+    costs,
+    data,
+    decision,
+    errors,
+    first_study,
+    pictures,
+    second_study,
+    strength,
+    summary,
+)
 from benchmarks.training.configurations import Configuration, Plan, weight_of
 from benchmarks.training.data import TrainingCase
 from benchmarks.training.network import UNet
@@ -29,7 +39,6 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "training"
 PAGES = [ROOT / "docs" / f"{name}.md" for name in ("choosing", "study-tables", "first-study")]
 PLANS: dict[str, Plan] = {**first_study.PLANS, **second_study.PLANS}
-_BLOCK = re.compile(r"(<!-- study: ([\w-]+) (\w+)( control)? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 PlanName = Annotated[str, typer.Argument(help=f"{', '.join(PLANS)}.")]
 Only = Annotated[list[str] | None, typer.Option(help="Name of a configuration; repeatable.")]
@@ -84,6 +93,18 @@ def look_at_errors(
     facts = errors.analysed(predictions, cases * len(paths), settings)
     write_text(out / "errors" / f"{task}.json", json.dumps(facts) + "\n")
     typer.echo(errors.table(facts), nl=False)
+
+
+@app.command("costs")
+def measure_costs(
+    threads: Annotated[int, typer.Option(help="Of every operation.")] = 2,
+    seconds: Annotated[float, typer.Option(help="For each size of batch, at least.")] = 20.0,
+    out: Out = RESULTS,
+) -> None:
+    """Time every loss, forward and backward, beside Dice + CE."""
+    facts = costs.measured(threads, seconds)
+    write_text(costs.path_of(out), json.dumps(facts, indent=1) + "\n")
+    typer.echo(costs.table(facts))
 
 
 @app.command("why")
@@ -200,17 +221,31 @@ def document(
 
 
 def filled(text: str, folder: Path) -> str:
-    """The text with every block `<!-- study: PLAN PART --> ... <!-- end -->` holding that table.
+    """The text with every block `<!-- study: WORDS --> ... <!-- end -->` made anew.
 
-    `PLAN PART control` has the differences from the controls instead of those from Dice + CE.
+    WORDS are `PLAN PART`, a table of differences from Dice + CE; `PLAN PART control`, from the controls;
+    `decision PART`; or `costs`.
     """
 
-    def block(found: re.Match[str]) -> str:
-        begin, plan, part, control, end = found.groups()
-        runs = _runs(_configurations(plan), folder / plan, part)
-        return f"{begin}\n{summary.table(runs, part, _reference(control is not None))}\n{end}"
+    def block(words: str) -> str:
+        match words.split():
+            case ["costs"]:
+                return costs.table(json.loads(costs.path_of(folder).read_text(encoding="utf-8")))
+            case ["decision", part]:
+                return decision.decided(_finals(folder, part), second_study.FINAL, part)
+            case [plan, part, *control]:
+                runs = _runs(_configurations(plan), folder / plan, part)
+                return summary.table(runs, part, _reference(bool(control)))
+        raise ValueError(f"study: got {words!r}, wanted PLAN PART, PLAN PART control, decision PART or costs")
 
-    return _BLOCK.sub(block, text)
+    return documents.filled(text, "study", block)
+
+
+def _finals(folder: Path, part: str) -> dict[str, dict[str, summary.Runs]]:
+    """The runs of the final trainings of every data set that has some."""
+    plans = {task: f"{task}-final" for task in second_study.FINAL}
+    found = {task: _runs(_configurations(plan), folder / plan, part) for task, plan in plans.items()}
+    return {task: runs for task, runs in found.items() if runs}
 
 
 def _reference(control: bool) -> Callable[[str, Mapping[str, summary.Runs]], str | None]:

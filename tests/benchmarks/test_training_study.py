@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from benchmarks.training import (
     configurations,
+    costs,
     data,
+    decision,
     first_study,
     second_study,
     strength,
@@ -186,6 +188,38 @@ def test_a_control_has_the_same_ratio() -> None:
     assert "| Hausdorff, 0.3 | 2 | 0.3 |" in text[4]
     assert "(+0.0500: +0.0500 to +0.0500)" in text[4]
     assert all("(" not in text[row] for row in (2, 3, 5))
+
+
+def test_a_winner_must_beat_dice_ce_and_squared_error() -> None:
+    rng = np.random.default_rng(0)
+    base = 0.5 + 0.01 * rng.random((8, 30))
+    names = ("Dice + CE", "squared error, 3", "absolute error, 3", "capped absolute error, 3")
+    winners = {"nuclei": ("capped absolute error", 3.0)}
+
+    def told(*gains: float) -> str:
+        rows = {n: (base + g).tolist() for n, g in zip(names, gains, strict=True)}
+        finals = runs(rows, ratio=3)
+        for seeds in finals.values():
+            for facts in seeds.values():
+                for case in facts["validation"][0]["cases"]:
+                    case.update(dict.fromkeys((m for _, m, _ in summary.SECOND_COLUMNS), case["dice"]))
+        return decision.decided({"nuclei": finals}, winners, "validation")
+
+    better = told(0, 0.01, 0.02, 0.03)
+    assert "| nuclei | Dice + CE | +0.0300 (+0.0300 to +0.0300)" in better
+    assert "| nuclei | absolute error, 3 | +0.0100" in better
+    assert better.endswith("**the winner helps**.")
+    for gains in ((0, 0.03, 0, 0.03), (0.03, 0, 0, 0.03), (0.04, 0.05, 0, 0)):  # even, even, and worse
+        assert told(*gains).endswith("**no surface term did**.")
+
+
+def test_costs_of_every_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "BATCHES", {name: (2, 3, (8,) * dims) for name, dims in (("a", 2), ("b", 3))})
+    facts = costs.measured(1, 0.0)
+    table = costs.table(facts)
+    assert all(f"| {title} | " in table for title in (costs.REGION, *costs.LOSSES))
+    assert "| Dice + CE | " in table
+    assert table.count("(1)") >= 2  # beside itself
 
 
 @pytest.mark.parametrize("page", study.PAGES, ids=lambda page: page.stem)

@@ -134,7 +134,8 @@ def test_what_a_killed_run_left_is_no_failure(tmp_path: Path, capsys: pytest.Cap
         with pytest.raises(KeyboardInterrupt), run.recorded("a"):
             raise KeyboardInterrupt
         assert run.record("a") is not None  # as of a process that was killed
-        with Display(run, [Job("a", standin.work)]) as show:
+        with progress_bars() as bars:
+            show = Display(run, [Job("a", standin.work)], bars)
             show({"a"})  # waits for a worker
             run.forget("a")  # the executor starts it
             show({"a"})
