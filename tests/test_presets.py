@@ -13,7 +13,7 @@ from surfloss import CompoundLoss, DiceCELoss, presets
     ("preset", "weight"),
     [
         (presets.hausdorff, 1e-3),
-        (presets.hausdorff_conv, 1e-2),
+        (presets.hausdorff_bounded, 10.0),
         (presets.hausdorff_paper, 1e-3),
         (presets.contour, 1e-3),
     ],
@@ -41,6 +41,14 @@ def test_hausdorff_rises_over_half_of_the_training() -> None:
     assert presets.hausdorff(1)[1].at(1) == 1e-3
     with pytest.raises(ValueError, match="steps: got 0"):
         presets.hausdorff(0)
+
+
+def test_the_bounded_one_is_as_strong_as_squared_error() -> None:
+    labels = torch.zeros(1, 1, 6, 40, 40)
+    labels[..., 2:5, 2:6, 3:7] = 1
+    prediction = torch.rand(labels.shape, generator=torch.Generator().manual_seed(0))
+    loss, _ = presets.hausdorff_bounded(10, include_background=True)
+    assert loss(prediction, labels).item() == pytest.approx((prediction - labels).square().mean().item())
 
 
 def test_the_papers_setting_has_its_empties_and_its_weight_from_the_start() -> None:

@@ -25,11 +25,11 @@ DICE_CE_2D = Model("dice_ce_2d", "Dice+CE", "2d", "nnUNetTrainerDiceCE")
 DICE_CE_3D = Model("dice_ce_3d", "Dice+CE", "3d_fullres", "nnUNetTrainerDA5DiceCE")
 CONTOUR_3D = Model("contour_3d", "Dice+CE+contour", "3d_fullres", "nnUNetTrainerDA5Contour")
 HAUSDORFF_3D = Model("hausdorff_3d", "Dice+CE+Hausdorff (warm-up)", "3d_fullres", "nnUNetTrainerDA5Hausdorff")
-HAUSDORFF_CONV_3D = Model(
-    "hausdorff_conv_3d",
-    "Dice+CE+Hausdorff (convolution, warm-up)",
+HAUSDORFF_BOUNDED_3D = Model(
+    "hausdorff_bounded_3d",
+    "Dice+CE+Hausdorff (bounded, warm-up)",
     "3d_fullres",
-    "nnUNetTrainerDA5HausdorffConv",
+    "nnUNetTrainerDA5HausdorffBounded",
 )
 HAUSDORFF_PAPER_3D = Model(
     "hausdorff_paper_3d",
@@ -38,7 +38,7 @@ HAUSDORFF_PAPER_3D = Model(
     "nnUNetTrainerDA5HausdorffPaper",
 )
 # The paper's losses, and what the training study came to.
-ALL_MODELS = (DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_CONV_3D, HAUSDORFF_PAPER_3D)
+ALL_MODELS = (DICE_CE_2D, DICE_CE_3D, CONTOUR_3D, HAUSDORFF_3D, HAUSDORFF_BOUNDED_3D, HAUSDORFF_PAPER_3D)
 
 
 @dataclass(frozen=True)

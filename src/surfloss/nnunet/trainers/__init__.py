@@ -11,11 +11,11 @@ from surfloss.nnunet.trainers.surface import (
     nnUNetTrainerDA5Contour,
     nnUNetTrainerDA5DiceCE,
     nnUNetTrainerDA5Hausdorff,
-    nnUNetTrainerDA5HausdorffConv,
+    nnUNetTrainerDA5HausdorffBounded,
     nnUNetTrainerDA5HausdorffPaper,
     nnUNetTrainerDiceCE,
     nnUNetTrainerHausdorff,
-    nnUNetTrainerHausdorffConv,
+    nnUNetTrainerHausdorffBounded,
     nnUNetTrainerHausdorffPaper,
 )
 
@@ -24,10 +24,10 @@ __all__ = [
     "nnUNetTrainerDA5Contour",
     "nnUNetTrainerDA5DiceCE",
     "nnUNetTrainerDA5Hausdorff",
-    "nnUNetTrainerDA5HausdorffConv",
+    "nnUNetTrainerDA5HausdorffBounded",
     "nnUNetTrainerDA5HausdorffPaper",
     "nnUNetTrainerDiceCE",
     "nnUNetTrainerHausdorff",
-    "nnUNetTrainerHausdorffConv",
+    "nnUNetTrainerHausdorffBounded",
     "nnUNetTrainerHausdorffPaper",
 ]

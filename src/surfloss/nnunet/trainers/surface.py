@@ -221,10 +221,10 @@ class nnUNetTrainerHausdorff(SurfaceLossMixin):
     surface_term = staticmethod(presets.hausdorff)
 
 
-class nnUNetTrainerHausdorffConv(SurfaceLossMixin):
-    """Dice + CE + convolution loss with warm-up, standard augmentation."""
+class nnUNetTrainerHausdorffBounded(SurfaceLossMixin):
+    """Dice + CE + Hausdorff with bounded distances, warmed up; standard augmentation."""
 
-    surface_term = staticmethod(presets.hausdorff_conv)
+    surface_term = staticmethod(presets.hausdorff_bounded)
 
 
 class nnUNetTrainerHausdorffPaper(SurfaceLossMixin):
@@ -247,8 +247,8 @@ class nnUNetTrainerDA5Hausdorff(nnUNetTrainerHausdorff, nnUNetTrainerDA5):  # ty
     """`nnUNetTrainerHausdorff` with DA5 augmentation."""
 
 
-class nnUNetTrainerDA5HausdorffConv(nnUNetTrainerHausdorffConv, nnUNetTrainerDA5):  # type: ignore[misc]
-    """`nnUNetTrainerHausdorffConv` with DA5 augmentation."""
+class nnUNetTrainerDA5HausdorffBounded(nnUNetTrainerHausdorffBounded, nnUNetTrainerDA5):  # type: ignore[misc]
+    """`nnUNetTrainerHausdorffBounded` with DA5 augmentation."""
 
 
 class nnUNetTrainerDA5HausdorffPaper(nnUNetTrainerHausdorffPaper, nnUNetTrainerDA5):  # type: ignore[misc]
