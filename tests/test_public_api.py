@@ -73,6 +73,7 @@ def test_names_of_the_contract() -> None:
         "backend_status",
         "distance_transform_edt",
         "functional",
+        "label_edt",
         "metrics",
         "ndimage",
         "presets",

@@ -1,5 +1,6 @@
 // The C interface: checks what could crash, then shares the passes out among threads.
 
+#include <cfloat>
 #include <new>
 
 #include "isa.h"
@@ -161,6 +162,41 @@ int32_t surfloss_edt(const void* mask, int32_t is_float, float* distance, int64_
     });
   };
   return with_plan(SURFLOSS_EDT, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
+}
+
+int32_t surfloss_label_edt(const void* labels, int32_t bytes, float* distance, int64_t batch, int32_t dims,
+                           const int64_t* shape, const double* spacing, int32_t item_spacing, int32_t form,
+                           int32_t squared, int32_t closed, int32_t threads, int32_t isa, void* scratch) {
+  int size = 0;
+  while (size < kLabelSizes && 1 << size != bytes) ++size;
+  if (size == kLabelSizes) return SURFLOSS_UNSUPPORTED;
+  const Labelling labelling = {labels, form == SURFLOSS_ONE_SIDED, form == SURFLOSS_SIGNED, closed != 0};
+  bool in_range =
+      true;  // the squared steps to the border along axes of size 1, where nothing else is measured
+  const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
+    for (int64_t item = 0; closed && item < (item_spacing ? batch : 1); ++item) {
+      in_range &= plan.tables[item].thin_sq >= FLT_MIN;
+    }
+    if (!in_range) return;
+    job.outcome = {!squared, {0, 0}};
+    prefer_huge_pages(distance, batch * job.grid.voxels() * sizeof(float));
+    const Slices slices = {batch * job.grid.z, plan.slices_a_task};
+    const auto tasks = [&](int64_t phase) { return phase ? batch * plan.tasks_an_item : slices.tasks(); };
+    run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
+      const Workspace& workspace = plan.workspaces[thread];
+      if (phase == 0) {
+        kernels.label_slices[size](job, workspace, labelling, distance, plan.states[0], slices.first(task),
+                                   slices.last(task));
+      } else {
+        const Part part(plan, task);
+        kernels.label_columns[size](job, workspace, labelling, part.item, distance, plan.states[0],
+                                    part.first, part.last);
+      }
+    });
+  };
+  const int32_t status =
+      with_plan(SURFLOSS_EDT, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
+  return in_range ? status : SURFLOSS_SPACING;
 }
 
 int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64_t batch, int32_t dims,

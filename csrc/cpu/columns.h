@@ -61,6 +61,18 @@ class Columns {
     }
   }
 
+  // Rows of no single label; which of them may be nearest is known.
+  Columns(const float* field, int64_t size, const Range& candidates, const float* table, int32_t* nearest,
+          const Outcome& outcome)
+      : field_(field),
+        size_(size),
+        states_(nullptr),
+        table_(table),
+        step_sq_(table[1]),
+        nearest_(nearest),
+        outcome_(outcome),
+        candidates_{candidates, candidates} {}
+
   void solve(float* out, int64_t stride) {
     out_ = out;
     stride_ = stride;
@@ -122,7 +134,9 @@ class Columns {
     Ints row0 = all((int32_t)y), row1 = row0;
     const int64_t steps = reach(largest(max(best0, best1)));
     range.clip(y - steps, y + steps);
-    if (states_[y] != kMixed) range.clip(candidates_[states_[y]].low, candidates_[states_[y]].high);
+    // Without states both sides have the same candidates.
+    const uint8_t state = states_ ? states_[y] : (uint8_t)kForeground;
+    if (state != kMixed) range.clip(candidates_[state].low, candidates_[state].high);
     const float* table = table_ - y;
     for (int64_t k = range.low; k <= range.high; ++k) {
       const Floats sum0 = max(flip(load(at(k)), sign0), all(0.0f)) + table[k];

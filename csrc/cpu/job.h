@@ -27,6 +27,7 @@ struct Tables {
   const float *up, *down;  // entry d of `up` is for d steps, of `down` for x - d
   double diagonal_sq;      // of the item
   double before_sq;        // SciPy's step to before the first axis, where that one has size 1
+  float thin_sq;           // least squared step of the axes of size 1, inf if there is none
 };
 
 // The item's axes are brought to three. Axes of size 1 are dropped, and a plane becomes (rows, 1, columns),
@@ -83,6 +84,15 @@ struct Sums {
   double weighted, plain;
 };
 
+// Many labels at once: what is measured to what.
+struct Labelling {
+  const void* labels;    // (batch, z, y, x), integers of any size: only equality counts
+  bool zero_background;  // label 0 asks for nothing and gets 0
+  bool is_signed;        // every other label is negative
+  bool closed;           // outside of the item is a label of its own
+};
+constexpr int kLabelSizes = 4;  // of 1, 2, 4 and 8 bytes
+
 // Where the indices of one item go, (z, y, x) for each axis, null for axes of size 1.
 struct Indices {
   int32_t *z, *y, *x;
@@ -108,6 +118,11 @@ struct Kernels {
   // errors.
   Sums (*weigh_columns[2])(const Job&, const Workspace&, int64_t item, const Weighing&, int64_t first,
                              int64_t last);
+  // Many labels, by the logarithm of their size in bytes: the same passes, and what they tell of each slice.
+  void (*label_slices[kLabelSizes])(const Job&, const Workspace&, const Labelling&, float* field,
+                                    uint8_t* contents, int64_t first, int64_t last);
+  void (*label_columns[kLabelSizes])(const Job&, const Workspace&, const Labelling&, int64_t item,
+                                     float* field, const uint8_t* contents, int64_t first, int64_t last);
   // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last).
   void (*nearest_slice)(const Job&, const Workspace&, int64_t item, int64_t z, const uint8_t* mask,
                         const Indices& to, uint8_t* states);

@@ -2,6 +2,7 @@
 
 #include "columns.h"
 #include "job.h"
+#include "labels.h"
 #include "logistic.h"
 #include "nearest.h"
 #include "rows.h"
@@ -252,6 +253,8 @@ extern const Kernels kernels = {
     {mask_slices<uint8_t>, mask_slices<float>, value_slices<float>, value_slices<double>},
     columns,
     {weigh_columns<float>, weigh_columns<double>},
+    {label_slices<uint8_t>, label_slices<uint16_t>, label_slices<uint32_t>, label_slices<uint64_t>},
+    {label_columns<uint8_t>, label_columns<uint16_t>, label_columns<uint32_t>, label_columns<uint64_t>},
     nearest_slice,
     nearest_columns,
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cfloat>
+#include <cmath>
 
 namespace surfloss {
 namespace {
@@ -86,6 +87,10 @@ bool fill_tables(Plan& plan, int dims, const int64_t* shape, const double* spaci
     }
     if (!(tables.diagonal_sq <= (double)FLT_MAX)) return false;
     tables.before_sq = shape[0] == 1 ? spacing[0] * spacing[0] : 0;
+    tables.thin_sq = INFINITY;
+    for (int axis = 0; axis < dims; ++axis) {
+      if (shape[axis] == 1) tables.thin_sq = std::min(tables.thin_sq, (float)(spacing[axis] * spacing[axis]));
+    }
 
     for (int axis = 0; axis < 3; ++axis) {
       const int from = plan.axes.from[axis];

@@ -108,7 +108,24 @@ inline void fill_dense(const uint64_t* words, float* row, int64_t size, bool two
   if (from >= 0) finish(size);
 }
 
-// Writes the row only if it is mixed. `words` has room for the row's bits and a word on either side.
+// Distances from the row's labels as bits, with a word on either side that repeats the nearest of them.
+// Writes the row only if it is mixed.
+inline State fill_row(const uint64_t* words, float* row, int64_t size, bool two_sided, const Tables& tables) {
+  int64_t boundaries = 0;
+  for (int64_t i = 0; i < (size + 63) / 64; ++i) {
+    boundaries += __builtin_popcountll(words[i] ^ (words[i] << 1 | words[i - 1] >> 63));
+  }
+  if (boundaries == 0) return words[0] & 1 ? kForeground : kBackground;
+  const Labels labels(two_sided);
+  if (boundaries * kSparse < size) {
+    fill_sparse(words, row, size, labels, tables);
+  } else {
+    fill_dense(words, row, size, two_sided, labels, tables);
+  }
+  return kMixed;
+}
+
+// The same from values. `words` has room for the row's bits and a word on either side.
 template <class Value, class Foreground>
 State scan_row(const Value* values, Foreground foreground, float* row, int64_t size, bool two_sided,
                const Tables& tables, uint64_t* words) {
@@ -123,19 +140,7 @@ State scan_row(const Value* values, Foreground foreground, float* row, int64_t s
   }
   words[-1] = words[0] & 1 ? ~(uint64_t)0 : 0;
   words[count] = words[count - 1] >> 63 ? ~(uint64_t)0 : 0;
-
-  int64_t boundaries = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    boundaries += __builtin_popcountll(words[i] ^ (words[i] << 1 | words[i - 1] >> 63));
-  }
-  if (boundaries == 0) return words[0] & 1 ? kForeground : kBackground;
-  const Labels labels(two_sided);
-  if (boundaries * kSparse < size) {
-    fill_sparse(words, row, size, labels, tables);
-  } else {
-    fill_dense(words, row, size, two_sided, labels, tables);
-  }
-  return kMixed;
+  return fill_row(words, row, size, two_sided, tables);
 }
 
 // What stands for the voxels of a row or slice that has one label.

@@ -20,7 +20,7 @@
 #define SURFLOSS_API __attribute__((visibility("default")))
 #endif
 
-#define SURFLOSS_ABI 3
+#define SURFLOSS_ABI 4
 
 #ifdef __cplusplus
 extern "C" {
@@ -60,6 +60,19 @@ SURFLOSS_API int32_t surfloss_edt(const void* mask, /* (batch, *shape), bytes, o
                                   int32_t item_spacing, int32_t form, /* of enum surfloss_form */
                                   int32_t squared,                    /* flag */
                                   int32_t threads, int32_t isa, void* scratch);
+
+/* The same for any number of labels: distance to the nearest voxel of another label. Here label 0 is the
+ * background, which has distance 0 in the one-sided form; signed, all other labels are negative. Scratch is
+ * as for SURFLOSS_EDT. */
+SURFLOSS_API int32_t
+surfloss_label_edt(const void* labels, /* (batch, *shape), integers */
+                   int32_t bytes,      /* of a label: 1, 2, 4 or 8 */
+                   float* distance,    /* (batch, *shape), mm or mm^2; inf where there is none */
+                   int64_t batch, int32_t dims, const int64_t* shape, const double* spacing,
+                   int32_t item_spacing, int32_t form, /* of enum surfloss_form */
+                   int32_t squared,                    /* flag */
+                   int32_t closed,                     /* flag: outside of the item is a label of its own */
+                   int32_t threads, int32_t isa, void* scratch);
 
 /* Index of the zero voxel nearest to every voxel. */
 SURFLOSS_API int32_t

@@ -1,7 +1,7 @@
 """Surface losses, exact Euclidean distance transforms and surface metrics for 3-D segmentation."""
 
 from surfloss import functional, metrics, ndimage, presets, schedules
-from surfloss.edt import distance_transform_edt, signed_distance, two_sided_edt
+from surfloss.edt import distance_transform_edt, label_edt, signed_distance, two_sided_edt
 from surfloss.losses import (
     BoundaryLoss,
     CompoundLoss,
@@ -34,6 +34,7 @@ __all__ = [
     "backend_status",
     "distance_transform_edt",
     "functional",
+    "label_edt",
     "metrics",
     "ndimage",
     "presets",

@@ -195,6 +195,14 @@ def mask(argument: str, value: object) -> None:
             fail(argument, f"{count} NaN of {value.numel()} values", "no NaN")
 
 
+def labels(argument: str, value: object) -> None:
+    """A tensor of labels: bool or integer."""
+    tensor(argument, value)
+    assert isinstance(value, Tensor)
+    if value.dtype not in _MASK_DTYPES or value.is_floating_point():
+        fail(argument, f"dtype {value.dtype}", "bool or integer labels", TypeError)
+
+
 def spacing(
     value: SpacingLike,
     dims: int,

@@ -112,6 +112,47 @@ void check_edt(const Case& c) {
   }
 }
 
+// Labels in runs of random lengths, against brute force; of 1, 2, 4 or 8 bytes, of which any may differ.
+template <class Label>
+void check_labels(const Case& c, std::mt19937_64& random) {
+  const int64_t count = c.batch * c.voxels(), longest = 1 + (int64_t)(random() % 9);
+  std::vector<Label> values = {0}, labels(count);
+  for (uint64_t i = 0, number = random() % 6; i <= number; ++i) {
+    values.push_back((Label)((Label)1 << random() % (8 * sizeof(Label))));
+  }
+  for (int64_t i = 0; i < count;) {
+    const Label label = values[random() % values.size()];
+    for (int64_t end = i + 1 + (int64_t)(random() % longest); i < count && i < end; ++i) labels[i] = label;
+  }
+  const bool closed = random() % 2, squared = random() % 2;
+  const int form = (int)(random() % 3);
+  std::vector<float> distance(count, NAN);
+  const Memory scratch = scratch_for(c, SURFLOSS_EDT);
+  const int status = surfloss_label_edt(labels.data(), sizeof(Label), distance.data(), c.batch, c.dims,
+                                        c.shape.data(), c.spacing.data(), c.item_spacing, form, squared,
+                                        closed, c.threads, c.isa, scratch.data.get());
+  CHECK(status == SURFLOSS_OK, "status %d", status);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t item = i / c.voxels(), voxel = i % c.voxels();
+    double right = kInf;
+    for (int64_t other = 0; other < c.voxels(); ++other) {
+      if (labels[item * c.voxels() + other] != labels[i])
+        right = std::fmin(right, c.squared(item, voxel, other));
+    }
+    for (int64_t axis = c.dims - 1, rest = voxel; closed && axis >= 0; rest /= c.shape[axis--]) {
+      const int64_t place = rest % c.shape[axis], steps = std::min(place + 1, c.shape[axis] - place);
+      const double along = (double)steps * c.spacing[(c.item_spacing ? item * c.dims : 0) + axis];
+      right = std::fmin(right, along * along);
+    }
+    if (form == SURFLOSS_ONE_SIDED && labels[i] == 0) right = 0;
+    if (!squared) right = std::sqrt(right);
+    if (form == SURFLOSS_SIGNED && labels[i] != 0) right = -right;
+    CHECK(near(distance[i], right),
+          "labels of %d bytes, form %d, closed %d, voxel %lld: got %.9g, wanted %.9g", (int)sizeof(Label),
+          form, closed, (long long)i, distance[i], right);
+  }
+}
+
 void check_nearest(const Case& c) {
   std::vector<int32_t> nearest(c.batch * c.dims * c.voxels(), 77777);
   const Memory scratch = scratch_for(c, SURFLOSS_NEAREST);
@@ -233,6 +274,18 @@ void check_threads(std::mt19937_64& random) {
   const auto alone = run_edt(c, SURFLOSS_TWO_SIDED);
   c.threads = 4;
   CHECK(run_edt(c, SURFLOSS_TWO_SIDED) == alone, "four threads differ from one");
+  // With slices of one label, some as the one before: their columns are searched while others are written.
+  std::vector<uint16_t> labels(c.mask.size());
+  for (size_t i = 0; i < labels.size(); ++i)
+    labels[i] = (uint16_t)(i / (131 * 97 * 3) % 5 ? i / (131 * 97 * 2) : i);
+  std::vector<float> distances[2] = {std::vector<float>(labels.size()), std::vector<float>(labels.size())};
+  for (int i = 0; i < 2; ++i) {
+    c.threads = i ? 4 : 1;
+    const Memory scratch = scratch_for(c, SURFLOSS_EDT);
+    surfloss_label_edt(labels.data(), 2, distances[i].data(), c.batch, c.dims, c.shape.data(),
+                       c.spacing.data(), false, SURFLOSS_SIGNED, 0, 1, c.threads, c.isa, scratch.data.get());
+  }
+  CHECK(distances[0] == distances[1], "labels: four threads differ from one");
   check_hausdorff<float, uint8_t>(c, 2, true, kInf, random);
 }
 
@@ -251,6 +304,21 @@ void check_refusals() {
   CHECK(edt(odd, huge, SURFLOSS_BEST) == SURFLOSS_SPACING, "huge spacing");
   CHECK(edt(odd, one, 99) == SURFLOSS_UNSUPPORTED, "unknown instruction set");
   CHECK(edt(odd, one, SURFLOSS_BEST) == SURFLOSS_OK, "nothing wrong");
+  const auto label_edt = [&](const int64_t* shape, const double* spacing, int bytes, int closed) {
+    alignas(64) static char scratch[1 << 16];
+    uint64_t labels[8] = {1};
+    float squared[8];
+    return surfloss_label_edt(labels, bytes, squared, 1, 3, shape, spacing, 0, SURFLOSS_TWO_SIDED, 1, closed,
+                              1, SURFLOSS_BEST, scratch);
+  };
+  const int64_t thin[] = {2, 1, 2};
+  for (const int bytes : {0, 3, 16}) {
+    CHECK(label_edt(odd, one, bytes, 0) == SURFLOSS_UNSUPPORTED, "labels of %d bytes", bytes);
+  }
+  CHECK(label_edt(large, one, 4, 0) == SURFLOSS_TOO_LARGE, "2^31 voxels");
+  CHECK(label_edt(thin, tiny, 8, 0) == SURFLOSS_OK, "nothing is measured along an axis of size 1");
+  CHECK(label_edt(thin, tiny, 8, 1) == SURFLOSS_SPACING, "but the border");
+  CHECK(label_edt(odd, one, 8, 1) == SURFLOSS_OK, "nothing wrong");
 }
 
 }  // namespace
@@ -263,6 +331,10 @@ int main(int argc, char** argv) {
   for (long i = 0; i < cases && !failures; ++i) {
     const Case c = random_case(random);
     check_edt(c);
+    check_labels<uint8_t>(c, random);
+    check_labels<uint16_t>(c, random);
+    check_labels<uint32_t>(c, random);
+    check_labels<uint64_t>(c, random);
     check_nearest(c);
     const double some = 2.5 * c.spacing[0];
     check_hausdorff<float, float>(c, i % 2 ? 2 : 1, i % 3, i % 5 ? kInf : some, random);

@@ -1,6 +1,7 @@
 """Distances found by looking at every pair of voxels, and SciPy's, both in float64."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,22 @@ def squared_edt(mask: Mask, spacing: Sequence[float]) -> Field:
 def squared_two_sided(mask: Mask, spacing: Sequence[float], shrink: float = 0.0) -> Field:
     """One item: from every voxel to the nearest one of the other label."""
     return squared_to(mask, ~mask, spacing, shrink) + squared_to(~mask, mask, spacing, shrink)
+
+
+def squared_to_other_labels(labels: npt.NDArray[Any], spacing: Sequence[float], closed: bool) -> Field:
+    """One item: from every voxel to the nearest one of another label, by all pairs; inf for none.
+
+    If closed, the outside is another label, of which the voxels beside the item are looked at.
+    """
+    _, numbers = np.unique(labels, return_inverse=True)
+    numbers = np.pad(numbers.reshape(labels.shape), int(closed), constant_values=-1)
+    places = np.stack([axis.ravel() for axis in np.indices(numbers.shape)], -1) * np.asarray(spacing, float)
+    numbers, inside = numbers.ravel(), numbers >= 0
+    squared = np.full(numbers.shape, np.inf)
+    for voxel, place in enumerate(places):
+        others = places[numbers != numbers[voxel]]
+        squared[voxel] = ((others - place) ** 2).sum(-1).min(initial=np.inf)
+    return squared[inside.ravel()].reshape(labels.shape)
 
 
 def scipy_two_sided(mask: Mask, spacing: Sequence[float]) -> Field:

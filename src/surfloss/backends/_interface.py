@@ -63,6 +63,25 @@ class Implementation(Protocol):
         ...
 
 
+class LabelImplementation(Protocol):
+    """The function of a backend that also measures between many labels."""
+
+    def label_edt(self, labels: Tensor, steps: Steps, form: str, squared: bool, border: str) -> Tensor:
+        """Distance to the nearest voxel of another label.
+
+        Args:
+            labels: bool or integer `(items, *spatial)`.
+            form: "one_sided", label 0 has distance 0; "two_sided", it is a label as the others; "signed", the
+                same, with the distances of all others negative.
+            squared: no root; "signed" keeps the sign.
+            border: "open", or "closed": the outside of an item is another label.
+
+        Returns:
+            float32 `(items, *spatial)`, in mm or mm^2; inf where there is no such voxel.
+        """
+        ...
+
+
 class ContourImplementation(Protocol):
     """The functions of a backend that also pools for contours; ops/contour.py gives the meaning."""
 

@@ -11,7 +11,7 @@ from surfloss._check import Steps, fail, has_array
 from surfloss.backends import _load
 from surfloss.backends._interface import EMPTY, FORMS, HausdorffArguments
 
-_FUNCTIONS = {"edt": 0, "nearest_background": 1, "hausdorff": 2}
+_FUNCTIONS = {"edt": 0, "label_edt": 0, "nearest_background": 1, "hausdorff": 2}  # by what scratch they need
 _ISA = {"baseline": 1, "avx2": 2, "avx512": 3}
 _OK, _TOO_LARGE, _SPACING, _NO_MEMORY = range(4)
 
@@ -23,6 +23,17 @@ def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
     distance = torch.empty(mask.shape, dtype=torch.float32)
     arrays = (labels, is_float, distance)
     _call("edt", mask.shape, steps, arrays, (FORMS[form], squared))
+    return distance
+
+
+def label_edt(labels: Tensor, steps: Steps, form: str, squared: bool, border: str) -> Tensor:
+    """Distance to the nearest voxel of another label."""
+    if labels.dtype == torch.bool:  # any byte that is not 0 is the one label
+        bytes_ = labels.view(torch.uint8)
+        labels = torch.from_numpy(bytes_.numpy() != 0) if has_array(bytes_) else bytes_ != 0
+    distance = torch.empty(labels.shape, dtype=torch.float32)
+    arrays = (labels, labels.element_size(), distance)
+    _call("label_edt", labels.shape, steps, arrays, (FORMS[form], squared, border == "closed"))
     return distance
 
 
@@ -89,7 +100,8 @@ def _call(
     )  # fmt: skip
     if status == _TOO_LARGE:
         wanted = f"at most {2**31 - 1} voxels an item"
-        fail("mask" if function != "hausdorff" else "input", f"items of shape {tuple(spatial)}", wanted)
+        argument = {"hausdorff": "input", "label_edt": "labels"}.get(function, "mask")
+        fail(argument, f"items of shape {tuple(spatial)}", wanted)
     if status == _SPACING:
         wanted = "steps whose squares, and that of the whole extent, are within float32's range"
         fail("spacing", spacing.tolist(), wanted)

@@ -4,6 +4,7 @@
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,20 @@ def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
             distance = np.sqrt(distance)
         distances[item] = np.where(voxels, -distance, distance) if form == "signed" else distance
     return torch.from_numpy(distances).to(mask.device)
+
+
+def label_edt(labels: Tensor, steps: Steps, form: str, squared: bool, border: str) -> Tensor:
+    """Distance to the nearest voxel of another label."""
+    distances = np.empty(labels.shape, np.float32)
+    per_item = _per_item(steps).expand(len(labels), -1).numpy()
+    for item, (own, own_steps) in enumerate(zip(labels.cpu().numpy(), per_item, strict=True)):
+        distance = _squared_to_other_labels(own, own_steps, border == "closed")
+        if not squared:
+            distance = np.sqrt(distance)
+        if form == "one_sided":
+            distance[own == 0] = 0
+        distances[item] = np.where(own != 0, -distance, distance) if form == "signed" else distance
+    return torch.from_numpy(distances).to(labels.device)
 
 
 def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
@@ -117,3 +132,20 @@ def _squared_distance(
         position = np.arange(voxels.shape[axis]).reshape([-1 if a == axis else 1 for a in range(voxels.ndim)])
         squared += ((index - position) * step) ** 2
     return squared
+
+
+def _squared_to_other_labels(
+    labels: npt.NDArray[Any], steps: npt.NDArray[np.float64], closed: bool
+) -> npt.NDArray[np.float64]:
+    """One transform a label, of its bounding box and one voxel around it: further away nothing is nearest."""
+    numbers = np.unique(labels, return_inverse=True)[1].reshape(labels.shape) + 1
+    inside = (slice(None),) * labels.ndim
+    if closed:
+        numbers = np.pad(numbers, 1)  # with 0, which no label has
+        inside = (slice(1, -1),) * labels.ndim
+    squared = np.zeros(numbers.shape)
+    for number, box in enumerate(ndimage.find_objects(numbers) if labels.size else [], 1):
+        around = tuple(slice(max(0, along.start - 1), along.stop + 1) for along in box)
+        own = numbers[around] == number
+        squared[around][own] = _squared_distance(own, steps)[own]
+    return squared[inside]

@@ -19,7 +19,7 @@ import torch
 from surfloss import _env
 from surfloss._check import fail
 from surfloss.backends import _load
-from surfloss.backends._interface import Implementation
+from surfloss.backends._interface import Implementation, LabelImplementation
 from surfloss.backends.cuda import device as cuda_device
 
 
@@ -34,6 +34,7 @@ class Backend:
     # What this installation or machine lacks for it, if anything.
     problem: Callable[[], str | None] = lambda: None
     has_contour: bool = False  # whether it has the operators of ops/contour.py too
+    has_labels: bool = True  # whether it has the operator of ops/labels.py
 
     def unavailable(self, device: str | None = None) -> str | None:
         """Why it cannot run (on tensors of this device type), or None where it can."""
@@ -68,6 +69,7 @@ TABLE = (
         automatic_on=("cuda",),
         named_on=("cuda",),
         problem=cuda_device.problem,
+        has_labels=False,
     ),
     # Interpreted it would copy a GPU's tensors to the host and back: then it takes the CPU's only.
     Backend(
@@ -77,6 +79,7 @@ TABLE = (
         named_on=("cpu",) if _env.triton_interprets() else ("cuda",),
         problem=_triton_problem,
         has_contour=True,
+        has_labels=False,
     ),
     Backend(
         "cpu",
@@ -145,6 +148,25 @@ def select(requested: str | None, device: torch.device) -> Implementation:
         else:
             return backend.load()
     fail("backend", f"a tensor on {device}", f"a device with a backend ({'; '.join(reasons)})", RuntimeError)
+
+
+def select_labels(requested: str | None, device: torch.device) -> LabelImplementation:
+    """The implementation of the operator of ops/labels.py; only a choice by name meets a backend without it.
+
+    Raises:
+        NotImplementedError: if the named backend lacks it, or none that runs there has it.
+        ValueError, RuntimeError: as `select`.
+    """
+    source, name = _wish(requested)
+    able = [backend for backend in TABLE if backend.has_labels]
+    if name is None:
+        automatic = (b.name for b in able if device.type in b.automatic_on and not b.unavailable(device.type))
+        requested = next(automatic, None)
+    if requested is None if name is None else _by_name(source, name) not in able:
+        got = f"a tensor on {device}" if name is None else repr(name)
+        wanted = f"one of {', '.join(backend.name for backend in able)}, running there"
+        fail(source, f"{got} for label_edt", wanted, NotImplementedError)
+    return cast(LabelImplementation, select(requested, device))
 
 
 def select_contour(requested: str | None, device_type: str) -> Backend | None:

@@ -1,0 +1,232 @@
+// Distance to the nearest voxel of another label, for any number of labels at once.
+//
+// Along an axis a voxel's segment is its run of equal labels. Behind an end of the segment nothing is nearer
+// than that end itself, which is of another label. So the segments of a line get the two signs by turns, and
+// the search for two labels finds the right minimum for any number of them: what it takes wrongly, another
+// segment of the same sign, lies behind an end. The lines of every axis have their own turns. A pass
+// therefore leaves magnitudes, and as the sign whether the label changes here along the next axis; the next
+// pass turns that into signs as it brings its columns in. So no pass but the first reads labels for its
+// search.
+#pragma once
+
+#include "columns.h"
+#include "job.h"
+#include "rows.h"
+#include "simd.h"
+
+namespace surfloss {
+namespace SURFLOSS_ISA {
+namespace {
+
+// -1 in the lanes whose labels differ. Only bits count, so one type serves all labels of a size.
+template <class Label>
+inline Ints differ(const Label* a, const Label* b) {
+  typedef Label Vector __attribute__((vector_size(sizeof(Label) * kLanes)));
+  Vector x, y;
+  memcpy(&x, a, sizeof x);
+  memcpy(&y, b, sizeof y);
+  return __builtin_convertvector(x != y, Ints);
+}
+
+// Calls work(i, labels, others) for every vector of `size` voxels; the last one's labels may be copies, with
+// what follows the end equal in both.
+template <class Label, class Work>
+inline void each_vector(const Label* labels, const Label* others, int64_t size, const Work& work) {
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) work(i, labels + i, others + i);
+  if (i < size) {
+    Label own[kLanes] = {}, other[kLanes] = {};
+    memcpy(own, labels + i, (size - i) * sizeof(Label));
+    memcpy(other, others + i, (size - i) * sizeof(Label));
+    work(i, own, other);
+  }
+}
+
+// Loads and stores of the vector at `i` of a row, which the row's end may cut short.
+inline Floats load_part(const float* row, int64_t i, int64_t size) {
+  if (i + kLanes <= size) return load(row + i);
+  Floats v = {};
+  memcpy(&v, row + i, (size - i) * sizeof(float));
+  return v;
+}
+inline void store_part(float* row, int64_t i, int64_t size, Floats v) {
+  if (i + kLanes <= size) {
+    store(row + i, v);
+  } else {
+    memcpy(row + i, &v, (size - i) * sizeof(float));
+  }
+}
+
+// The turns of a row's segments as bits: 1 in every other one. `words` has room for a word on either side.
+template <class Label>
+void find_turns(const Label* labels, int64_t size, uint64_t* words) {
+  const int64_t count = (size + 63) / 64;
+  memset(words - 1, 0, (count + 2) * sizeof(uint64_t));
+  each_vector(labels, labels + 1, size - 1, [&](int64_t i, const Label* own, const Label* next) {
+    words[i / 64] |= lanes((Floats)differ(own, next), NotZero{}) << i % 64;
+  });
+  uint64_t turn = 0;  // of the first voxel of the word, in all bits
+  for (int64_t i = 0; i < count; ++i) {
+    uint64_t after = words[i];  // whether the number of changes up to and after each voxel is odd
+    for (int shift = 1; shift < 64; shift *= 2) after ^= after << shift;
+    words[i] = after << 1 ^ turn;
+    turn ^= (uint64_t)0 - (after >> 63);
+  }
+  words[count] = turn;
+}
+
+// What a row has after the pass along x, and the changes of label from the row `before`.
+template <class Label>
+void finish_row(const Labelling& labelling, const Tables& tables, const Label* labels, const Label* before,
+                float* row, int64_t size, bool several) {
+  const Label zeros[kLanes] = {};
+  each_vector(labels, before, size, [&](int64_t i, const Label* own, const Label* other) {
+    Floats v = several ? magnitude(load_part(row, i, size)) : all(INFINITY);
+    if (labelling.closed && size > 1) v = min(v, min(load(tables.up + i + 1), load(tables.down + i)));
+    if (labelling.zero_background) v = (Floats)((Ints)v & differ(own, zeros));
+    store_part(row, i, size, flip(v, differ(own, other) & kSign));
+  });
+}
+
+// The same of a row of a slice after the pass along y, with the slice before; `cap` is what the border there
+// leaves at most.
+template <class Label>
+void finish_slice_row(const Label* labels, const Label* before, float* row, int64_t size, float cap) {
+  each_vector(labels, before, size, [&](int64_t i, const Label* own, const Label* other) {
+    const Floats v = min(magnitude(load_part(row, i, size)), all(cap));
+    store_part(row, i, size, flip(v, differ(own, other) & kSign));
+  });
+}
+
+// Squared distance from row `y` of `size` to the nearer border, whose outside is another label.
+inline float to_border(const float* table, int64_t y, int64_t size) { return table[lesser(y + 1, size - y)]; }
+
+// The labels of a row or slice: one, the same at the first voxel as that before or another; or several.
+enum Content : uint8_t { kSame, kOther, kSeveral };
+
+// The rows that may be nearest to another. Those of one label are alike, but for their place: of several with
+// the same label at either end, only the innermost may be nearest.
+inline Range candidates(const uint8_t* contents, int64_t size) {
+  Range range = {0, size - 1};
+  if (contents[0] != kSeveral) {
+    while (range.low < size - 1 && contents[range.low + 1] == kSame) ++range.low;
+  }
+  while (range.high > range.low && contents[range.high] == kSame && contents[range.high - 1] != kSeveral) {
+    --range.high;
+  }
+  return range;
+}
+
+// Brings a tile in, and turns changes of label into the signs of segments.
+inline void gather_turns(const Workspace& workspace, const float* field, int64_t size, int64_t stride,
+                         int64_t width) {
+  for (int64_t k = 0; k < size; ++k) {
+    const float* row = field + k * stride;
+    for (int64_t i = 0; i < width; i += kBlock) {
+      float* block = workspace.column + i * size + k * kBlock;
+      copy(block, row + i, lesser(kBlock, width - i));
+      for (int64_t j = width - i; j < kBlock; ++j) block[j] = block[width - i - 1];
+      if (k == 0) continue;
+      for (int u = 0; u < kBlock; u += kLanes) {
+        const Ints turn = (Ints)load(block - kBlock + u) & kSign;
+        store(block + u, flip(load(block + u), turn));
+      }
+    }
+  }
+}
+
+// Columns [first, last) of one slab of rows, `stride` apart, in place; finish(tile, width) follows on each.
+template <class Finish>
+void solve_turns(const Workspace& workspace, float* field, int64_t size, int64_t stride, const Range& range,
+                 const float* table, const Outcome& outcome, int64_t first, int64_t last,
+                 const Finish& finish) {
+  const int64_t tile = tile_columns(size);
+  for (int64_t at = first; at < last; at += tile) {
+    const int64_t width = lesser(tile, last - at);
+    gather_turns(workspace, field + at, size, stride, width);
+    for (int64_t i = 0; i < width; i += kBlock) {
+      float *to = field + at + i, *spare = workspace.result[0];
+      Columns columns(workspace.column + i * size, size, range, table, workspace.nearest, outcome);
+      if (width - i >= kBlock) {
+        columns.solve(to, stride);
+        continue;
+      }
+      columns.solve(spare, kBlock);
+      for (int64_t k = 0; k < size; ++k)
+        memcpy(to + k * stride, spare + k * kBlock, (width - i) * sizeof(float));
+    }
+    finish(at, width);
+  }
+}
+
+// Passes along x and y: slices [first, last) of all items' slices, and the content of each.
+template <class Label>
+void label_slices(const Job& job, const Workspace& workspace, const Labelling& labelling, float* field,
+                  uint8_t* contents, int64_t first, int64_t last) {
+  const auto [depth, rows, size] = job.grid;
+  const int64_t plane = job.grid.slice();
+  for (int64_t slice = first; slice < last; ++slice) {
+    const Tables& tables = job.of(slice / depth);
+    const Label* labels = (const Label*)labelling.labels + slice * plane;
+    float* to = field + slice * plane;
+    for (int64_t y = 0; y < rows; ++y) {
+      const Label *own = labels + y * size, *before = y == 0 ? own : own - size;
+      find_turns(own, size, workspace.words + 1);
+      const bool several = fill_row(workspace.words + 1, to + y * size, size, true, tables) == kMixed;
+      workspace.rows[y] = several ? kSeveral : *own == *before ? kSame : kOther;
+      finish_row(labelling, tables, own, before, to + y * size, size, several);
+    }
+    const int64_t before =
+        slice % depth == 0 ? 0 : plane;  // voxels back to the slice before, if there is one
+    const Range range = candidates(workspace.rows, rows);
+    const bool several = workspace.rows[0] == kSeveral || range.low < rows - 1;
+    contents[slice] = several ? kSeveral : labels[0] == *(labels - before) ? kSame : kOther;
+    if (several && rows > 1) {
+      solve_turns(workspace, to, rows, size, range, tables.y, kMagnitude, 0, size, [](int64_t, int64_t) {});
+    }
+    if (before == 0 && !labelling.closed) continue;
+    for (int64_t y = 0; y < rows; ++y) {
+      const float cap = labelling.closed && rows > 1 ? to_border(tables.y, y, rows) : INFINITY;
+      finish_slice_row(labels + y * size, labels + y * size - before, to + y * size, size, cap);
+    }
+  }
+}
+
+// Pass along z over columns [first, last) of one item's plane, in place, to the job's outcome.
+template <class Label>
+void label_columns(const Job& job, const Workspace& workspace, const Labelling& labelling, int64_t item,
+                   float* field, const uint8_t* contents, int64_t first, int64_t last) {
+  const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels();
+  const Tables& tables = job.of(item);
+  const Label zeros[kLanes] = {};
+  field += start;
+  const auto finish_rows = [&](int64_t at, int64_t width, bool root_now) {
+    for (int64_t k = 0; k < depth; ++k) {
+      float cap = labelling.closed ? tables.thin_sq : INFINITY;
+      if (labelling.closed && depth > 1 && to_border(tables.z, k, depth) < cap)
+        cap = to_border(tables.z, k, depth);
+      if (job.outcome.root && !root_now) cap = __builtin_sqrtf(cap);
+      const Label* labels = (const Label*)labelling.labels + start + k * plane + at;
+      float* row = field + k * plane + at;
+      each_vector(labels, labels, width, [&](int64_t i, const Label* own, const Label*) {
+        Floats v = min(magnitude(load_part(row, i, width)), all(cap));
+        if (root_now && job.outcome.root) v = root(v);
+        if (labelling.is_signed) v = flip(v, differ(own, zeros) & kSign);
+        store_part(row, i, width, v);
+      });
+    }
+  };
+  const Range range = candidates(contents + item * depth, depth);
+  if (range.low == depth - 1) {  // nothing nearer along z: one slice, or one label
+    finish_rows(first, last - first, true);
+    return;
+  }
+  solve_turns(workspace, field, depth, plane, range, tables.z, job.outcome, first, last,
+              [&](int64_t at, int64_t width) {
+                if (labelling.closed || labelling.is_signed) finish_rows(at, width, false);
+              });
+}
+
+}  // namespace
+}  // namespace SURFLOSS_ISA
+}  // namespace surfloss
