@@ -31,9 +31,9 @@ from surfloss.ops.edt import edt as edt_operator
 from tests.support import cases, visits
 
 backend = importlib.import_module("surfloss.backends.triton")
-scan, edt, hausdorff, contour = (
+scan, edt, hausdorff, contour, labels = (
     importlib.import_module(f"surfloss.backends.triton.{name}")
-    for name in ("scan", "edt", "hausdorff", "contour")
+    for name in ("scan", "edt", "hausdorff", "contour", "labels")
 )
 
 TARGETS = {
@@ -50,7 +50,7 @@ COMPARED = ISSUED / 2
 ON_THE_SLOW_UNIT = ("FMNMX", "FSEL", "FSETP", "ISETP", "LOP3", "VIMNMX", "PRMT", "SEL", "SHF", "PLOP3", "LEA")
 SHAPE, MASKS = (16, 320, 320), 4
 
-INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "start", "width", "tiles", "span")
+INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "start", "width", "tiles", "span", "inner")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Kernel:
         """What the adapter allows it."""
         if self.search:
             return backend.REGISTERS[self.constants.get("WITH_INDEX", False)]
-        is_limited = self.function is scan.scan_rows and self.pointers["first"] != "fp64"
+        is_limited = self.function is scan.scan_rows and self.pointers["first"] not in ("fp64", "i64")
         return backend.SCAN_REGISTERS if is_limited else None
 
     def source(self) -> ASTSource:
@@ -159,11 +159,22 @@ def _variant(name: str, pointers: dict[str, str], constants: dict[str, Any]) -> 
     return dataclasses.replace(plain, pointers=pointers, constants=constants)
 
 
+def _turns(label: str, field: str) -> Kernel:
+    """The signs for many labels, with a background of distance 0 in rows."""
+    pointers = {"labels": label, "field": field, "summaries": field}
+    constants = {"ZERO": field == "i16", "BLOCK": backend.BLOCK, "LANES": backend.LANES}
+    return Kernel("turn_signs", labels.turn_signs, pointers, constants, 0, 1)
+
+
 DOUBLE = dict.fromkeys(("input", "target", "gradient", "errors", "plain_errors", "item_steps"), "fp64")
 WIDE = {"field": "i32", "summaries": "i32"}
 # Compiled only: what the table's kernels do not have.
 VARIANTS = {
     **{t: _variant("scan_rows", {"first": t, "second": t}, {}) for t in ("fp16", "bf16", "fp64")},
+    "scan of labels": _variant(
+        "scan_rows", {"first": "i64", "second": "i64"}, {"FIRST_ABOVE": "label", "SECOND_ABOVE": "label"}),
+    **{f"turns of {label} over {field}": _turns(label, field)
+       for label, field in (("u8", "i16"), ("i64", "i16"), ("i32", "i32"), ("i16", "fp32"), ("i64", "fp32"))},
     "scan of logits": _variant("scan_rows", {"first": "fp32"}, {"FIRST_ABOVE": 0.0}),
     "scan of long rows": _variant("scan_rows", {"rows": "i32", "summaries": "i32"}, {"SEVERAL": True}),
     "scan of one column": _variant("scan_rows", {}, {"CHUNK": 1}),

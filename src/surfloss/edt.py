@@ -197,8 +197,8 @@ def label_edt(
             "open": nothing.
             "closed": another label, whose voxels begin one step beyond the first and the last ones, as with
             `black_border=True` in `edt`.
-        backend: as in `distance_transform_edt`; `cpu` and `reference` have this function. The reference, when
-            named, takes a GPU's tensors through the host.
+        backend: as in `distance_transform_edt`. `cuda` lacks this function: unless it is named, `triton`
+            answers for it.
 
     Returns:
         The distance in mm (mm^2 if `squared`), float32, the labels' shape. An item of a single label with an

@@ -79,7 +79,6 @@ TABLE = (
         named_on=("cpu",) if _env.triton_interprets() else ("cuda",),
         problem=_triton_problem,
         has_contour=True,
-        has_labels=False,
     ),
     Backend(
         "cpu",

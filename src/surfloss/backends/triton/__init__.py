@@ -22,6 +22,7 @@ from surfloss.backends._interface import HausdorffArguments, ceil_div
 from surfloss.backends.triton import contour as contour_kernels
 from surfloss.backends.triton import edt as kernels
 from surfloss.backends.triton.hausdorff import hausdorff_pass
+from surfloss.backends.triton.labels import turn_signs
 from surfloss.backends.triton.scan import scan_rows
 
 BLOCK = 8  # rows of a tile, and of the blocks that have a summary
@@ -38,6 +39,8 @@ ROW_LIMIT = 2**15 - 1  # row distances up to here have 16 bits
 # As few registers as a search has room in, without and with indices: more leave a multiprocessor fewer warps.
 REGISTERS = (112, 128)
 SCAN_REGISTERS = 128  # but for doubles
+
+_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # labels, by bytes
 
 Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
 
@@ -61,6 +64,40 @@ def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
             field = layout.first_passes(rows, form == "one_sided")
             layout.last_pass(field, distance, form, squared)
     return distance
+
+
+def label_edt(labels: Tensor, steps: Steps, form: str, squared: bool, border: str) -> Tensor:
+    """Distance to the nearest voxel of another label."""
+    layout = _Layout("labels", labels, steps)
+    labels = labels.view(_OF_SIZE[labels.element_size()])  # only their equality counts
+    distance = torch.empty(labels.shape, dtype=torch.float32, device=labels.device)
+    if labels.numel():
+        with torch.cuda.device(labels.get_device()):
+            rows = layout.scan((labels, "label"), spare=distance)
+            zero = form == "one_sided"
+            layout.turn_signs(labels, (rows.distances, rows.summaries), layout.y, layout.x, zero)
+            field = layout.first_passes(rows, False)
+            if layout.is_deep:
+                layout.turn_signs(labels, field, layout.z, layout.y * layout.x, zero)
+            layout.last_pass(field, distance, "two_sided", squared)
+    if border == "closed":
+        for axis in range(layout.dims):
+            torch.minimum(distance, _to_border(distance, steps, axis, squared), out=distance)
+    return torch.where(labels != 0, -distance, distance) if form == "signed" else distance
+
+
+def _to_border(distance: Tensor, steps: Steps, axis: int, squared: bool) -> Tensor:
+    """Distance along a spatial axis to the first voxel outside, as it broadcasts to `distance`."""
+    size = distance.shape[axis + 1]
+    place = torch.arange(size, device=distance.device, dtype=torch.float64)
+    count = torch.minimum(place + 1, size - place)
+    step = steps.shared[axis] if steps.per_item is None else steps.per_item[:, axis, None]
+    along = ((count * step) ** 2).float()  # rounded as the search rounds
+    if not squared:
+        along = along.double().sqrt().float()
+    shape = [1] * distance.ndim
+    shape[0], shape[axis + 1] = (along.numel() // size if size else 1), size
+    return along.view(shape)
 
 
 def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
@@ -227,9 +264,11 @@ class _Layout:
         return ceil_div(self.x, math.ceil(fields / room))
 
     def scan(
-        self, *masks: tuple[Tensor, float | None], spare: Tensor | None = None, width: int | None = None
+        self, *masks: tuple[Tensor, float | str | None], spare: Tensor | None = None, width: int | None = None
     ) -> Rows:
         """Row distances of every mask; each comes with the value above which it is foreground, None for 0.
+
+        With "label" the values are labels, and the distances those to another one.
 
         `spare` is a result that nothing but the last pass writes, over strips `width` voxels long.
         """
@@ -271,6 +310,13 @@ class _Layout:
             LONG=self.is_long, BLOCK=BLOCK, LANES=LANES, **_options(1, REGISTERS[nearest_y is not None]),
         )  # fmt: skip
         return field, summaries
+
+    def turn_signs(self, labels: Tensor, field: Field, size: int, inner: int, zero: bool) -> None:
+        """Signs and summaries of a field `(groups, size, inner)` for the search along `size`."""
+        groups = self.items * self.voxels // (size * inner)
+        turn_signs[(groups * ceil_div(inner, LANES),)](
+            labels, *field, size, inner, ZERO=zero, BLOCK=BLOCK, LANES=LANES, **_options(1, None)
+        )
 
     def last_pass(
         self, field: Field, out: Tensor, form: str, squared: bool, with_index: bool = False

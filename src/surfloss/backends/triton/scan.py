@@ -20,7 +20,7 @@ def scan_rows(
     X,  # int, voxels
     width,  # int, voxels: of a strip of the rows
     PAIR: tl.constexpr,  # int: distances that a value of the result has room for, see place_in_row
-    FIRST_ABOVE: tl.constexpr,  # float: foreground is what lies above; None for what is not 0
+    FIRST_ABOVE: tl.constexpr,  # float: foreground is what lies above; None: what is not 0; "label": labels
     SECOND_ABOVE: tl.constexpr,  # the same for the second ones
     SEVERAL: tl.constexpr,  # bool: whether a row has several chunks
     BLOCK: tl.constexpr,  # int: rows of a program
@@ -111,7 +111,7 @@ def _edges(
     else:
         second += (item - items).to(tl.int64) * voxels
         here, before, after = _labels(second, row, x, X, SECOND_ABOVE)
-    return here, here != before, here != after
+    return here != 0, here != before, here != after
 
 
 @triton.jit
@@ -139,7 +139,11 @@ def _along(row, x):
 def _is_foreground(value, ABOVE: tl.constexpr):
     if value.dtype == tl.bfloat16:
         value = value.to(tl.float32)
-    return value != 0 if ABOVE is None else value > ABOVE
+    if ABOVE is None:
+        value = value != 0
+    elif ABOVE != "label":  # of which any two may have a boundary
+        value = value > ABOVE
+    return value
 
 
 @triton.jit
