@@ -98,6 +98,25 @@ struct Indices {
   int32_t *z, *y, *x;
 };
 
+// A contour or a soft surface, or the gradient: arrays are (items, z, y, x) of the grid.
+struct ContourJob {
+  Grid grid;
+  bool volume;            // windows of 3 along z too; else every plane by itself
+  int64_t stride;         // of the rows of a strip's memory
+  const void* values;     // the input, or the gradient with respect to what was made of it
+  const uint8_t* ignore;  // voxels in no window; or null
+  void* result;           // what is made of the input, or the gradient with respect to it
+  int8_t *highest, *lowest;  // the ways back; of a surface `lowest` alone
+};
+
+// Planes and rows that are worked on together.
+struct Strip {
+  int64_t item, first_z, last_z, first_y, last_y;
+};
+
+// Of one strip, in memory of its own: of floats, and of doubles.
+using ContourPass = void (*)(const ContourJob&, const Strip&, char* memory);
+
 // How labels are stored.
 enum Layout { kByteMask, kFloatMask, kFloatValues, kDoubleValues, kLayouts };
 
@@ -128,6 +147,12 @@ struct Kernels {
                         const Indices& to, uint8_t* states);
   void (*nearest_columns)(const Job&, const Workspace&, int64_t item, const Indices& to,
                           const uint8_t* states, int64_t first, int64_t last);
+  // The contour of floats or doubles, and its gradient.
+  ContourPass contour[2];
+  ContourPass contour_gradient[2];
+  // The soft surface, and its gradient.
+  ContourPass surface[2];
+  ContourPass surface_gradient[2];
 };
 
 namespace baseline {

@@ -1,12 +1,14 @@
-// The passes of the distance transform, compiled once for every instruction set.
+// The passes of the distance transform and of the contour, compiled once for every instruction set.
 
 #include "columns.h"
+#include "contour.h"
 #include "job.h"
 #include "labels.h"
 #include "logistic.h"
 #include "nearest.h"
 #include "rows.h"
 #include "simd.h"
+#include "surface.h"
 #include "surfloss_cpu.h"
 
 namespace surfloss {
@@ -257,6 +259,10 @@ extern const Kernels kernels = {
     {label_columns<uint8_t>, label_columns<uint16_t>, label_columns<uint32_t>, label_columns<uint64_t>},
     nearest_slice,
     nearest_columns,
+    {contour_strip<float>, contour_strip<double>},
+    {contour_gradient_strip<float>, contour_gradient_strip<double>},
+    {surface_strip<float>, surface_strip<double>},
+    {surface_gradient_strip<float>, surface_gradient_strip<double>},
 };
 
 }  // namespace SURFLOSS_ISA

@@ -20,7 +20,7 @@
 #define SURFLOSS_API __attribute__((visibility("default")))
 #endif
 
-#define SURFLOSS_ABI 4
+#define SURFLOSS_ABI 5
 
 #ifdef __cplusplus
 extern "C" {
@@ -102,6 +102,35 @@ SURFLOSS_API int32_t surfloss_hausdorff(
     double alpha, double max_distance, /* mm, above 0; inf for none */
     int32_t empty, /* of enum surfloss_empty: what stands in where there is no distance */
     int32_t threads, int32_t isa, void* scratch);
+
+/* Bytes of scratch that the four functions below need. */
+SURFLOSS_API int64_t surfloss_contour_scratch_bytes(int32_t is_double, int64_t size, /* of the last axis */
+                                                    int32_t threads);
+
+/* max(0, maxpool(minpool(x)) - minpool(x)) in windows of 3 voxels per axis, that of z 1 without `volume`. Shape
+ * is (batch, z, y, x); values are float32, or float64 with `is_double`. */
+SURFLOSS_API int32_t surfloss_contour(const void* x,         /* values */
+                                      const uint8_t* ignore, /* voxels in no window, with contour 0; or null */
+                                      void* contour,         /* values */
+                                      int8_t* highest, int8_t* lowest, /* for the gradient */
+                                      int32_t is_double, int32_t volume, int64_t batch, const int64_t* shape,
+                                      int32_t threads, int32_t isa, void* scratch);
+
+/* The gradient with respect to x, from that with respect to the contour. */
+SURFLOSS_API int32_t surfloss_contour_gradient(const void* gradient, const int8_t* highest,
+                                               const int8_t* lowest, void* input_gradient, int32_t is_double,
+                                               int32_t volume, int64_t batch, const int64_t* shape,
+                                               int32_t threads, int32_t isa, void* scratch);
+
+/* x less the least of x and its face neighbors; ignored voxels have none, and are nobody's neighbors. */
+SURFLOSS_API int32_t surfloss_surface(const void* x, const uint8_t* ignore, void* surface,
+                                      int8_t* lowest, /* for the gradient */
+                                      int32_t is_double, int64_t batch, const int64_t* shape, int32_t threads,
+                                      int32_t isa, void* scratch);
+
+SURFLOSS_API int32_t surfloss_surface_gradient(const void* gradient, const int8_t* lowest, void* input_gradient,
+                                               int32_t is_double, int64_t batch, const int64_t* shape,
+                                               int32_t threads, int32_t isa, void* scratch);
 
 #ifdef __cplusplus
 }

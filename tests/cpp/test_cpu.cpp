@@ -231,6 +231,88 @@ void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_dista
   }
 }
 
+// The contour and the soft surface of the case's shape, by their definitions, and that their gradients sum up: the
+// voxels that a contour was taken from are one with its sign and one against it.
+template <class Value>
+void check_pooling(const Case& c, std::mt19937_64& random) {
+  const int64_t count = c.batch * c.voxels();
+  int64_t shape[3] = {1, 1, 1};
+  for (int axis = 0; axis < c.dims; ++axis) shape[3 - c.dims + axis] = c.shape[axis];
+  std::vector<Value> x(count), contour(count, NAN), surface(count, NAN), gradient(count, NAN), grad(count);
+  std::vector<uint8_t> ignore(count);
+  std::vector<int8_t> highest(count, 99), lowest(count, 99);
+  const bool some_ignored = random() % 2, volume = random() % 2;
+  for (int64_t i = 0; i < count; ++i) {
+    x[i] = (Value)(random() % 8) / 8;
+    grad[i] = (Value)(random() % 16);
+    ignore[i] = some_ignored && random() % 4 == 0;
+  }
+  const uint8_t* skipped = some_ignored ? ignore.data() : nullptr;
+  const bool is_double = sizeof(Value) == 8;
+  const Memory scratch(surfloss_contour_scratch_bytes(is_double, shape[2], c.threads));
+  const auto place = [&](int64_t item, int64_t z, int64_t y, int64_t i) {
+    return ((item * shape[0] + z) * shape[1] + y) * shape[2] + i;
+  };
+  // Calls visit(place) for the voxels of a window that are in the volume and not ignored.
+  const auto window = [&](int64_t item, int64_t z, int64_t y, int64_t i, int reach_z, bool cross,
+                          const auto& visit) {
+    for (int64_t dz = -reach_z; dz <= reach_z; ++dz) {
+      for (int64_t dy = -1; dy <= 1; ++dy) {
+        for (int64_t dx = -1; dx <= 1; ++dx) {
+          if (cross && std::abs(dz) + std::abs(dy) + std::abs(dx) > 1) continue;
+          const int64_t a = z + dz, b = y + dy, d = i + dx;
+          if (a < 0 || a >= shape[0] || b < 0 || b >= shape[1] || d < 0 || d >= shape[2]) continue;
+          if (!ignore[place(item, a, b, d)]) visit(place(item, a, b, d));
+        }
+      }
+    }
+  };
+  const auto each = [&](const auto& visit) {
+    for (int64_t item = 0; item < c.batch; ++item)
+      for (int64_t z = 0; z < shape[0]; ++z)
+        for (int64_t y = 0; y < shape[1]; ++y)
+          for (int64_t i = 0; i < shape[2]; ++i) visit(item, z, y, i);
+  };
+  std::vector<Value> eroded(count, INFINITY), faces(count, INFINITY);
+  each([&](int64_t item, int64_t z, int64_t y, int64_t i) {
+    const int64_t own = place(item, z, y, i);
+    window(item, z, y, i, volume, false, [&](int64_t at) { eroded[own] = std::min(eroded[own], x[at]); });
+    window(item, z, y, i, 1, true, [&](int64_t at) { faces[own] = std::min(faces[own], x[at]); });
+  });
+  const auto sums = [&](const std::vector<Value>& made) {
+    double total = 0;
+    for (const Value value : made) total += (double)value;
+    return total;
+  };
+  CHECK(surfloss_contour(x.data(), skipped, contour.data(), highest.data(), lowest.data(), is_double, volume,
+                         c.batch, shape, c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
+        "contour");
+  each([&](int64_t item, int64_t z, int64_t y, int64_t i) {
+    const int64_t own = place(item, z, y, i);
+    Value most = -INFINITY;
+    window(item, z, y, i, volume, false, [&](int64_t at) { most = std::max(most, eroded[at]); });
+    const Value wanted = ignore[own] ? 0 : most - eroded[own];
+    CHECK(contour[own] == wanted, "contour at %lld: got %g, wanted %g", (long long)own, (double)contour[own],
+          (double)wanted);
+  });
+  CHECK(surfloss_contour_gradient(grad.data(), highest.data(), lowest.data(), gradient.data(), is_double, volume,
+                                  c.batch, shape, c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
+        "gradient");
+  CHECK(sums(gradient) == 0, "the contour's gradient sums up to %g", sums(gradient));
+  CHECK(surfloss_surface(x.data(), skipped, surface.data(), lowest.data(), is_double, c.batch, shape, c.threads,
+                         c.isa, scratch.data.get()) == SURFLOSS_OK,
+        "surface");
+  for (int64_t i = 0; i < count; ++i) {
+    const Value wanted = ignore[i] ? 0 : x[i] - faces[i];
+    CHECK(surface[i] == wanted, "surface at %lld: got %g, wanted %g", (long long)i, (double)surface[i],
+          (double)wanted);
+  }
+  CHECK(surfloss_surface_gradient(grad.data(), lowest.data(), gradient.data(), is_double, c.batch, shape,
+                                  c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
+        "gradient");
+  CHECK(sums(gradient) == 0, "the surface's gradient sums up to %g", sums(gradient));
+}
+
 Case random_case(std::mt19937_64& random) {
   const auto below = [&](int64_t limit) { return (int64_t)(random() % limit); };
   Case c;
@@ -336,6 +418,8 @@ int main(int argc, char** argv) {
     check_labels<uint32_t>(c, random);
     check_labels<uint64_t>(c, random);
     check_nearest(c);
+    check_pooling<float>(c, random);
+    check_pooling<double>(c, random);
     const double some = 2.5 * c.spacing[0];
     check_hausdorff<float, float>(c, i % 2 ? 2 : 1, i % 3, i % 5 ? kInf : some, random);
     check_hausdorff<float, uint8_t>(c, i % 3 ? 2 : 3, i % 2, i % 4 ? some : kInf, random);

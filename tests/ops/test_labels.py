@@ -34,7 +34,7 @@ def _has_labels(request: pytest.FixtureRequest) -> None:
         name = request.getfixturevalue("backend")
         parameters = request.node.callspec.params
         sample = parameters.get("name", parameters.get("dtype"))
-        if not _select._by_name("backend", name).has_labels:
+        if "labels" not in _select._by_name("backend", name).also:
             pytest.skip(f"{name}: without label_edt")
         if name == "triton" and sample is not None and sample not in INTERPRETED:
             pytest.skip("triton: interpreted it would take too long")

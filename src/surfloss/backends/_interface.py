@@ -82,12 +82,16 @@ class LabelImplementation(Protocol):
         ...
 
 
-class ContourImplementation(Protocol):
-    """The functions of a backend that also pools for contours; ops/contour.py gives the meaning."""
+class PoolingImplementation(Protocol):
+    """The functions of a backend that also pools; ops/contour.py and ops/surface.py give their meanings."""
 
     def contour_map(self, x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]: ...
 
     def contour_map_gradient(self, grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor: ...
+
+    def surface_map(self, x: Tensor, ignore: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+    def surface_map_gradient(self, grad: Tensor, lowest: Tensor) -> Tensor: ...
 
 
 def ceil_div(whole: int, part: int) -> int:

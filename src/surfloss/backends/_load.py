@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-_ABI = 4
+_ABI = 5
 _NAMES = {"win32": "surfloss_cpu.dll", "darwin": "libsurfloss_cpu.dylib"}
 
 _int, _long, _pointer, _double = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
@@ -25,6 +25,11 @@ _ARGUMENTS = {
     "surfloss_label_edt": (_pointer, _int, _pointer, *_ITEMS, _int, _int, _int, *_CALL),
     "surfloss_nearest_background": (_pointer, _pointer, *_ITEMS, *_CALL),
     "surfloss_hausdorff": (*_ERROR, *_ITEMS, _int, _double, _double, _int, *_CALL),
+    "surfloss_contour_scratch_bytes": (_int, _long, _int),
+    "surfloss_contour": (*(_pointer,) * 5, _int, _int, _long, _pointer, *_CALL),
+    "surfloss_contour_gradient": (*(_pointer,) * 4, _int, _int, _long, _pointer, *_CALL),
+    "surfloss_surface": (*(_pointer,) * 4, _int, _long, _pointer, *_CALL),
+    "surfloss_surface_gradient": (*(_pointer,) * 3, _int, _long, _pointer, *_CALL),
 }
 
 
@@ -60,5 +65,5 @@ def cpu_library() -> tuple[ctypes.CDLL | None, str | None]:
     for name, arguments in _ARGUMENTS.items():
         function = getattr(library, name)
         function.argtypes = arguments
-        function.restype = _long if name == "surfloss_scratch_bytes" else _int
+        function.restype = _long if name.endswith("scratch_bytes") else _int
     return library, None

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from ctypes import CDLL
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -62,6 +64,57 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
     return (errors / max(1, math.prod(input.shape[1:]))).to(input.dtype), gradient
 
 
+def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The contour by pooling, and the ways back to the voxels that it was taken from."""
+    contour = torch.empty_like(x)
+    highest, lowest = (torch.empty(x.shape, dtype=torch.int8) for _ in range(2))
+    _call_pooling("contour", x, (ignore, contour, highest, lowest), (depth == 3,))
+    return contour, highest, lowest
+
+
+def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: int) -> Tensor:
+    """Gradient with respect to the input of `contour_map`."""
+    gradient = torch.empty_like(grad)
+    _call_pooling("contour_gradient", grad, (highest, lowest, gradient), (depth == 3,))
+    return gradient
+
+
+def surface_map(x: Tensor, ignore: Tensor | None) -> tuple[Tensor, Tensor]:
+    """x less the least of x and its face neighbors, and which of them that is."""
+    surface, lowest = torch.empty_like(x), torch.empty(x.shape, dtype=torch.int8)
+    _call_pooling("surface", x, (ignore, surface, lowest))
+    return surface, lowest
+
+
+def surface_map_gradient(grad: Tensor, lowest: Tensor) -> Tensor:
+    """Gradient with respect to the input of `surface_map`."""
+    gradient = torch.empty_like(grad)
+    _call_pooling("surface_gradient", grad, (lowest, gradient))
+    return gradient
+
+
+def _call_pooling(
+    function: str, values: Tensor, arrays: Sequence[Tensor | None], options: Sequence[bool] = ()
+) -> None:
+    """Call `surfloss_<function>` on contiguous values `(batch, z, y, x)` and arrays of that shape.
+
+    Raises:
+        RuntimeError: where the wanted instruction set is missing.
+    """
+    library = _library()
+    batch, *sizes = values.shape
+    is_double, threads = values.dtype == torch.float64, torch.get_num_threads()
+    shape = torch.tensor(sizes, dtype=torch.int64)
+    size = library.surfloss_contour_scratch_bytes(is_double, sizes[-1], threads)
+    scratch = torch.empty(size, dtype=torch.uint8)
+    status = getattr(library, f"surfloss_{function}")(
+        values.data_ptr(), *(None if array is None else array.data_ptr() for array in arrays),
+        is_double, *options, batch, shape.data_ptr(), threads, _requested_isa(), scratch.data_ptr(),
+    )  # fmt: skip
+    if status != _OK:
+        _fail_isa()
+
+
 def _as_bytes(mask: Tensor) -> Tensor:
     if mask.dtype in (torch.bool, torch.uint8):
         return mask
@@ -82,8 +135,7 @@ def _call(
         ValueError: where an item is too large, or squared distances leave float32's range.
         MemoryError: where memory is short.
     """
-    library, _ = _load.cpu_library()
-    assert library is not None, "the backend is chosen only where the library can be used"
+    library = _library()
     batch, *spatial = shape
     shared, per_item = steps
     spacing = torch.tensor(shared, dtype=torch.float64) if per_item is None else per_item.contiguous()
@@ -108,8 +160,18 @@ def _call(
     if status == _NO_MEMORY:
         raise MemoryError(f"no memory for threads on items of shape {tuple(spatial)}")
     if status != _OK:
-        wanted = "an instruction set of this processor"
-        fail("SURFLOSS_CPU_ISA", repr(_env.requested_isa()), wanted, RuntimeError)
+        _fail_isa()
+
+
+def _library() -> CDLL:
+    library, _ = _load.cpu_library()
+    assert library is not None, "the backend is chosen only where the library can be used"
+    return library
+
+
+def _fail_isa() -> NoReturn:
+    wanted = "an instruction set of this processor"
+    fail("SURFLOSS_CPU_ISA", repr(_env.requested_isa()), wanted, RuntimeError)
 
 
 def _requested_isa() -> int:

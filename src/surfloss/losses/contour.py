@@ -139,10 +139,13 @@ def _kernel(kernel_size: KernelLike, dims: int | None = None) -> tuple[int, ...]
     return sizes
 
 
-def _fused(x: Tensor, ignore: Tensor | None, depth: int) -> Tensor:
-    def as_items(value: Tensor) -> Tensor:
-        return value.reshape(len(x) * x.shape[1], *(1,) * (5 - x.ndim), *x.shape[2:]).contiguous()
+def as_items(value: Tensor) -> Tensor:
+    """`(items, z, y, x)`, contiguous, an item for each channel of a batch; z is 1 for planes."""
+    items = len(value) * value.shape[1]
+    return value.reshape(items, *(1,) * (5 - value.ndim), *value.shape[2:]).contiguous()
 
-    ignore = None if ignore is None else as_items(ignore.expand_as(x))
-    contour: Tensor = differentiable_contour_map(as_items(x), ignore, depth, None)[0]
+
+def _fused(x: Tensor, ignore: Tensor | None, depth: int) -> Tensor:
+    skipped = None if ignore is None else as_items(ignore.expand_as(x))
+    contour: Tensor = differentiable_contour_map(as_items(x), skipped, depth, None)[0]
     return contour.view(x.shape)

@@ -18,7 +18,8 @@ from surfloss.edt import distance_transform_edt
 from surfloss.losses._distance import refuse_uniform, spatial
 from surfloss.losses._options import Activation, InputKeywords, InputOptions, Reduction, SpacedLoss
 from surfloss.losses._prepare import check_choice
-from surfloss.losses.contour import max_pool
+from surfloss.losses.contour import as_items, max_pool
+from surfloss.ops.surface import differentiable_surface_map, has_surface_map
 
 Empty: TypeAlias = Literal["zero", "one", "raise"]
 
@@ -118,11 +119,20 @@ class SurfaceDiceLoss(SpacedLoss):
 
 
 def _surface(x: Tensor, ignore: Tensor | None) -> Tensor:
-    """What a voxel has beyond the least of its face neighbors: of a mask, its outermost voxels."""
+    """What a voxel has beyond the least of its face neighbors: of a mask, its outermost voxels.
+
+    The gradient goes to the voxel itself and to its least neighbor, the first of equals. A voxel as low as
+    its neighbors has no surface and no gradient.
+    """
+    fits = x.dtype in (torch.float32, torch.float64) and not _check.in_transform()
+    if fits and has_surface_map(x.device.type):
+        skipped = None if ignore is None else as_items(ignore.expand_as(x))
+        return differentiable_surface_map(as_items(x), skipped, None).view(x.shape)
     dims = x.ndim - 2
     largest = negative = -x
     for axis in range(dims):
         kernel = tuple(3 if a == axis else 1 for a in range(dims))
-        largest = torch.maximum(largest, max_pool(negative, kernel, ignore))
+        pooled = max_pool(negative, kernel, ignore)
+        largest = torch.where((pooled > largest) | pooled.isnan(), pooled, largest)
     surface = x + largest
     return surface if ignore is None else surface.masked_fill(ignore, 0)

@@ -19,7 +19,7 @@ import torch
 from surfloss import _env
 from surfloss._check import fail
 from surfloss.backends import _load
-from surfloss.backends._interface import Implementation, LabelImplementation
+from surfloss.backends._interface import Implementation, LabelImplementation, PoolingImplementation
 from surfloss.backends.cuda import device as cuda_device
 
 
@@ -33,8 +33,7 @@ class Backend:
     named_on: tuple[str, ...] | None  # device types for which it may be named; None for every one
     # What this installation or machine lacks for it, if anything.
     problem: Callable[[], str | None] = lambda: None
-    has_contour: bool = False  # whether it has the operators of ops/contour.py too
-    has_labels: bool = True  # whether it has the operator of ops/labels.py
+    also: tuple[str, ...] = ()  # which optional operators it has: "labels", "contour", "surface"
 
     def unavailable(self, device: str | None = None) -> str | None:
         """Why it cannot run (on tensors of this device type), or None where it can."""
@@ -69,7 +68,6 @@ TABLE = (
         automatic_on=("cuda",),
         named_on=("cuda",),
         problem=cuda_device.problem,
-        has_labels=False,
     ),
     # Interpreted it would copy a GPU's tensors to the host and back: then it takes the CPU's only.
     Backend(
@@ -78,7 +76,7 @@ TABLE = (
         automatic_on=("cuda",),
         named_on=("cpu",) if _env.triton_interprets() else ("cuda",),
         problem=_triton_problem,
-        has_contour=True,
+        also=("labels", "contour"),
     ),
     Backend(
         "cpu",
@@ -86,9 +84,10 @@ TABLE = (
         automatic_on=("cpu",),
         named_on=("cpu",),
         problem=_load.cpu_library_problem,
+        also=("labels", "contour", "surface"),
     ),
     # Named on a GPU tensor, the reference goes through the CPU: slow, correct and asked for.
-    Backend("reference", "surfloss.backends.reference", automatic_on=("cpu",), named_on=None),
+    Backend("reference", "surfloss.backends.reference", ("cpu",), named_on=None, also=("labels",)),
 )
 
 _override: ContextVar[str | None] = ContextVar("surfloss_backend", default=None)
@@ -157,7 +156,7 @@ def select_labels(requested: str | None, device: torch.device) -> LabelImplement
         ValueError, RuntimeError: as `select`.
     """
     source, name = _wish(requested)
-    able = [backend for backend in TABLE if backend.has_labels]
+    able = [backend for backend in TABLE if "labels" in backend.also]
     if name is None:
         automatic = (b.name for b in able if device.type in b.automatic_on and not b.unavailable(device.type))
         requested = next(automatic, None)
@@ -168,14 +167,29 @@ def select_labels(requested: str | None, device: torch.device) -> LabelImplement
     return cast(LabelImplementation, select(requested, device))
 
 
-def select_contour(requested: str | None, device_type: str) -> Backend | None:
-    """The backend for the operators of contours: the one asked for, or the first that has them; or None."""
+def select_pooling(operator: str, requested: str | None, device_type: str) -> Backend | None:
+    """The backend for the operators "contour" or "surface": the one asked for, or the first that has them.
+
+    None where there is none: PyTorch's pooling does the same.
+    """
     _, name = _wish(requested)
     for backend in TABLE:
         wanted = device_type in backend.automatic_on if name is None else backend.name == name
-        if wanted and backend.has_contour and backend.unavailable(device_type) is None:
+        if wanted and operator in backend.also and backend.unavailable(device_type) is None:
             return backend
     return None
+
+
+def load_pooling(operator: str, requested: str | None, device: torch.device) -> PoolingImplementation:
+    """The implementation that `select_pooling` finds.
+
+    Raises:
+        RuntimeError: where there is none.
+    """
+    backend = select_pooling(operator, requested, device.type)
+    if backend is None:
+        fail("backend", repr(requested), f"one with the {operator} operators on {device}", RuntimeError)
+    return cast(PoolingImplementation, backend.load())
 
 
 def _wish(requested: str | None) -> tuple[str, str | None]:

@@ -1,19 +1,18 @@
 """The operator of the contour of a probability map, for backends that pool and subtract at once."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from surfloss._check import fail, is_plain
-from surfloss.backends._interface import ContourImplementation
-from surfloss.ops._select import select_contour
+from surfloss._check import is_plain
+from surfloss.ops._select import load_pooling, select_pooling
 from surfloss.ops.derivative import eager
 
 
 def has_contour_map(device_type: str) -> bool:
     """Whether a backend has the operators below for tensors on such a device."""
-    return select_contour(None, device_type) is not None
+    return select_pooling("contour", None, device_type) is not None
 
 
 # As torch.compiler.assume_constant_result does, which would import the compiler.
@@ -34,7 +33,7 @@ def _contour_map(
         The contour, in the input's shape and dtype; and for the gradient, int8, where in its window the
         greatest erosion is (negative where there is no contour), and where the least input.
     """
-    return _implementation(backend, x.device).contour_map(x, ignore, depth)
+    return load_pooling("contour", backend, x.device).contour_map(x, ignore, depth)
 
 
 contour_map = torch.library.custom_op("surfloss::contour_map", _contour_map, mutates_args=())
@@ -51,7 +50,8 @@ def contour_map_gradient(
     grad: Tensor, highest: Tensor, lowest: Tensor, depth: int, backend: str | None
 ) -> Tensor:
     """Gradient with respect to the input of `contour_map`, as of PyTorch's pooling: the first of equals."""
-    return _implementation(backend, grad.device).contour_map_gradient(grad, highest, lowest, depth)
+    implementation = load_pooling("contour", backend, grad.device)
+    return implementation.contour_map_gradient(grad, highest, lowest, depth)
 
 
 @contour_map_gradient.register_fake
@@ -59,17 +59,10 @@ def _(grad: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(grad)
 
 
-def _implementation(requested: str | None, device: torch.device) -> ContourImplementation:
-    backend = select_contour(requested, device.type)
-    if backend is None:
-        fail("backend", repr(requested), f"one with contours on {device}", RuntimeError)
-    return cast(ContourImplementation, backend.load())
-
-
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _, highest, lowest = output
     # By name: the backward pass of a GPU has a thread of its own, where `use_backend` does not hold.
-    chosen = select_contour(inputs[3], highest.device.type)
+    chosen = select_pooling("contour", inputs[3], highest.device.type)
     ctx.depth, ctx.backend = inputs[2], None if chosen is None else chosen.name
     ctx.save_for_backward(highest, lowest)
     ctx.mark_non_differentiable(highest, lowest)
