@@ -50,8 +50,8 @@ def kept(loss: nn.Module, input: Tensor, target: Tensor) -> float:
         (HausdorffConvLoss(radii=(1, 2, 3, 4, 5)), 1),
         (BoundaryLoss(), 1),
         (GeneralizedSurfaceLoss(), 3.25),
-        (ContourLoss(), 8),
-        (SurfaceDiceLoss(1.0), 12.5),
+        (ContourLoss(), 1.5),
+        (SurfaceDiceLoss(1.0), 0.75),
     ],
     ids=repr,
 )

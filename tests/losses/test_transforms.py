@@ -52,8 +52,9 @@ def loss(request: pytest.FixtureRequest) -> nn.Module:
 def test_grad_is_the_gradient(loss: nn.Module) -> None:
     right = result(loss, INPUT, TARGET)
     gradient, value = torch.func.grad_and_value(loss)(INPUT, TARGET)
-    assert torch.equal(gradient, right.gradient)
-    assert torch.equal(value, right.value)
+    # Pooling by PyTorch, as under a transform, adds up gradients in another order than the operators do.
+    torch.testing.assert_close(gradient, right.gradient, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(value, right.value, rtol=1e-6, atol=0)
     assert gradient.any()
 
 
