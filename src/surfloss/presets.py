@@ -45,8 +45,9 @@ def hausdorff_bounded(steps: int, **options: Any) -> tuple[HausdorffDTLoss, Sche
     """The Hausdorff loss with distances up to 10 voxels, its weight rising from 0 to 10 as in `hausdorff`.
 
     The weights of the errors have a mean of 1. The term is therefore as strong as ten times the mean squared
-    error, on patches of every size and all through the training. It did neither harm nor good beside Dice +
-    CE in the study. Arguments and errors are those of `hausdorff`.
+    error, on patches of every size and all through the training. In the study it did neither harm nor good
+    beside Dice + CE: compare it with squared error of weight 10. Arguments and errors are those of
+    `hausdorff`.
     """
     return HausdorffDTLoss(max_distance=10.0, normalize="errors", **options), _warmed_up(10.0, steps)
 
