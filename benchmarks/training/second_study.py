@@ -25,7 +25,6 @@ LEFT_OUT_ON_HIPPOCAMPUS = (
     AGAIN,
     "cross-entropy",
     "convolution",
-    "contour",
     "capped squared error",
     "capped cross-entropy, alpha 2",
 )

@@ -47,9 +47,9 @@ LOSSES: dict[str, tuple[nn.Module, Tensor, dict[str, Any]]] = {
         {"target_distance": two_sided_edt(in_channels(TARGET, 3)[:, 1:], spatial_dims=3)},
     ),
     "log hausdorff": (LogHausdorffDTLoss(**BOTH, batch=True), TARGET, {}),
-    "hausdorff by erosion": (HausdorffERLoss(**BOTH), TARGET, {}),
-    "hausdorff by erosion, stretched": (HausdorffERLoss(1.0, 3, rescale="minmax", **BOTH), TARGET, {}),
-    "hausdorff by convolution": (
+    "erosion loss": (HausdorffERLoss(**BOTH), TARGET, {}),
+    "erosion loss, stretched": (HausdorffERLoss(1.0, 3, rescale="minmax", **BOTH), TARGET, {}),
+    "convolution loss": (
         HausdorffConvLoss(radii=(1, 2.5), **BOTH, spacing=(2.0, 1.0, 0.5), ignore_index=255),
         IGNORING,
         {},

@@ -28,8 +28,8 @@ from tests.losses.fields import in_channels, labels, logits, result
 MAKERS: dict[str, Callable[..., nn.Module]] = {
     "hausdorff": HausdorffDTLoss,
     "log hausdorff": LogHausdorffDTLoss,
-    "hausdorff by erosion": HausdorffERLoss,
-    "hausdorff by convolution": partial(HausdorffConvLoss, 2.0, (1, 2)),
+    "erosion loss": HausdorffERLoss,
+    "convolution loss": partial(HausdorffConvLoss, 2.0, (1, 2)),
     "contour": ContourLoss,
     "boundary": BoundaryLoss,
     "generalized surface": GeneralizedSurfaceLoss,
@@ -266,10 +266,10 @@ def test_an_activation_into_half_precision(name: str, dtype: torch.dtype) -> Non
 
 NUMBERS: dict[str, tuple[str, Any]] = {
     "alpha": ("hausdorff", 1.5),
-    "alpha of erosions": ("hausdorff by erosion", 1.5),
-    "iterations": ("hausdorff by erosion", 3),
-    "alpha of convolutions": ("hausdorff by convolution", 1.5),
-    "radii": ("hausdorff by convolution", [1.0, 2.5]),
+    "alpha of erosions": ("erosion loss", 1.5),
+    "iterations": ("erosion loss", 3),
+    "alpha of convolutions": ("convolution loss", 1.5),
+    "radii": ("convolution loss", [1.0, 2.5]),
     "kernel_size": ("contour", 5),
     "kernel_size of each axis": ("contour", [1, 3, 3]),
     "class_weights": ("generalized surface", [0.25, 0.75]),
@@ -281,8 +281,8 @@ NUMBERS: dict[str, tuple[str, Any]] = {
 }
 CLASSES = {
     "hausdorff": (HausdorffDTLoss, surfloss.functional.hausdorff_dt_loss),
-    "hausdorff by erosion": (HausdorffERLoss, surfloss.functional.hausdorff_er_loss),
-    "hausdorff by convolution": (HausdorffConvLoss, surfloss.functional.hausdorff_conv_loss),
+    "erosion loss": (HausdorffERLoss, surfloss.functional.hausdorff_er_loss),
+    "convolution loss": (HausdorffConvLoss, surfloss.functional.hausdorff_conv_loss),
     "contour": (ContourLoss, surfloss.functional.contour_loss),
     "generalized surface": (GeneralizedSurfaceLoss, surfloss.functional.generalized_surface_loss),
     "surface dice": (SurfaceDiceLoss, surfloss.functional.surface_dice_loss),

@@ -30,11 +30,11 @@ WITHOUT_SECOND = {
     "hausdorff": partial(HausdorffDTLoss, **BOTH),
     "hausdorff kept in half": partial(HausdorffDTLoss, **BOTH, kept_dtype=torch.float16),
     "log hausdorff": partial(LogHausdorffDTLoss, **BOTH, ignore_index=1),
-    "hausdorff by convolution": partial(HausdorffConvLoss, radii=(1, 2), **BOTH),
+    "convolution loss": partial(HausdorffConvLoss, radii=(1, 2), **BOTH),
 }
 LOSSES: dict[str, Callable[..., nn.Module]] = WITHOUT_SECOND | {
-    "hausdorff by erosion": partial(HausdorffERLoss, iterations=9, **BOTH),
-    "hausdorff by erosion, stretched": partial(HausdorffERLoss, rescale="minmax", **BOTH),
+    "erosion loss": partial(HausdorffERLoss, iterations=9, **BOTH),
+    "erosion loss, stretched": partial(HausdorffERLoss, rescale="minmax", **BOTH),
     "contour": partial(ContourLoss, **BOTH),
     "boundary": partial(BoundaryLoss, **BOTH),
     "generalized surface": partial(GeneralizedSurfaceLoss, **BOTH),
