@@ -54,7 +54,11 @@ def test_same_distances_as_scipy(input: object, sampling: object) -> None:
     wanted, wanted_indices = scipys(input, sampling, return_indices=True)
     assert (got.dtype, indices.dtype) == (wanted.dtype, wanted_indices.dtype)
     assert indices.shape == wanted_indices.shape
-    assert_equal(got, wanted)
+    for distances in (got, ours(input, sampling)):
+        if sampling in (None, 2):
+            assert_equal(distances, wanted)
+        else:
+            np.testing.assert_array_max_ulp(distances, wanted, 2)
 
 
 def test_without_background_the_nearest_voxel_is_before_the_first() -> None:
@@ -62,6 +66,19 @@ def test_without_background_the_nearest_voxel_is_before_the_first() -> None:
     assert_equal(distances, np.sqrt([[1, 2, 5], [4, 5, 8]]))
     assert indices[0].tolist() == [[-1] * 3] * 2
     assert indices[1].tolist() == [[0] * 3] * 2
+
+
+@pytest.mark.parametrize("shape", [(5000,), (3, 2500), (2, 1700, 1700)], ids=str)
+@pytest.mark.parametrize("sampling", [None, (3.0, 1.0, 1.0), (5.0, 0.42, 0.42), (5.0, 0.42, 0.7)], ids=str)
+def test_distances_beyond_the_exact_squares_of_a_float(
+    shape: tuple[int, ...], sampling: tuple[float, ...] | None
+) -> None:
+    mask = np.ones(shape, bool)
+    mask[(0,) * mask.ndim] = False
+    steps = None if sampling is None else sampling[-len(shape) :]
+    wanted = scipys(mask, steps)
+    for got in (ours(mask, steps), ours(mask, steps, return_indices=True)[0]):
+        np.testing.assert_array_max_ulp(got, wanted, 0 if steps is None or set(steps) <= {1.0, 3.0} else 2)
 
 
 @given(mask=MASKS, steps=st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3))

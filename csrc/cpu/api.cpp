@@ -34,7 +34,7 @@ int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shap
     if (voxels == 0 || batch == 0) return SURFLOSS_OK;
     Arena arena(scratch);
     Plan plan(function, batch, dims, shape, item_spacing, threads, arena);
-    if (!fill_tables(plan, dims, shape, spacing, item_spacing)) return SURFLOSS_SPACING;
+    if (!fill_tables(plan, function, dims, shape, spacing, item_spacing)) return SURFLOSS_SPACING;
     run(plan, Job{plan.axes.grid, true, {}, 0.5f, plan.tables, item_spacing}, *kernels);
     return SURFLOSS_OK;
   });
@@ -49,6 +49,9 @@ struct Part {
     last = end < plane ? end : plane;
   }
 };
+
+// Along x distances are counted in float32, exact so far.
+constexpr int64_t kMaxSteps = 1 << 24;
 
 // Runs work(kernel arguments) over the slices of `items` items, in tasks.
 struct Slices {
@@ -199,13 +202,43 @@ int32_t surfloss_label_edt(const void* labels, int32_t bytes, float* distance, i
   return in_range ? status : SURFLOSS_SPACING;
 }
 
-int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64_t batch, int32_t dims,
-                                    const int64_t* shape, const double* spacing, int32_t item_spacing,
-                                    int32_t threads, int32_t isa, void* scratch) {
+int32_t surfloss_background_distance(const uint8_t* mask, double* distance, int64_t batch, int32_t dims,
+                                     const int64_t* shape, const double* spacing, int32_t item_spacing,
+                                     int32_t threads, int32_t isa, void* scratch) {
+  for (int axis = 0; axis < dims; ++axis) {
+    if (shape[axis] > kMaxSteps) return SURFLOSS_TOO_LARGE;
+  }
+  const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
+    job.two_sided = false;
+    prefer_huge_pages(distance, batch * job.grid.voxels() * sizeof(double));
+    const Slices slices = {batch * job.grid.z, plan.slices_a_task};
+    const auto tasks = [&](int64_t phase) { return phase ? batch * plan.tasks_an_item : slices.tasks(); };
+    run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
+      const Workspace& workspace = plan.workspaces[thread];
+      if (phase == 0) {
+        kernels.distance_slices(job, workspace, mask, distance, plan.states[0], slices.first(task),
+                                slices.last(task));
+      } else {
+        const Part part(plan, task);
+        kernels.distance_columns(job, workspace, part.item, distance, plan.states[0], part.first, part.last);
+      }
+    });
+  };
+  return with_plan(SURFLOSS_DISTANCE, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
+}
+
+int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, double* distance, int64_t batch,
+                                    int32_t dims, const int64_t* shape, const double* spacing,
+                                    int32_t item_spacing, int32_t threads, int32_t isa, void* scratch) {
+  for (int axis = 0; axis < dims; ++axis) {
+    // Rows of a workspace are numbered by 32 bits.
+    if (shape[axis] > INT32_MAX / kMaxBlock && dims > 1) return SURFLOSS_TOO_LARGE;
+  }
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     job.two_sided = false;
     const int64_t voxels = job.grid.voxels(), depth = job.grid.z;
     prefer_huge_pages(nearest, batch * dims * voxels * sizeof(int32_t));
+    if (distance) prefer_huge_pages(distance, batch * voxels * sizeof(double));
     const auto channel = [&](int64_t item, int axis) { return nearest + (item * dims + axis) * voxels; };
     const auto indices = [&](int64_t item) {
       const auto plane = [&](int from) { return from < 0 ? nullptr : channel(item, from); };
@@ -223,7 +256,7 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, int64
       }
       const Part part(plan, task);
       const Indices to = indices(part.item);
-      kernels.nearest_columns(job, workspace, part.item, to, plan.states[0], part.first, part.last);
+      kernels.nearest_columns(job, workspace, part.item, to, distance, plan.states[0], part.first, part.last);
       // Along an axis of size 1 the nearest is at 0, or nowhere.
       for (int axis = 0; axis < dims; ++axis) {
         int32_t* plane = channel(part.item, axis);

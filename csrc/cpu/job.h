@@ -20,11 +20,17 @@ inline int64_t tile_columns(int64_t rows) {
 
 enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // labels of a row or slice
 
-// Squared distances in mm^2 by number of steps, float32 of the exact double.
+// Squared distances in mm^2 by number of steps, float32 of the exact double. Distances in double, and indices,
+// have here the exact squares of whole units, and along x the steps themselves.
 struct Tables {
   double step_sq[3];       // of z, y, x, in mm^2
   const float *z, *y;      // at the centre: entry d is for d steps either way
   const float *up, *down;  // entry d of `up` is for d steps, of `down` for x - d
+  double step[3];          // of z, y, x, in mm
+  double unit;             // mm, of which the steps are multiples
+  float multiple_y, multiple_x;
+  bool whole_plane, whole;     // whether those of y and x, or of all three, are whole and their squares exact
+  const double *z_sq, *y_sq;  // mm^2, at the centre
   double diagonal_sq;      // of the item
   double before_sq;        // SciPy's step to before the first axis, where that one has size 1
   float thin_sq;           // least squared step of the axes of size 1, inf if there is none
@@ -40,6 +46,8 @@ struct Grid {
 
 // What a squared distance becomes at the end of a pass: its root, and a sign for each label.
 struct Outcome {
+  using Out = float;
+  static constexpr int kSides = 2;
   bool root;
   int32_t signs[2];  // sign bit or 0, of background and of foreground
 };
@@ -59,6 +67,8 @@ struct Workspace {
   float* column;     // (rows, columns of a tile), mm^2, signed; rows is y or z
   float* result[2];  // (max(y, z), kMaxBlock), mm^2: a block of columns each
   int32_t* nearest;  // (coarse rows, kMaxBlock): row of what is nearest
+  int32_t* index[2];  // (rows, columns of a tile): nearest along y and x, before this pass
+  float* slice;       // (y, x): the field of one slice
   uint8_t* rows;     // (y): states of the rows of a slice
   uint64_t* words;   // labels of a row as bits, with a word before and after
 };
@@ -142,10 +152,16 @@ struct Kernels {
                                     uint8_t* contents, int64_t first, int64_t last);
   void (*label_columns[kLabelSizes])(const Job&, const Workspace&, const Labelling&, int64_t item,
                                      float* field, const uint8_t* contents, int64_t first, int64_t last);
-  // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last).
+  // Distance to the nearest zero voxel in double: as above.
+  void (*distance_slices)(const Job&, const Workspace&, const uint8_t* mask, double* distance, uint8_t* states,
+                          int64_t first, int64_t last);
+  void (*distance_columns)(const Job&, const Workspace&, int64_t item, double* distance, const uint8_t* states,
+                           int64_t first, int64_t last);
+  // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last), there
+  // also the distance, unless that is null.
   void (*nearest_slice)(const Job&, const Workspace&, int64_t item, int64_t z, const uint8_t* mask,
                         const Indices& to, uint8_t* states);
-  void (*nearest_columns)(const Job&, const Workspace&, int64_t item, const Indices& to,
+  void (*nearest_columns)(const Job&, const Workspace&, int64_t item, const Indices& to, double* distance,
                           const uint8_t* states, int64_t first, int64_t last);
   // The contour of floats or doubles, and its gradient.
   ContourPass contour[2];

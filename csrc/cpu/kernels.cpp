@@ -1,11 +1,11 @@
 // The passes of the distance transform and of the contour, compiled once for every instruction set.
 
+#include "background.h"
 #include "columns.h"
 #include "contour.h"
 #include "job.h"
 #include "labels.h"
 #include "logistic.h"
-#include "nearest.h"
 #include "rows.h"
 #include "simd.h"
 #include "surface.h"
@@ -33,7 +33,8 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
     }
     for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
       float *to = field + at + i, *spare = workspace.result[0];
-      Columns columns(workspace.column + b * block, size, states, table, workspace.nearest, outcome);
+      Columns<float, Outcome> columns(workspace.column + b * block, size, states, table, workspace.nearest,
+                                     outcome);
       if (width - i >= kBlock) {
         columns.solve(to, stride);
         continue;
@@ -43,13 +44,6 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
         memcpy(to + k * stride, spare + k * kBlock, (width - i) * sizeof(float));
     }
   }
-}
-
-State common_state(const uint8_t* states, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    if (states[i] == kMixed || states[i] != states[0]) return kMixed;
-  }
-  return (State)states[0];
 }
 
 template <class Value, class Foreground>
@@ -133,7 +127,8 @@ void solve_block(const Job& job, const Workspace& workspace, int64_t item, const
       prefetch_block(row + kBlock);
       gather(workspace.column + k * kBlock, row, width, states[k], uniform);
     }
-    Columns(workspace.column, depth, states, tables.z, workspace.nearest, kMagnitude).solve(out, kBlock);
+    Columns<float, Outcome>(workspace.column, depth, states, tables.z, workspace.nearest, kMagnitude)
+        .solve(out, kBlock);
     return;
   }
   const float instead = weighing.empty == SURFLOSS_EMPTY_DIAGONAL ? (float)tables.diagonal_sq : 0.0f;
@@ -257,6 +252,8 @@ extern const Kernels kernels = {
     {weigh_columns<float>, weigh_columns<double>},
     {label_slices<uint8_t>, label_slices<uint16_t>, label_slices<uint32_t>, label_slices<uint64_t>},
     {label_columns<uint8_t>, label_columns<uint16_t>, label_columns<uint32_t>, label_columns<uint64_t>},
+    distance_slices,
+    distance_columns,
     nearest_slice,
     nearest_columns,
     {contour_strip<float>, contour_strip<double>},

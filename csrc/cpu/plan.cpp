@@ -48,7 +48,8 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
   const Grid& grid = axes.grid;
   const int64_t voxels = grid.voxels();
   threads = (int)std::clamp<int64_t>(batch * voxels / kVoxelsAThread, 1, std::clamp(wanted, 1, kMaxThreads));
-  const bool weighing = function == SURFLOSS_HAUSDORFF;
+  const bool weighing = function == SURFLOSS_HAUSDORFF, indices = function == SURFLOSS_NEAREST;
+  const bool alone = function == SURFLOSS_DISTANCE, doubles = indices || alone;
   round = weighing ? std::clamp<int64_t>(kVoxelsARound / voxels, 1, batch) : batch;
   slices_a_task = std::max<int64_t>(1, kVoxelsATask / 2 / grid.slice());
   const int64_t tile = tile_columns(grid.z);
@@ -57,15 +58,18 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
 
   const int64_t sets = item_spacing ? batch : 1;
   tables = arena.take<Tables>(sets);
+  double_values = doubles ? arena.take<double>(sets * (2 * (grid.z + grid.y) + 2)) : nullptr;
   table_values = arena.take<float>(sets * values_a_table(grid));
   for (auto& part : states) part = arena.take<uint8_t>(round * grid.z);
   const int64_t rows = std::max(grid.z, grid.y);
   const int64_t tiles = std::max(grid.z * tile, grid.y * tile_columns(grid.y));
   for (int thread = 0; thread < threads; ++thread) {
     Workspace& workspace = workspaces[thread];
-    workspace.column = arena.take<float>(tiles);
-    for (auto& result : workspace.result) result = arena.take<float>(rows * kMaxBlock);
+    workspace.column = arena.take<float>(doubles ? 2 * tiles : tiles);
+    for (auto& result : workspace.result) result = arena.take<float>((doubles ? 2 : 1) * rows * kMaxBlock);
+    for (auto& index : workspace.index) index = indices ? arena.take<int32_t>(tiles) : nullptr;
     workspace.nearest = arena.take<int32_t>((rows / kMinGroup + 2) * kMaxBlock);
+    workspace.slice = alone ? arena.take<float>(grid.slice()) : nullptr;
     workspace.rows = arena.take<uint8_t>(grid.y);
     workspace.words = arena.take<uint64_t>(grid.x / 64 + 3);
   }
@@ -73,8 +77,37 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
   sums = weighing ? arena.take<Sums>(round * tasks_an_item) : nullptr;
 }
 
-bool fill_tables(Plan& plan, int dims, const int64_t* shape, const double* spacing, bool item_spacing) {
+namespace {
+
+// Chooses the unit: the smallest step, if it divides the others and the item's squared diagonal is exact in
+// float32; else the same of the plane.
+void choose_unit(Tables& tables, const Grid& grid) {
+  const int64_t size[3] = {grid.z, grid.y, grid.x};
+  const auto whole = [&](int first) {
+    tables.unit = INFINITY;
+    for (int axis = first; axis < 3; ++axis) {
+      if (size[axis] > 1) tables.unit = std::min(tables.unit, tables.step[axis]);
+    }
+    double diagonal_sq = 0;
+    for (int axis = first; axis < 3; ++axis) {
+      if (size[axis] == 1) continue;
+      const double multiple = std::round(tables.step[axis] / tables.unit);
+      if (multiple * tables.unit != tables.step[axis]) return false;
+      diagonal_sq += multiple * multiple * (double)(size[axis] - 1) * (double)(size[axis] - 1);
+    }
+    return diagonal_sq <= 1 << 24;
+  };
+  tables.whole = whole(0);
+  tables.whole_plane = tables.whole || whole(1);
+}
+
+}  // namespace
+
+bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const double* spacing,
+                 bool item_spacing) {
   const Grid& grid = plan.axes.grid;
+  const bool doubles = function == SURFLOSS_NEAREST || function == SURFLOSS_DISTANCE;
+  double* double_values = plan.double_values;
   const int64_t size[3] = {grid.z, grid.y, grid.x};
   float* values = plan.table_values;
   for (int64_t set = 0; set < (item_spacing ? plan.batch : 1); ++set, spacing += dims) {
@@ -94,23 +127,42 @@ bool fill_tables(Plan& plan, int dims, const int64_t* shape, const double* spaci
 
     for (int axis = 0; axis < 3; ++axis) {
       const int from = plan.axes.from[axis];
-      tables.step_sq[axis] = from < 0 ? 1 : spacing[from] * spacing[from];
+      tables.step[axis] = from < 0 ? 1 : spacing[from];
+      tables.step_sq[axis] = tables.step[axis] * tables.step[axis];
     }
-    const auto squared = [&](int axis, int64_t steps) {
-      return (float)((double)steps * (double)steps * tables.step_sq[axis]);
-    };
+    const auto squared = [](double step, int64_t steps) { return (double)steps * (double)steps * (step * step); };
+    double table_step[3] = {tables.step[0], tables.step[1], tables.step[2]};
+    if (doubles) {
+      choose_unit(tables, grid);
+      for (double& step : table_step) step = std::round(step / tables.unit);
+      tables.multiple_y = (float)table_step[1];
+      tables.multiple_x = (float)table_step[2];
+      const double** centred[2] = {&tables.z_sq, &tables.y_sq};
+      for (int axis = 0; axis < 2; ++axis) {
+        double* centre = double_values + size[axis];
+        for (int64_t d = 0; d <= size[axis]; ++d) {
+          const double along = (double)d * tables.step[axis];
+          centre[d] = centre[-d] = along * along;
+        }
+        *centred[axis] = centre;
+        double_values += 2 * size[axis] + 1;
+      }
+    }
     const float** centred[2] = {&tables.z, &tables.y};
     for (int axis = 0; axis < 2; ++axis) {
       float* centre = values + size[axis];
-      for (int64_t d = 0; d <= size[axis]; ++d) centre[d] = centre[-d] = squared(axis, d);
+      for (int64_t d = 0; d <= size[axis]; ++d) centre[d] = centre[-d] = (float)squared(table_step[axis], d);
       *centred[axis] = centre;
       values += 2 * size[axis] + 1;
     }
     // A vector that begins within a run may read past its end.
+    const auto along_x = [&](int64_t steps) {
+      return doubles ? (float)steps : (float)squared(table_step[2], steps);
+    };
     float* up = values;
-    for (int64_t d = 0; d < grid.x + kMaxBlock; ++d) up[d] = squared(2, d);
+    for (int64_t d = 0; d < grid.x + kMaxBlock; ++d) up[d] = along_x(d);
     float* down = up + grid.x + kMaxBlock;
-    for (int64_t d = 0; d < grid.x + kMaxBlock; ++d) down[d] = squared(2, grid.x - d);
+    for (int64_t d = 0; d < grid.x + kMaxBlock; ++d) down[d] = along_x(grid.x - d);
     tables.up = up;
     tables.down = down;
     values = down + grid.x + kMaxBlock;

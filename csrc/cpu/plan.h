@@ -49,6 +49,7 @@ struct Plan {
 
   // In scratch.
   Tables* tables;
+  double* double_values;
   float* table_values;
   uint8_t* states[2];
   Workspace workspaces[kMaxThreads];
@@ -60,6 +61,7 @@ struct Plan {
 };
 
 // Fills the tables; false if a squared distance leaves float32's range.
-bool fill_tables(Plan& plan, int dims, const int64_t* shape, const double* spacing, bool item_spacing);
+bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const double* spacing,
+                 bool item_spacing);
 
 }  // namespace surfloss

@@ -125,10 +125,9 @@ inline State fill_row(const uint64_t* words, float* row, int64_t size, bool two_
   return kMixed;
 }
 
-// The same from values. `words` has room for the row's bits and a word on either side.
+// The labels of a row of values as bits. `words` has room for them and a word on either side.
 template <class Value, class Foreground>
-State scan_row(const Value* values, Foreground foreground, float* row, int64_t size, bool two_sided,
-               const Tables& tables, uint64_t* words) {
+inline void row_bits(const Value* values, Foreground foreground, int64_t size, uint64_t* words) {
   const int64_t count = (size + 63) / 64;
   for (int64_t i = 0; i < size / 64; ++i) words[i] = bits(values + 64 * i, foreground);
   if (size % 64) {
@@ -140,7 +139,22 @@ State scan_row(const Value* values, Foreground foreground, float* row, int64_t s
   }
   words[-1] = words[0] & 1 ? ~(uint64_t)0 : 0;
   words[count] = words[count - 1] >> 63 ? ~(uint64_t)0 : 0;
+}
+
+// The same as distances.
+template <class Value, class Foreground>
+State scan_row(const Value* values, Foreground foreground, float* row, int64_t size, bool two_sided,
+               const Tables& tables, uint64_t* words) {
+  row_bits(values, foreground, size, words);
   return fill_row(words, row, size, two_sided, tables);
+}
+
+// Of several rows or slices together.
+inline State common_state(const uint8_t* states, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (states[i] == kMixed || states[i] != states[0]) return kMixed;
+  }
+  return (State)states[0];
 }
 
 // What stands for the voxels of a row or slice that has one label.

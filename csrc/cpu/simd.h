@@ -37,26 +37,64 @@ constexpr int kGroup = 8;
 constexpr int kLanes = 4;
 constexpr int kGroup = 4;
 #endif
-constexpr int kBlock = 2 * kLanes;  // columns that are worked on together
+constexpr int kBlock = 2 * kLanes;  // columns of floats that are worked on together
 
 typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef double Doubles __attribute__((vector_size(4 * kLanes)));
+typedef int64_t Longs __attribute__((vector_size(4 * kLanes)));
+typedef float HalfFloats __attribute__((vector_size(2 * kLanes)));  // as many as Doubles
+typedef int32_t HalfInts __attribute__((vector_size(2 * kLanes)));
 
-inline Floats load(const float* from) {
-  Floats v;
+// A vector of T, the integers as wide, which also are its masks, and how many of them fit.
+template <class T>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  using Values = Floats;
+  using Whole = int32_t;
+  static constexpr int kCount = kLanes;
+};
+template <>
+struct VectorOf<double> {
+  using Values = Doubles;
+  using Whole = int64_t;
+  static constexpr int kCount = kLanes / 2;
+};
+
+template <class Vector, class T>
+inline Vector load_as(const T* from) {
+  Vector v;
   memcpy(&v, from, sizeof v);
   return v;
 }
-inline Ints load(const int32_t* from) {
-  Ints v;
-  memcpy(&v, from, sizeof v);
-  return v;
-}
+inline Floats load(const float* from) { return load_as<Floats>(from); }
+inline Ints load(const int32_t* from) { return load_as<Ints>(from); }
+inline Doubles load(const double* from) { return load_as<Doubles>(from); }
+inline Longs load(const int64_t* from) { return load_as<Longs>(from); }
 inline void store(float* to, Floats v) { memcpy(to, &v, sizeof v); }
 inline void store(int32_t* to, Ints v) { memcpy(to, &v, sizeof v); }
+inline void store(double* to, Doubles v) { memcpy(to, &v, sizeof v); }
+inline void store(int64_t* to, Longs v) { memcpy(to, &v, sizeof v); }
 inline Floats all(float value) { return Floats{} + value; }
 inline Ints all(int32_t value) { return Ints{} + value; }
+inline Doubles all(double value) { return Doubles{} + value; }
+inline Longs all(int64_t value) { return Longs{} + value; }
 
+inline Doubles min(Doubles a, Doubles b) {
+#if defined(__AVX512F__)
+  return (Doubles)_mm512_min_pd((__m512d)a, (__m512d)b);
+#elif defined(__AVX2__)
+  return (Doubles)_mm256_min_pd((__m256d)a, (__m256d)b);
+#elif defined(__SSE2__)
+  return (Doubles)_mm_min_pd((__m128d)a, (__m128d)b);
+#elif defined(__aarch64__)
+  return (Doubles)vminq_f64((float64x2_t)a, (float64x2_t)b);
+#else
+  return a < b ? a : b;
+#endif
+}
+inline Doubles max(Doubles a, Doubles b) { return -min(-a, -b); }
 inline Floats min(Floats a, Floats b) {
 #if defined(__AVX512F__)
   return (Floats)_mm512_min_ps((__m512)a, (__m512)b);
@@ -114,6 +152,21 @@ inline Floats root(Floats v) {
 #endif
 }
 
+inline Doubles root(Doubles v) {
+#if defined(__AVX512F__)
+  return (Doubles)_mm512_sqrt_pd((__m512d)v);
+#elif defined(__AVX2__)
+  return (Doubles)_mm256_sqrt_pd((__m256d)v);
+#elif defined(__SSE2__)
+  return (Doubles)_mm_sqrt_pd((__m128d)v);
+#elif defined(__aarch64__)
+  return (Doubles)vsqrtq_f64((float64x2_t)v);
+#else
+  for (int i = 0; i < kLanes / 2; ++i) v[i] = __builtin_sqrt(v[i]);
+  return v;
+#endif
+}
+
 inline float largest(Floats v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_max_ps((__m512)v);
@@ -144,7 +197,62 @@ inline int32_t largest(Ints v) {
   return most;
 #endif
 }
+inline double largest(Doubles v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_pd((__m512d)v);
+#else
+  double most = v[0];
+  for (int i = 1; i < kLanes / 2; ++i) most = v[i] > most ? v[i] : most;
+  return most;
+#endif
+}
+inline int64_t largest(Longs v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_epi64((__m512i)v);
+#else
+  int64_t most = v[0];
+  for (int i = 1; i < kLanes / 2; ++i) most = v[i] > most ? v[i] : most;
+  return most;
+#endif
+}
 inline int32_t smallest(Ints v) { return ~largest(~v); }
+inline int64_t smallest(Longs v) { return ~largest(~v); }
+
+// Values as T, as many as a vector of T has: `from` may be of the other width, or integers.
+template <class T>
+inline typename VectorOf<T>::Values convert(const float* from) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return load(from);
+  } else {
+    return __builtin_convertvector(load_as<HalfFloats>(from), Doubles);
+  }
+}
+template <class T>
+inline typename VectorOf<T>::Values convert(const double* from) {
+  static_assert(sizeof(T) == sizeof(double));
+  return load(from);
+}
+template <class T>
+inline typename VectorOf<T>::Values convert(const int32_t* from) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return __builtin_convertvector(load(from), Floats);
+  } else {
+    return __builtin_convertvector(load_as<HalfInts>(from), Doubles);
+  }
+}
+
+// from[index], lane by lane.
+inline Ints lookup(const int32_t* from, Ints index) {
+#if defined(__AVX512F__)
+  return (Ints)_mm512_i32gather_epi32((__m512i)index, from, 4);
+#elif defined(__AVX2__)
+  return (Ints)_mm256_i32gather_epi32(from, (__m256i)index, 4);
+#else
+  Ints v;
+  for (int i = 0; i < kLanes; ++i) v[i] = from[index[i]];
+  return v;
+#endif
+}
 
 // 64 labels as bits, the first one lowest: of a mask what is not 0, of values what lies above the threshold.
 struct NotZero {};

@@ -20,7 +20,7 @@
 #define SURFLOSS_API __attribute__((visibility("default")))
 #endif
 
-#define SURFLOSS_ABI 5
+#define SURFLOSS_ABI 6
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,13 +30,18 @@ enum surfloss_isa { SURFLOSS_BEST = 0, SURFLOSS_BASELINE = 1, SURFLOSS_AVX2 = 2,
 
 enum surfloss_status {
   SURFLOSS_OK = 0,
-  SURFLOSS_TOO_LARGE = 1,   /* more than 2^31 - 1 voxels an item */
+  SURFLOSS_TOO_LARGE = 1,   /* more than 2^31 - 1 voxels an item, or too long an axis */
   SURFLOSS_SPACING = 2,     /* a squared distance would leave float32's range */
   SURFLOSS_NO_MEMORY = 3,   /* the system has none left */
   SURFLOSS_UNSUPPORTED = 4, /* this processor lacks the instruction set, or the arguments make no sense */
 };
 
-enum surfloss_function { SURFLOSS_EDT = 0, SURFLOSS_NEAREST = 1, SURFLOSS_HAUSDORFF = 2 };
+enum surfloss_function {
+  SURFLOSS_EDT = 0,
+  SURFLOSS_NEAREST = 1,
+  SURFLOSS_HAUSDORFF = 2,
+  SURFLOSS_DISTANCE = 3,
+};
 
 /* From foreground to the nearest 0; from every voxel to the other label; the same, negative in foreground. */
 enum surfloss_form { SURFLOSS_ONE_SIDED = 0, SURFLOSS_TWO_SIDED = 1, SURFLOSS_SIGNED = 2 };
@@ -74,10 +79,20 @@ surfloss_label_edt(const void* labels, /* (batch, *shape), integers */
                    int32_t closed,                     /* flag: outside of the item is a label of its own */
                    int32_t threads, int32_t isa, void* scratch);
 
-/* Index of the zero voxel nearest to every voxel. */
+/* Distance to the nearest zero voxel in double. Where all steps, or those of the last two axes, are whole
+ * multiples of the smallest and squares stay below 2^24, it is the root of an exact integer, times a step;
+ * else within 2 units in the last place. Axes have at most 2^24 voxels. Scratch is SURFLOSS_DISTANCE's. */
+SURFLOSS_API int32_t
+surfloss_background_distance(const uint8_t* mask, /* (batch, *shape) */
+                             double* distance,    /* (batch, *shape), mm; inf where there is none */
+                             int64_t batch, int32_t dims, const int64_t* shape, const double* spacing,
+                             int32_t item_spacing, int32_t threads, int32_t isa, void* scratch);
+
+/* Index of the zero voxel nearest to every voxel, compared as exactly, and if wanted its distance. */
 SURFLOSS_API int32_t
 surfloss_nearest_background(const uint8_t* mask, /* (batch, *shape) */
                             int32_t* nearest,    /* (batch, dims, *shape), voxels; -1 where there is none */
+                            double* distance,    /* (batch, *shape), mm; inf where there is none; or null */
                             int64_t batch, int32_t dims, const int64_t* shape, const double* spacing,
                             int32_t item_spacing, int32_t threads, int32_t isa, void* scratch);
 

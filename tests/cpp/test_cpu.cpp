@@ -156,13 +156,22 @@ void check_labels(const Case& c, std::mt19937_64& random) {
 void check_nearest(const Case& c) {
   std::vector<int32_t> nearest(c.batch * c.dims * c.voxels(), 77777);
   const Memory scratch = scratch_for(c, SURFLOSS_NEAREST);
-  const int status =
-      surfloss_nearest_background(c.mask.data(), nearest.data(), c.batch, c.dims, c.shape.data(),
-                                  c.spacing.data(), c.item_spacing, c.threads, c.isa, scratch.data.get());
+  std::vector<double> distance(c.batch * c.voxels(), 77777), alone = distance;
+  int status = surfloss_nearest_background(c.mask.data(), nearest.data(), distance.data(), c.batch, c.dims,
+                                           c.shape.data(), c.spacing.data(), c.item_spacing, c.threads, c.isa,
+                                           scratch.data.get());
+  CHECK(status == SURFLOSS_OK, "status %d", status);
+  const Memory other = scratch_for(c, SURFLOSS_DISTANCE);
+  status = surfloss_background_distance(c.mask.data(), alone.data(), c.batch, c.dims, c.shape.data(),
+                                        c.spacing.data(), c.item_spacing, c.threads, c.isa, other.data.get());
   CHECK(status == SURFLOSS_OK, "status %d", status);
   for (int64_t i = 0; i < c.batch * c.voxels(); ++i) {
     const int64_t item = i / c.voxels(), voxel = i % c.voxels();
     const double right = c.nearest(item, voxel, false);
+    for (const double got : {distance[i], alone[i]}) {
+      const bool close = right == kInf ? got == kInf : std::fabs(got - std::sqrt(right)) <= 1e-15 * got;
+      CHECK(close, "voxel %lld: distance %.17g, wanted %.17g", (long long)i, got, std::sqrt(right));
+    }
     int64_t goal = 0;
     bool inside = true;
     for (int axis = 0; axis < c.dims; ++axis) {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from surfloss.ops.edt import edt, nearest_background
+from surfloss.ops.edt import background_distance, edt, nearest_background
 from tests.support import cases, oracles
 from tests.support.cases import IDS, MASK_SAMPLES, MaskSample
 from tests.support.compare import assert_equal, assert_within_ulp
@@ -45,6 +45,29 @@ def test_index_leads_to_a_nearest_background_voxel(sample: MaskSample, backend: 
         assert not mask[tuple(nearest)].any()
         steps = (nearest - np.indices(mask.shape)) * np.reshape(sample.spacing, (-1, *(1,) * mask.ndim))
         assert_within_ulp(np.sqrt((steps**2).sum(0)), np.sqrt(right), 2, sample.name)
+
+
+@pytest.mark.parametrize("sample", MASK_SAMPLES, ids=IDS)
+def test_distance_in_double_is_the_root_of_the_exact_square(sample: MaskSample, backend: str) -> None:
+    arguments = (sample.mask, list(sample.spacing), None)
+    alone, nothing = background_distance(*arguments, False, backend)
+    assert (alone.dtype, nothing.shape) == (torch.float64, (0,))
+    right = np.sqrt(sample.squared(False))
+    assert_within_ulp(alone, right, 2, sample.name)
+    if sample.isotropic_units:
+        assert_equal(alone.numpy(), right, sample.name)
+    beside, indices = background_distance(*arguments, True, backend)
+    assert_within_ulp(beside, alone.numpy(), 2, sample.name)
+    assert_equal(indices, nearest_background(*arguments, backend), sample.name)
+
+
+def test_distance_in_double_with_item_spacing(backend: str) -> None:
+    mask = cases.noise(2, 5, 7, 11, share=0.9)
+    for indices in (False, True):
+        got, _ = background_distance(mask, [9.0] * 3, ITEM_SPACING, indices, backend)
+        for item, steps in enumerate(ITEM_SPACING.tolist()):
+            alone, _ = background_distance(mask[item : item + 1], steps, None, indices, backend)
+            assert_equal(got[item], alone[0])
 
 
 @pytest.mark.parametrize("two_sided", [False, True], ids=["one-sided", "two-sided"])
@@ -143,3 +166,9 @@ def test_opcheck_edt(sample: tuple, form: str, squared: bool, backend: str) -> N
 @pytest.mark.large
 def test_opcheck_nearest_background(sample: tuple, backend: str) -> None:
     torch.library.opcheck(nearest_background, (*sample, backend))
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("indices", [False, True])
+def test_opcheck_background_distance(sample: tuple, indices: bool, backend: str) -> None:
+    torch.library.opcheck(background_distance, (*sample, indices, backend))

@@ -5,7 +5,7 @@ others are space.
 """
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -59,6 +59,20 @@ class Implementation(Protocol):
         Returns:
             The errors `(1, items)`, or with `with_plain` `(2, items)`: weighted, then plain; and the gradient
             of the weighted ones with respect to the input, `(items, *spatial)`. Both in the input's dtype.
+        """
+        ...
+
+
+@runtime_checkable
+class BackgroundImplementation(Protocol):
+    """The function of a backend that measures in float64; of others the indices tell the distance."""
+
+    def background_distance(self, mask: Tensor, steps: Steps, indices: bool) -> tuple[Tensor, Tensor | None]:
+        """Distance to the nearest zero voxel, within 2 units in the last place of float64.
+
+        Returns:
+            float64 `(items, *spatial)`, in mm, inf for none; with `indices` also what `nearest_background`
+            returns.
         """
         ...
 

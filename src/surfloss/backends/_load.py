@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-_ABI = 5
+_ABI = 6
 _NAMES = {"win32": "surfloss_cpu.dll", "darwin": "libsurfloss_cpu.dylib"}
 
 _int, _long, _pointer, _double = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
@@ -23,7 +23,8 @@ _ARGUMENTS = {
     "surfloss_scratch_bytes": (_int, *_SHAPE, _int, _int),
     "surfloss_edt": (_pointer, _int, _pointer, *_ITEMS, _int, _int, *_CALL),
     "surfloss_label_edt": (_pointer, _int, _pointer, *_ITEMS, _int, _int, _int, *_CALL),
-    "surfloss_nearest_background": (_pointer, _pointer, *_ITEMS, *_CALL),
+    "surfloss_background_distance": (_pointer, _pointer, *_ITEMS, *_CALL),
+    "surfloss_nearest_background": (_pointer, _pointer, _pointer, *_ITEMS, *_CALL),
     "surfloss_hausdorff": (*_ERROR, *_ITEMS, _int, _double, _double, _int, *_CALL),
     "surfloss_contour_scratch_bytes": (_int, _long, _int),
     "surfloss_contour": (*(_pointer,) * 5, _int, _int, _long, _pointer, *_CALL),

@@ -13,7 +13,14 @@ from surfloss._check import Steps, fail, has_array
 from surfloss.backends import _load
 from surfloss.backends._interface import EMPTY, FORMS, HausdorffArguments
 
-_FUNCTIONS = {"edt": 0, "label_edt": 0, "nearest_background": 1, "hausdorff": 2}  # by what scratch they need
+# By what scratch they need.
+_FUNCTIONS = {
+    "edt": 0,
+    "label_edt": 0,
+    "nearest_background": 1,
+    "hausdorff": 2,
+    "background_distance": 3,
+}
 _ISA = {"baseline": 1, "avx2": 2, "avx512": 3}
 _OK, _TOO_LARGE, _SPACING, _NO_MEMORY = range(4)
 
@@ -41,9 +48,22 @@ def label_edt(labels: Tensor, steps: Steps, form: str, squared: bool, border: st
 
 def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
     """Index of the nearest zero voxel along each axis; -1 in an item without one."""
+    return _nearest_background(mask, steps, None)
+
+
+def background_distance(mask: Tensor, steps: Steps, indices: bool) -> tuple[Tensor, Tensor | None]:
+    """Distance to the nearest zero voxel in float64, with `indices` also where that is."""
+    distance = torch.empty(mask.shape, dtype=torch.float64)
+    if indices or max(mask.shape[1:]) > 2**24:  # longer axes are beyond the steps of a float
+        return distance, _nearest_background(mask, steps, distance)
+    _call("background_distance", mask.shape, steps, (_as_bytes(mask), distance), ())
+    return distance, None
+
+
+def _nearest_background(mask: Tensor, steps: Steps, distance: Tensor | None) -> Tensor:
     batch, *spatial = mask.shape
     nearest = torch.empty((batch, len(spatial), *spatial), dtype=torch.int32)
-    _call("nearest_background", mask.shape, steps, (_as_bytes(mask), nearest), ())
+    _call("nearest_background", mask.shape, steps, (_as_bytes(mask), nearest, distance), ())
     return nearest
 
 

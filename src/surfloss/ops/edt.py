@@ -13,10 +13,12 @@ autograd rule: callers detach the mask.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from surfloss._check import Steps
+from surfloss.backends._interface import BackgroundImplementation
 from surfloss.ops._select import select
 
 
@@ -50,6 +52,53 @@ def nearest_background(
 def _(mask: Tensor, *_: Any) -> Tensor:
     batch, *spatial = mask.shape
     return torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
+
+
+@torch.library.custom_op("surfloss::background_distance", mutates_args=())
+def background_distance(
+    mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, indices: bool, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    """Distance to the nearest zero voxel in float64: see `BackgroundImplementation.background_distance`.
+
+    The second result is empty without `indices`.
+    """
+    steps, implementation = Steps(list(spacing), item_spacing), select(backend, mask.device)
+    if isinstance(implementation, BackgroundImplementation):
+        distance, nearest = implementation.background_distance(mask, steps, indices)
+    else:
+        nearest = implementation.nearest_background(mask, steps)
+        distance = _distance_to(nearest, steps)
+    return distance, nearest if indices and nearest is not None else _no_indices(mask)
+
+
+@background_distance.register_fake
+def _(mask: Tensor, spacing: Any, item_spacing: Any, indices: bool, *_: Any) -> tuple[Tensor, Tensor]:
+    batch, *spatial = mask.shape
+    distance = torch.empty(mask.shape, dtype=torch.float64, device=mask.device)
+    if not indices:
+        return distance, _no_indices(mask)
+    return distance, torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
+
+
+def _no_indices(mask: Tensor) -> Tensor:
+    return torch.empty(0, dtype=torch.int32, device=mask.device)
+
+
+def _distance_to(nearest: Tensor, steps: Steps) -> Tensor:
+    """Length of the ways to `nearest` `(items, dims, *spatial)` in mm; inf where that is -1."""
+    squared = torch.zeros(nearest[:, 0].shape, dtype=torch.float64, device=nearest.device)
+    for axis, size in enumerate(nearest.shape[2:]):
+        shape = [1] * squared.ndim
+        shape[1 + axis] = size
+        place = torch.arange(size, device=nearest.device).view(shape)
+        if steps.per_item is None:
+            step: float | Tensor = steps.shared[axis]
+        else:
+            step = steps.per_item[:, axis].to(nearest.device).view(-1, *[1] * (squared.ndim - 1))
+        squared += ((nearest[:, axis] - place).double() * step) ** 2
+    # PyTorch's root of doubles on a CPU is not always the nearest one.
+    distance = torch.from_numpy(np.sqrt(squared.numpy())) if squared.is_cpu else squared.sqrt_()
+    return distance.masked_fill_(nearest[:, 0] < 0, torch.inf)
 
 
 def two_sided_without(ignore: Tensor, mask: Tensor, one_sided: Callable[[Tensor], Tensor]) -> Tensor:
