@@ -144,58 +144,92 @@ void solve_block(const Job& job, const Workspace& workspace, int64_t item, const
   }
 }
 
-// How a squared distance becomes a weight.
+// How squared distances become weights.
 struct Square {
-  float operator()(float squared) const { return squared; }
+  Floats operator()(Floats squared) const { return squared; }
 };
 struct Root {
-  float operator()(float squared) const { return __builtin_sqrtf(squared); }
+  Floats operator()(Floats squared) const { return root(squared); }
 };
 struct Power {
   float exponent;
-  float operator()(float squared) const { return __builtin_powf(squared, exponent); }
+  Floats operator()(Floats squared) const {
+    for (int i = 0; i < kLanes; ++i) squared[i] = __builtin_powf(squared[i], exponent);
+    return squared;
+  }
 };
 
-// A byte of a target that is not 0 is 1.
-inline float as_number(uint8_t value) { return value != 0; }
-inline float as_number(float value) { return value; }
-inline double as_number(double value) { return value; }
+// Bytes as a mask of values, and as numbers: what is not 0 is 1.
+template <class Value, class Byte = int8_t>
+inline auto not_zero(const uint8_t* from) {
+  typedef Byte Bytes __attribute__((vector_size(sizeof(Byte) * VectorOf<Value>::kCount)));
+  using Mask = decltype(all(typename VectorOf<Value>::Whole{}));
+  return __builtin_convertvector(load_as<Bytes>(from), Mask) != 0;
+}
+template <class Value>
+inline auto numbers(const uint8_t* from) {
+  return not_zero<Value>(from) ? all((Value)1) : all((Value)0);
+}
+template <class Value>
+inline auto numbers(const Value* from) {
+  return load(from);
+}
+
+inline void add_to(double* sums, Floats v) {
+  for (int half = 0; half < 2; ++half, sums += kLanes / 2) {
+    HalfFloats part;
+    memcpy(&part, (const char*)&v + half * sizeof part, sizeof part);
+    store(sums, load(sums) + __builtin_convertvector(part, Doubles));
+  }
+}
+inline void add_to(double* sums, Doubles v) { store(sums, load(sums) + v); }
 
 // One row of a block: the gradient, and the squared errors added to sums for each column. With `plain` null
 // there is no plain sum.
 template <class Value, class Target, class Raise>
-inline void weigh_row(const Value* __restrict input, const Target* __restrict target,
-                      const float* __restrict mine, const float* __restrict theirs,
-                      const uint8_t* __restrict ignore, Value* __restrict gradient,
-                      double* __restrict weighted, double* __restrict plain, int64_t width, Value scale,
+inline void weigh_row(const Value* input, const Target* target, const float* mine, const float* theirs,
+                      const uint8_t* ignore, Value* gradient, double* weighted, double* plain, Value scale,
                       bool sigmoid, float most, const Raise& raise) {
+  constexpr int kCount = VectorOf<Value>::kCount;
   float weight[kBlock];
-  Value prediction[kBlock], slope[kBlock];
-  prefetch_block(input + kBlock);
-  prefetch_block(target + kBlock);
-  const auto raised = [&](float squared) { return raise(squared < most ? squared : most); };
-  for (int64_t i = 0; i < width; ++i) weight[i] = raised(mine[i]) + raised(theirs[i]);
-  if (ignore) {
-    for (int64_t i = 0; i < width; ++i) weight[i] = ignore[i] ? 0.0f : weight[i];
+  for (int i = 0; i < kBlock; i += kLanes) {
+    const Floats own = raise(min(load(mine + i), all(most))), other = raise(min(load(theirs + i), all(most)));
+    const Floats sum = own + other;
+    store(weight + i, ignore ? (not_zero<float>(ignore + i) ? all(0.0f) : sum) : sum);
   }
-  if (sigmoid) {
-    for (int64_t i = 0; i < width; ++i) logistic(input[i], prediction[i], slope[i]);
-  } else {
-    for (int64_t i = 0; i < width; ++i) prediction[i] = input[i], slope[i] = 1;
-  }
-  for (int64_t i = 0; i < width; ++i) {
-    const Value difference = prediction[i] - (Value)as_number(target[i]);
-    const Value pull = difference * (Value)weight[i];
-    weighted[i] += (double)(pull * difference);
-    gradient[i] = pull * scale * slope[i];
-  }
-  if (plain) {
-    for (int64_t i = 0; i < width; ++i) {
-      const Value difference = prediction[i] - (Value)as_number(target[i]);
-      const Value square = difference * difference;
-      plain[i] += (double)(ignore && ignore[i] ? 0 : square);
+  for (int i = 0; i < kBlock; i += kCount) {
+    auto prediction = load(input + i), slope = all((Value)1);
+    if (sigmoid) logistic(load(input + i), prediction, slope);
+    const auto difference = prediction - numbers<Value>(target + i);
+    const auto pull = difference * convert<Value>(weight + i);
+    add_to(weighted + i, pull * difference);
+    store(gradient + i, pull * all(scale) * slope);
+    if (plain) {
+      const auto square = difference * difference;
+      add_to(plain + i, ignore ? (not_zero<Value>(ignore + i) ? all((Value)0) : square) : square);
     }
   }
+}
+
+// The same of a block that is cut short. What is added for the lanes beyond it is 0.
+template <class Value, class Target, class Raise>
+inline void weigh_part(const Value* input, const Target* target, const float* mine, const float* theirs,
+                       const uint8_t* ignore, Value* gradient, double* weighted, double* plain, Value scale,
+                       bool sigmoid, float most, const Raise& raise, int64_t width) {
+  Value own_input[kBlock] = {}, own_gradient[kBlock];
+  Target own_target[kBlock] = {};
+  uint8_t own_ignore[kBlock];
+  memset(own_ignore, 1, kBlock);
+  memcpy(own_input, input, width * sizeof(Value));
+  memcpy(own_target, target, width * sizeof(Target));
+  if (ignore) {
+    memcpy(own_ignore, ignore, width);
+  } else {
+    memset(own_ignore, 0, width);
+  }
+  weigh_row(own_input, own_target, mine, theirs, own_ignore, own_gradient, weighted, plain, scale, sigmoid, most,
+            raise);
+  memcpy(gradient, own_gradient, width * sizeof(Value));
 }
 
 // Columns [first, last) of one item: the last pass of both fields, the gradient, and the sums of the errors.
@@ -210,17 +244,19 @@ Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item
     for (int which = 0; which < 2; ++which) solve_block(job, workspace, item, weighing, which, at, width);
     for (int64_t k = 0; k < depth; ++k) {
       const int64_t place = start + k * plane + at;
-      const auto row = [&](int64_t count) {
-        weigh_row((const Value*)weighing.values[0] + place, (const Target*)weighing.values[1] + place,
-                  workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
-                  weighing.ignore ? weighing.ignore + place : nullptr, (Value*)weighing.gradient + place,
-                  weighted, weighing.with_plain ? plain : nullptr, count, scale, weighing.sigmoid,
-                  weighing.max_squared, raise);
+      const auto weigh = [&](const auto& row, auto... rest) {
+        row((const Value*)weighing.values[0] + place, (const Target*)weighing.values[1] + place,
+            workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
+            weighing.ignore ? weighing.ignore + place : nullptr, (Value*)weighing.gradient + place, weighted,
+            weighing.with_plain ? plain : nullptr, scale, weighing.sigmoid, weighing.max_squared, raise,
+            rest...);
       };
       if (width == kBlock) {
-        row(kBlock);  // a constant, so that the loops become vectors
+        prefetch_block((const Value*)weighing.values[0] + place + kBlock);
+        prefetch_block((const Target*)weighing.values[1] + place + kBlock);
+        weigh(weigh_row<Value, Target, Raise>);
       } else {
-        row(width);
+        weigh(weigh_part<Value, Target, Raise>, width);
       }
     }
   }
