@@ -12,25 +12,36 @@ from benchmarks.picture import draw
 from benchmarks.plans import full
 from benchmarks.published import Machine, Published
 from surfloss._files import write_text
+from surfloss.backends.cpu import instruction_sets
+from surfloss.bench import losses
 from surfloss.bench.contestants import choose
 from surfloss.bench.result import Result
 from surfloss.bench.run import compare
 
+SECONDS = 4.0  # of timing a row
+
 
 def main() -> None:
-    plan, contestants, threads = full(), choose(), torch.get_num_threads()
+    threads = torch.get_num_threads()
+    # The widest instruction set of this machine, and those of most others.
+    others = [f"cpu:{isa}" for isa in reversed(instruction_sets()[:-1])]
+    plan, contestants = full(), choose(backends=["cpu", *others])
 
     def keep(result: Result) -> None:
         memory.weigh(result.rows[-1], plan[len(result.rows) - 1], contestants, threads)
 
     machine, commit = Machine.with_facts(), checkout.commit()
-    measured = compare(plan, contestants, threads=threads, seconds=4, notice=print, keep=keep)
+    measured = compare(plan, contestants, threads=threads, seconds=SECONDS, notice=print, keep=keep)
     if measured.interrupted:
         raise SystemExit(f"interrupted after {len(measured.rows)} rows: nothing is written")
     result = Published.of(measured, machine, commit)
     path = checkout.RESULTS / f"{machine.slug}.json"
     write_text(path, json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
     draw(result, path.with_suffix(".png"))
+    costs = losses.measure(
+        losses.BATCHES, threads=threads, seconds=SECONDS * len(losses.LOSSES), notice=print
+    )
+    write_text(checkout.RESULTS / f"losses-{machine.slug}.json", json.dumps(costs.to_dict(), indent=1) + "\n")
     tables.main()
 
 

@@ -6,10 +6,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from surfloss.bench.workloads import MASKS, VOXELS, Mask, Size, Workload
+from benchmarks.checkout import ROOT
+from surfloss.bench.workloads import MASKS, VOXELS, Mask, Size, Workload, named
 
 HEAD_CT = (5.0, 0.42, 0.42)
 PATCH, SCAN, PLANE = (16, 320, 320), (64, 512, 512), (1, 1024, 1024)
+DATA = ROOT / "tests" / "data"
+REAL = ("brain1_label", "lung2_label", "ms_lesions_label", "hippocampus_label")
 Made: TypeAlias = Callable[[Size], Mask]
 
 
@@ -57,6 +60,11 @@ def full() -> list[Workload]:
     for side in (64, 96, 128, 192, 256):
         plan += _rows("edt", (side,) * 3, ["blobs"] if side in (96, 192) else MASKS)
         plan += _structured((side,) * 3, VOXELS) if side == 128 else []
+    plan += _real("edt")
+    for task in ("ndimage", "indices"):
+        plan += _rows(task, PATCH, MASKS, HEAD_CT) + _rows(task, PATCH, MASKS) + _real(task)
+        plan += [*_rows(task, (1, 512, 512), MASKS), *_rows(task, (128,) * 3, MASKS)]
+        plan.append(Workload(task, SCAN, "blobs", HEAD_CT))
     return plan
 
 
@@ -87,6 +95,11 @@ def gpu_quick() -> list[Workload]:
 def _rows(task: str, size: Size, kinds: Iterable[str], *rest: Any) -> list[Workload]:
     """One row for each kind of mask."""
     return [Workload(task, size, kind, *rest) for kind in kinds]
+
+
+def _real(task: str) -> list[Workload]:
+    """Masks of patients, at their own spacing."""
+    return named([task], (), (), VOXELS, [DATA / f"{name}.nii.gz" for name in REAL])
 
 
 def _structured(size: Size, spacing: Sequence[float]) -> list[Workload]:

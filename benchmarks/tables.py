@@ -5,6 +5,7 @@ file is missing the block is empty. With `*` in the name it gets the table of ev
 where there is none, it says that nothing was measured, and of goals which there are.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,13 @@ from benchmarks.documents import fill, table
 from benchmarks.goals import GOALS, LESS, floor_multiple, slopes
 from benchmarks.published import Published, peak_extra_bytes
 from surfloss._check import fail
-from surfloss.bench import report
+from surfloss.bench import losses, report
 from surfloss.bench.report import Table, ratio_text, size_text, spread_text, time_text
 from surfloss.bench.result import Row
 from surfloss.bench.timing import Times
+from surfloss.bench.workloads import DISTANCES, TASKS
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "gpu.md")
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{page}.md" for page in ("benchmarks", "gpu", "losses")))
 
 
 def _range(values: Iterable[float | None], text: Callable[[float], str]) -> str:
@@ -41,6 +43,27 @@ def summary(result: Published) -> Table:
         if len(rows) > 1  # else it is a point of the scaling series, not a size of its own
     ]
     return ["task", "size", result.baseline, *peers], body
+
+
+def instructions(result: Published) -> Table:
+    """One line a size and peer: how many times longer it took than this library with each instruction set."""
+    own = [name for name in result.present() if name.startswith("surfloss/")]
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in result.rows:
+        for peer in result.present(row.task):
+            if peer not in own and row.seconds(peer):
+                groups.setdefault((row.task, size_text(row), peer), []).append(row)
+    body = [
+        [*group, *(_range((_times_longer(row, group[2], name) for row in rows), ratio_text) for name in own)]
+        for group, rows in groups.items()
+        if len(rows) > 1
+    ]
+    return ["task", "size", "peer", *own], body
+
+
+def _times_longer(row: Row, peer: str, name: str) -> float | None:
+    theirs, ours = row.seconds(peer), row.seconds(name)
+    return theirs / ours if theirs and ours else None
 
 
 def shape(result: Published) -> Table:
@@ -83,7 +106,7 @@ def memory(result: Published) -> Table:
     for row in result.rows:
         peaks = {name: peak_extra_bytes(row, name) for name in names}
         if any(peaks.values()):
-            volume = 4 * row.voxels * (row.items if row.task == "edt" else 2)
+            volume = 4 * row.voxels * (row.items if row.task in DISTANCES else 2)
             numbers = [f"{peak / volume:.1f}" if (peak := peaks[name]) else "-" for name in names]
             body.append([row.task, size_text(row), *numbers])
     return ["task", "size", *names], body
@@ -158,8 +181,11 @@ def training(result: Published) -> Table:
 
 
 TABLES: dict[str, Callable[[Published], Table]] = {
-    **{task: partial(report.times, task=task) for task in ("edt", "loss", "contour")},
-    **{made.__name__: made for made in (summary, shape, scaling, memory, accuracy, floor, parts, training)},
+    **{task: partial(report.times, task=task) for task in TASKS},
+    **{
+        made.__name__: made
+        for made in (summary, instructions, shape, scaling, memory, accuracy, floor, parts, training)
+    },
     "goals": goals,
 }
 
@@ -171,10 +197,13 @@ def block(words: str, results: Path = RESULTS) -> str:
         ValueError: if there is no such table.
     """
     name, _, source = words.partition(" of ")
-    if name not in (*TABLES, "machine"):
-        fail("block", repr(name), f"machine, {' or '.join(TABLES)}")
+    if name not in (*TABLES, "machine", "costs"):
+        fail("block", repr(name), f"machine, costs, {' or '.join(TABLES)}")
 
     def content(file: Path) -> str:
+        if name == "costs":
+            costs = losses.Costs.from_dict(json.loads(file.read_text(encoding="utf-8")))
+            return f"{costs.machine}, {costs.date[:10]}:\n\n{table(*losses.table(costs))}"
         result = Published.read(file)
         return "\n".join(result.notes()) if name == "machine" else table(*TABLES[name](result))
 

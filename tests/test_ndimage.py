@@ -91,11 +91,24 @@ def test_any_mask_at_any_sampling(mask: np.ndarray, steps: list[float]) -> None:
 
 
 @pytest.mark.large
-def test_real_volume_as_scipy(backend: str) -> None:
-    label, spacing = volumes.load("brain1_label")
+@pytest.mark.parametrize("name", ["brain1_label", "hippocampus_label"])
+def test_real_volume_as_scipy(name: str, backend: str) -> None:
+    label, spacing = volumes.load(name)
     mask = volumes.crop(label, margin=5) == 0
     with surfloss.use_backend(backend):
         np.testing.assert_allclose(ours(mask, spacing), scipys(mask, spacing), rtol=4e-16, atol=0)
+
+
+def test_many_lesions_as_scipy_bit_by_bit() -> None:
+    label, spacing = volumes.load("ms_lesions_label")
+    assert spacing == (1, 1, 1)
+    mask = volumes.crop(label, margin=5) == 0
+    wanted, wanted_indices = scipys(mask, return_indices=True)
+    for got in (ours(mask), ours(mask, return_indices=True)[0]):
+        assert_equal(got, wanted)
+    indices = ours(mask, return_distances=False, return_indices=True)
+    for side in (indices, wanted_indices):
+        assert not mask[tuple(side)].any()
 
 
 def test_input_is_left_alone_and_outputs_are_the_callers() -> None:

@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from surfloss._check import fail
 
@@ -14,6 +16,20 @@ def requested_backend() -> str | None:
 def requested_isa() -> str | None:
     """Name of the instruction set asked for by `SURFLOSS_CPU_ISA`, or None where it is unset or empty."""
     return os.environ.get("SURFLOSS_CPU_ISA") or None
+
+
+@contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    """Ask for an instruction set inside the `with` block, as `SURFLOSS_CPU_ISA` does."""
+    before = os.environ.get("SURFLOSS_CPU_ISA")
+    os.environ["SURFLOSS_CPU_ISA"] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SURFLOSS_CPU_ISA"]
+        else:
+            os.environ["SURFLOSS_CPU_ISA"] = before
 
 
 def triton_interprets() -> bool:

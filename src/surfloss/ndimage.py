@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 
 from surfloss import _check
-from surfloss.ops.edt import background_distance, nearest_background
+from surfloss.ops._select import select
+from surfloss.ops.edt import measure_background
 
 _Float = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int32]
@@ -47,6 +48,8 @@ def distance_transform_edt(
         ValueError: on more than three axes or a wrong `sampling`.
     """
     volume = np.array(input, bool, order="C", ndmin=1, copy=None)
+    if not volume.flags.writeable:  # PyTorch warns of such memory, though nobody writes
+        volume = volume.copy()
     dims = volume.ndim
     if dims > 3:
         _check.fail("input", f"{dims} axes", "1 to 3")
@@ -54,20 +57,20 @@ def distance_transform_edt(
         _check.fail("return_distances", "neither it nor return_indices", "at least one of them", RuntimeError)
     _check_output("distances", distances, return_distances, volume.shape, np.float64)
     _check_output("indices", indices, return_indices, (dims, *volume.shape), np.int32)
-    steps = _check.spacing_of_one(sampling, dims, "sampling")
+    steps = _check.Steps(_check.spacing_of_one(sampling, dims, "sampling"), None)
 
     item = torch.from_numpy(volume)[None]
     results: list[Any] = []
     if return_distances:
-        found, nearest = (
-            part.numpy() for part in background_distance(item, steps, None, return_indices, None)
-        )
+        distance, index = measure_background(item, steps, return_indices, None)
+        found = distance.numpy()
         if found.size and np.isinf(found.flat[0]):
-            found = _to_before_the_first(volume.shape, steps)[None]
+            found = _to_before_the_first(volume.shape, steps.shared)[None]
         _deliver(found[0], distances, results)
     else:
-        nearest = nearest_background(item, steps, None, None).numpy()
-    if return_indices:
+        index = select(None, item.device).nearest_background(item, steps)
+    if return_indices and index is not None:
+        nearest = index.numpy()
         if nearest.size and nearest.flat[0] == -1:
             nearest[:, 1:] = 0
         _deliver(nearest[0], indices, results)

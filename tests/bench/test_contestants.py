@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from surfloss import backend_status
+from surfloss import _env, backend_status
 from surfloss.bench import contestants, run
 from surfloss.bench.adapters import Call, network_output, scipy_edt
 from surfloss.bench.contestants import Contestant
@@ -27,6 +27,9 @@ def able(task: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("contestant", chosen, ids=lambda contestant: contestant.name)
 
 
+EDT, LOSS = Workload("edt", (2, 1, 1), "blobs"), Workload("loss", (2, 1, 1), "blobs")
+
+
 def prepared(contestant: Contestant, workload: Workload) -> Call:
     if reason := contestant.absent():
         pytest.skip(f"{contestant.name}: {reason}")
@@ -40,8 +43,43 @@ def test_two_sided_distance(contestant: Contestant, mask: str, spacing: tuple[fl
     workload = Workload("edt", (9, 20, 23), mask, spacing)
     got = prepared(contestant, workload)()
     wanted = oracles.scipy_two_sided(workload.voxels, spacing)
-    assert run.difference("edt", got, wanted) <= run.TOLERANCE
+    assert run.difference(EDT, got, wanted) <= run.TOLERANCE
     assert np.asarray(got).shape == workload.size
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("task", ["ndimage", "indices"])
+@able("ndimage")
+def test_scipys_distance_and_indices(contestant: Contestant, task: str, mask: str) -> None:
+    workload = Workload(task, (9, 20, 23), mask, (5.0, 0.42, 0.42))
+    call = prepared(contestant, workload)
+    wanted = contestants.ours("reference").prepare(workload, 1)()
+    assert run.difference(workload, call(), wanted) <= 1e-15
+    if task == "indices":
+        wrong = np.zeros_like(wanted)
+        assert run.difference(workload, wrong, wanted) > 0.1
+
+
+def test_a_backend_held_to_an_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := contestants.ours("cpu").absent():
+        pytest.skip(reason)
+    (contestant, *_) = contestants.choose(peers=[], backends=["cpu:baseline"])
+    assert contestant.name == "surfloss/cpu:baseline"
+    asked = []
+    monkeypatch.setattr(
+        contestants.adapters, "two_sided_edt", lambda *_, **__: asked.append(_env.requested_isa())
+    )
+    monkeypatch.setenv("SURFLOSS_CPU_ISA", "avx2")
+    contestant.prepare(EDT, 1)()
+    assert asked == ["baseline"]
+    assert _env.requested_isa() == "avx2"
+    monkeypatch.setattr(contestants.cpu, "instruction_sets", lambda: ("baseline",))
+    for name, message in (
+        ("cpu:avx2", "this processor has baseline"),
+        ("cpu:mmx", "cpu with one of baseline"),
+    ):
+        with pytest.raises(ValueError, match=f"backends: got '{name}', wanted .*{message}"):
+            contestants.choose(backends=[name])
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -102,17 +140,17 @@ def test_a_backend_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_differences() -> None:
     inf = np.inf
-    assert run.difference("edt", [1.0, inf], np.array([1.0, inf])) == 0
-    assert run.difference("edt", [1.0, 2.2], np.array([1.0, 2.0])) == pytest.approx(0.1)
+    assert run.difference(EDT, [1.0, inf], np.array([1.0, inf])) == 0
+    assert run.difference(EDT, [1.0, 2.2], np.array([1.0, 2.0])) == pytest.approx(0.1)
     for wrong in ([1.0, 2.0], [inf, inf], [np.nan, inf], [1.0, -inf], [1.0]):
-        assert run.difference("edt", wrong, np.array([1.0, inf])) == inf
+        assert run.difference(EDT, wrong, np.array([1.0, inf])) == inf
     one, two = torch.tensor(1.0), torch.tensor([2.0, 0.0])
 
     def off(value: torch.Tensor, gradient: torch.Tensor) -> float:
-        return run.difference("loss", (value, gradient), (one, two))
+        return run.difference(LOSS, (value, gradient), (one, two))
 
     assert off(one, two) == 0
     assert off(one * 1.5, two) == pytest.approx(0.5)
     assert off(one, torch.tensor([2.0, 0.5])) == pytest.approx(0.25)
     assert off(one, two * torch.nan) == inf
-    assert run.difference("loss", (one, torch.zeros(2)), (one, torch.zeros(2))) == 0
+    assert run.difference(LOSS, (one, torch.zeros(2)), (one, torch.zeros(2))) == 0

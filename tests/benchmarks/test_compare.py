@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import checkout, compare, memory, tables
+from surfloss.bench import losses
 from surfloss.bench.contestants import ours
-from surfloss.bench.run import compare as measure
 from surfloss.bench.workloads import Workload
 
 
@@ -15,8 +15,9 @@ from surfloss.bench.workloads import Workload
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Two rows of one contestant, into a folder of the test; the documents stay."""
     monkeypatch.setattr(compare, "full", lambda: [Workload("edt", (2, 5, 6), m) for m in ("blobs", "random")])
-    monkeypatch.setattr(compare, "choose", lambda: [ours("reference")])
-    monkeypatch.setattr(compare, "compare", lambda *a, **options: measure(*a, **options | {"seconds": 0.01}))
+    monkeypatch.setattr(compare, "choose", lambda **_: [ours("reference")])
+    monkeypatch.setattr(compare, "SECONDS", 0.01)
+    monkeypatch.setattr(losses, "BATCHES", (losses.Batch(1, 2, (4, 8, 8)),))
     monkeypatch.setattr(memory, "peak_extra_bytes", lambda contestant, workload, threads: 7)
     monkeypatch.setattr(checkout, "RESULTS", tmp_path)
     monkeypatch.setattr(tables, "DOCUMENTS", ())
@@ -26,8 +27,10 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_rows_have_their_memory_and_the_record_its_commit(small: Path) -> None:
     pytest.importorskip("matplotlib")
     compare.main()
-    path, picture = sorted(small.iterdir())
+    path, picture, costs = sorted(small.iterdir())
     assert picture == path.with_suffix(".png")
+    assert costs.name == f"losses-{path.name}"
+    assert list(json.loads(costs.read_text())["batches"]) == ["1x2x4x8x8"]
     result = json.loads(path.read_text())
     assert result["commit"] == checkout.commit()
     peaks = [row["results"]["surfloss/reference"].get("peak_extra_bytes") for row in result["cells"]]

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import surfloss.bench.memory
 from benchmarks import memory
 from benchmarks.published import peak_extra_bytes
 from surfloss.bench import contestants
 from surfloss.bench.contestants import Contestant
+from surfloss.bench.memory import measurable
 from surfloss.bench.result import Outcome, Row
 from surfloss.bench.timing import Times
 from surfloss.bench.workloads import VOXELS, Workload
@@ -16,7 +18,7 @@ from surfloss.bench.workloads import VOXELS, Workload
 SCIPY = next(peer for peer in contestants.PEERS if peer.name == "scipy")
 
 
-@pytest.mark.skipif(not memory.measurable(), reason="this kernel does not reset a process's peak")
+@pytest.mark.skipif(not measurable(), reason="this kernel does not reset a process's peak")
 def test_peak_memory_of_what_is_known() -> None:
     workload = Workload("edt", (64, 128, 128), "random")
     volume = 4 * workload.voxels.size
@@ -29,7 +31,7 @@ def test_peak_memory_of_what_is_known() -> None:
 def test_memory_is_unknown_where_the_kernel_does_not_tell(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(memory, "_RESET", tmp_path / "none")
+    monkeypatch.setattr(surfloss.bench.memory, "_RESET", tmp_path / "none")
     assert memory.peak_extra_bytes(SCIPY, Workload("edt", (2, 4, 4), "random"), 1) is None
     assert memory.gpu_peak(lambda: torch.ones(9), "cpu") is None
     (cupyx,) = (peer for peer in contestants.PEERS if peer.name == "cupyx")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from surfloss.bench import run
+from surfloss.bench import losses, run
 from surfloss.bench.workloads import Workload
 from surfloss.cli import app
 from tests.support.volumes import DATA
@@ -47,6 +47,21 @@ def test_named_volumes_into_json_and_picture(tmp_path: Path) -> None:
     ):
         assert text in done.stdout
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_every_loss_costs(tmp_path: Path) -> None:
+    done = bench("losses", "--size", "4,16,16", *FAST, "--json", tmp_path / "out.json")
+    assert done.exit_code == 0, done.stderr
+    (rows,) = json.loads((tmp_path / "out.json").read_text())["batches"].values()
+    assert list(rows) == [*losses.LOSSES, losses.NETWORK]
+    assert all(row["times"]["median_s"] > 0 for row in rows.values())
+    for name in ("HausdorffDTLoss()", "ContourLoss", losses.NETWORK, "2x2x4x16x16"):
+        assert name in done.stdout
+    costs = losses.Costs.from_dict(json.loads((tmp_path / "out.json").read_text()))
+    assert costs.to_dict() == json.loads((tmp_path / "out.json").read_text())
+    with_others = bench("losses", "edt", "--size", "4,16,16", *FAST)
+    assert (with_others.exit_code, with_others.stdout) == (2, "")
+    assert "task: got 'losses', wanted" in with_others.stderr
 
 
 def test_a_file_of_the_user(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ returns the call to be timed, without arguments. On a GPU the call may return be
 
 - For "edt" it gives the two-sided distance, float32 or float64, `(z, y, x)` or as `Workload.batch` has it:
   anything that NumPy can read, or an array of a GPU library.
+- For "ndimage" and "indices" it gives the distance or the index of `scipy.ndimage.distance_transform_edt`.
 - For the losses it does one forward and backward pass, and gives the loss and its gradient on the logits.
 
 Libraries are imported where they are called, for not all of them are installed.
@@ -12,6 +13,7 @@ Libraries are imported where they are called, for not all of them are installed.
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +24,7 @@ from surfloss.bench.workloads import Spacing, Workload
 from surfloss.edt import two_sided_edt
 from surfloss.losses.contour import ContourLoss
 from surfloss.losses.hausdorff import HausdorffDTLoss
+from surfloss.ndimage import distance_transform_edt
 from surfloss.ops._select import use_backend
 
 Call: TypeAlias = Callable[[], Any]
@@ -93,6 +96,23 @@ def scipy_edt(workload: Workload, threads: int, device: str) -> Call:
         return torch.from_numpy(distance).to(device)
 
     return call
+
+
+def scipy_ndimage(workload: Workload, threads: int, device: str, *, indices: bool = False) -> Call:
+    """SciPy's transform of one side, to distances or to indices."""
+    from scipy.ndimage import distance_transform_edt
+
+    return partial(distance_transform_edt, workload.voxels, workload.spacing, not indices, indices)
+
+
+def own_ndimage(
+    workload: Workload, threads: int, device: str, *, backend: str, indices: bool = False
+) -> Call:
+    def by_backend() -> object:
+        with use_backend(backend):
+            return distance_transform_edt(workload.voxels, workload.spacing, not indices, indices)
+
+    return by_backend
 
 
 def monai_loss(workload: Workload, threads: int, device: str) -> Call:

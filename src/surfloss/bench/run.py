@@ -15,7 +15,7 @@ from surfloss.bench import machine
 from surfloss.bench.contestants import Contestant, ours
 from surfloss.bench.result import Column, Outcome, Result, Row
 from surfloss.bench.timing import Times, race, synchronized, timed
-from surfloss.bench.workloads import Workload
+from surfloss.bench.workloads import DISTANCES, Workload
 
 # Largest relative difference from the reference that counts as the same answer: what float32 arithmetic on
 # physical coordinates costs SimpleITK on large volumes. This library promises 2 units in the last place.
@@ -111,7 +111,7 @@ def _row(
         except Exception as error:  # whatever another library raises is its result here
             row.results[name] = Outcome(failed=_told(error))
             continue
-        off = difference(workload.task, got, wanted)
+        off = difference(workload, got, wanted)
         del got
         if off <= TOLERANCE:
             row.results[name] = Outcome(difference=off)
@@ -139,18 +139,27 @@ def _reference(workload: Workload, device: str) -> Contestant:
     return ours("reference") if quick or compiled.absent() else compiled
 
 
-def difference(task: str, got: Any, wanted: Any) -> float:
+def difference(workload: Workload, got: Any, wanted: Any) -> float:
     """How far a result is from the reference's, relative; inf where one of both is not finite alone.
 
-    Of distances it is the largest at any voxel. Of a loss it is the larger of the value's and the gradient's,
-    which is relative to its largest value.
+    Of distances it is the largest at any voxel, of indices that of the distances to them. Of a loss it is the
+    larger of the value's and the gradient's, which is relative to its largest value.
     """
-    if task == "edt":
+    if workload.task == "indices":
+        got, wanted = (_lengths(indices, workload) for indices in (got, wanted))
+    if workload.task in DISTANCES:
         return _largest_relative(_tensor(got), _tensor(wanted))
     (value, gradient), (wanted_value, wanted_gradient) = got, wanted
     scale = float(wanted_gradient.abs().max()) or 1.0
     off = float((gradient.cpu() - wanted_gradient).abs().max()) / scale
     return max(_largest_relative(value.cpu(), wanted_value), math.inf if math.isnan(off) else off)
+
+
+def _lengths(indices: Any, workload: Workload) -> Any:
+    """Distances to the nearest voxels that `indices` `(dims, *shape)` tell."""
+    offsets = indices - np.indices(workload.voxels.shape, np.int32, sparse=False)
+    squares = ((axis * step) ** 2 for axis, step in zip(offsets, workload.spacing, strict=True))
+    return np.sqrt(sum(squares))
 
 
 def _tensor(array: Any) -> Tensor:

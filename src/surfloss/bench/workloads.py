@@ -17,7 +17,8 @@ Size: TypeAlias = tuple[int, ...]
 Spacing: TypeAlias = tuple[float, ...]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-TASKS = ("edt", "loss", "contour")
+TASKS = ("edt", "loss", "contour", "ndimage", "indices")
+DISTANCES = ("edt", "ndimage", "indices")  # are measured in mm
 VOXELS = (1.0, 1.0, 1.0)
 
 
@@ -83,10 +84,10 @@ def named(
     read = [(path.name, *_read(path)) for path in files]
     plan = []
     for task in tasks:
-        mm = spacing if task == "edt" else VOXELS
+        mm = spacing if task in DISTANCES else VOXELS
         plan += [Workload(task, size, kind, mm) for size in sizes for kind in kinds or MASKS]
         for name, voxels, own_mm in read:
-            mm = own_mm if task == "edt" else VOXELS
+            mm = own_mm if task in DISTANCES else VOXELS
             plan.append(Workload(task, voxels.shape, name, mm, given=voxels))
     return plan
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from surfloss._check import fail
@@ -30,13 +31,18 @@ _TITLES = {
     "edt": "Two-sided distance transform",
     "loss": "Hausdorff loss, batch of 2, forward and backward",
     "contour": "Contour loss, batch of 2, forward and backward",
+    "ndimage": "SciPy's distance transform, float64",
+    "indices": "SciPy's distance transform, indices alone",
 }
 
 
 def bench(
     tasks: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[edt] [loss] [contour]", help="What to compare; without it edt and loss."),
+        typer.Argument(
+            metavar="[TASK]...",
+            help="edt, loss, contour, ndimage, indices, or losses; without it edt and loss.",
+        ),
     ] = None,
     sizes: Annotated[
         list[str] | None,
@@ -65,7 +71,10 @@ def bench(
         ),
     ] = None,
     backends: Annotated[
-        str | None, typer.Option(help="Backends of surfloss, the baseline first; without it the fastest.")
+        str | None,
+        typer.Option(
+            help="Backends of surfloss, as cpu or cpu:avx2, the baseline first; without it the fastest."
+        ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="For all that can be told; without it PyTorch's number.")
@@ -105,6 +114,9 @@ def bench(
             fail("device", repr(device), "cpu or cuda")
         if device == "cuda" and not torch.cuda.is_available():
             fail("device", "'cuda'", f"a GPU: PyTorch {torch.__version__} sees none")
+        if tasks == ["losses"]:
+            _losses([three_numbers("size", size, int) for size in sizes or ()], threads, seconds, json_out)
+            return
         if not (sizes or files):
             sizes = ["16,96,96" if quick else "16,320,320"]
         volumes = [three_numbers("size", size, int) for size in sizes or ()]
@@ -131,6 +143,30 @@ def bench(
     if result.interrupted:
         say(f"Interrupted after {len(result.rows)} rows")
         raise typer.Exit(130)
+
+
+def _losses(sizes: list[tuple[int, ...]], threads: int, seconds: float, json_out: Path | None) -> None:
+    """What every loss costs, of two items and two classes at these sizes or else at the usual ones."""
+    from surfloss.bench import losses
+
+    batches = tuple(losses.Batch(2, 2, size) for size in sizes) or losses.BATCHES
+    with progress_bars() as display:
+        bar = display.add_task("", total=None)
+        costs = losses.measure(
+            batches,
+            threads=threads,
+            seconds=seconds * len(losses.LOSSES) / 2,
+            notice=lambda text: display.update(bar, description=printable(text)),
+        )
+    head, body = losses.table(costs)
+    table = Table(*head, title="Forward and backward, beside Dice + CE", box=None, pad_edge=False)
+    for row in body:
+        table.add_row(*map(escape, row))
+    console = Console()
+    console.print(table)
+    console.print("memory: peak in tensors of the logits' size, the gradient among it")
+    if json_out is not None:
+        write_text(json_out, json.dumps(costs.to_dict(), indent=1, allow_nan=False) + "\n")
 
 
 def _names(text: str) -> list[str]:

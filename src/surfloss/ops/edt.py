@@ -54,20 +54,26 @@ def _(mask: Tensor, *_: Any) -> Tensor:
     return torch.empty((batch, len(spatial), *spatial), dtype=torch.int32, device=mask.device)
 
 
+def measure_background(
+    mask: Tensor, steps: Steps, indices: bool, backend: str | None
+) -> tuple[Tensor, Tensor | None]:
+    """Distance to the nearest zero voxel in float64: see `BackgroundImplementation.background_distance`.
+
+    What the operator below does, without the time that PyTorch takes to find it.
+    """
+    implementation = select(backend, mask.device)
+    if isinstance(implementation, BackgroundImplementation):
+        return implementation.background_distance(mask, steps, indices)
+    nearest = implementation.nearest_background(mask, steps)
+    return _distance_to(nearest, steps), nearest
+
+
 @torch.library.custom_op("surfloss::background_distance", mutates_args=())
 def background_distance(
     mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, indices: bool, backend: str | None
 ) -> tuple[Tensor, Tensor]:
-    """Distance to the nearest zero voxel in float64: see `BackgroundImplementation.background_distance`.
-
-    The second result is empty without `indices`.
-    """
-    steps, implementation = Steps(list(spacing), item_spacing), select(backend, mask.device)
-    if isinstance(implementation, BackgroundImplementation):
-        distance, nearest = implementation.background_distance(mask, steps, indices)
-    else:
-        nearest = implementation.nearest_background(mask, steps)
-        distance = _distance_to(nearest, steps)
+    """`measure_background`; the second result is empty without `indices`."""
+    distance, nearest = measure_background(mask, Steps(list(spacing), item_spacing), indices, backend)
     return distance, nearest if indices and nearest is not None else _no_indices(mask)
 
 
