@@ -7,7 +7,7 @@ import json
 
 import torch
 
-from benchmarks import checkout, memory, tables
+from benchmarks import checkout, memory, passes, tables
 from benchmarks.picture import draw
 from benchmarks.plans import full
 from benchmarks.published import Machine, Published
@@ -42,6 +42,11 @@ def main() -> None:
         losses.BATCHES, threads=threads, seconds=SECONDS * len(losses.LOSSES), notice=print
     )
     write_text(checkout.RESULTS / f"losses-{machine.slug}.json", json.dumps(costs.to_dict(), indent=1) + "\n")
+    sets = tuple(reversed(instruction_sets()))
+    write_text(
+        checkout.RESULTS / f"passes-{machine.slug}.json",
+        json.dumps(passes.measure(passes.SIZES, sets)) + "\n",
+    )
     tables.main()
 
 

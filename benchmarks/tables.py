@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+from benchmarks import passes
 from benchmarks.checkout import RESULTS, ROOT
 from benchmarks.documents import fill, table
 from benchmarks.goals import GOALS, LESS, floor_multiple, slopes
@@ -21,7 +22,10 @@ from surfloss.bench.result import Row
 from surfloss.bench.timing import Times
 from surfloss.bench.workloads import DISTANCES, TASKS
 
-DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{page}.md" for page in ("benchmarks", "gpu", "losses")))
+DOCUMENTS = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{page}.md" for page in ("benchmarks", "gpu", "losses", "cpu-transform")),
+)
 
 
 def _range(values: Iterable[float | None], text: Callable[[float], str]) -> str:
@@ -197,10 +201,12 @@ def block(words: str, results: Path = RESULTS) -> str:
         ValueError: if there is no such table.
     """
     name, _, source = words.partition(" of ")
-    if name not in (*TABLES, "machine", "costs"):
-        fail("block", repr(name), f"machine, costs, {' or '.join(TABLES)}")
+    if name not in (*TABLES, "machine", "costs", "passes"):
+        fail("block", repr(name), f"machine, costs, passes, {' or '.join(TABLES)}")
 
     def content(file: Path) -> str:
+        if name == "passes":
+            return table(*passes.table(json.loads(file.read_text(encoding="utf-8"))))
         if name == "costs":
             costs = losses.Costs.from_dict(json.loads(file.read_text(encoding="utf-8")))
             return f"{costs.machine}, {costs.date[:10]}:\n\n{table(*losses.table(costs))}"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import checkout, compare, memory, tables
+from benchmarks import checkout, compare, memory, passes, tables
 from surfloss.bench import losses
 from surfloss.bench.contestants import ours
-from surfloss.bench.workloads import Workload
+from surfloss.bench.workloads import MASKS, Workload
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(compare, "full", lambda: [Workload("edt", (2, 5, 6), m) for m in ("blobs", "random")])
     monkeypatch.setattr(compare, "choose", lambda **_: [ours("reference")])
     monkeypatch.setattr(compare, "SECONDS", 0.01)
+    monkeypatch.setattr(passes, "SIZES", ((4, 8, 8),))
     monkeypatch.setattr(losses, "BATCHES", (losses.Batch(1, 2, (4, 8, 8)),))
     monkeypatch.setattr(memory, "peak_extra_bytes", lambda contestant, workload, threads: 7)
     monkeypatch.setattr(checkout, "RESULTS", tmp_path)
@@ -27,10 +28,14 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_rows_have_their_memory_and_the_record_its_commit(small: Path) -> None:
     pytest.importorskip("matplotlib")
     compare.main()
-    path, picture, costs = sorted(small.iterdir())
+    path, picture, costs, by_pass = sorted(small.iterdir())
     assert picture == path.with_suffix(".png")
     assert costs.name == f"losses-{path.name}"
     assert list(json.loads(costs.read_text())["batches"]) == ["1x2x4x8x8"]
+    head, body = passes.table(json.loads(by_pass.read_text()))
+    assert head[:5] == ["size", "mask", "x", "y", "z"]
+    assert [row[:2] for row in body] == [["4x8x8", mask] for mask in MASKS]
+    assert all(float(number) >= 0 for row in body for number in row[2:])
     result = json.loads(path.read_text())
     assert result["commit"] == checkout.commit()
     peaks = [row["results"]["surfloss/reference"].get("peak_extra_bytes") for row in result["cells"]]

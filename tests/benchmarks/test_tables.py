@@ -100,7 +100,7 @@ def test_documents_are_filled(tmp_path: Path) -> None:
         "<!-- benchmark: edt of elsewhere -->\n<!-- end -->\nafter\n"
     )
     assert fill(done) == done
-    with pytest.raises(ValueError, match="block: got 'speed', wanted machine, costs, edt or"):
+    with pytest.raises(ValueError, match="block: got 'speed', wanted machine, costs, passes, edt or"):
         fill("<!-- benchmark: speed of here -->\n<!-- end -->")
 
 
