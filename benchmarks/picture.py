@@ -71,10 +71,11 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
     groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(result.rows, key=lambda row: row.task):
         for name, outcome in row.results.items():
-            # The graphs are in the other panel; here they would crowd out the libraries.
-            if outcome.ratio and name != result.baseline and not name.endswith(" graph"):
-                size = size_text(row).replace(" x ", "\nx ").replace(" @ ", "\n")
-                groups[f"{row.task}\n{size}"][name].append(outcome.ratio)
+            # Graphs and instruction sets are in the other panel; here they would crowd out the libraries.
+            own = name == result.baseline or name.endswith(" graph") or ":" in name
+            if outcome.ratio and not own:
+                size = size_text(row).replace(" @ ", "\n")
+                groups[f"{row.task} {size}"][name].append(outcome.ratio)
     # Points of the scaling series have one mask only: where there are full groups, those are shown.
     full = {label: group for label, group in groups.items() if max(map(len, group.values())) > 1}
     position, ticks = 0.0, {}
@@ -95,5 +96,5 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
         position += 1
     axes.set_title(f"How many times as long as {result.baseline} the others take", loc="left")
     axes.set_yscale("log")
-    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.set_xticks(list(ticks), list(ticks.values()), rotation=45, ha="right", fontsize="small")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}x"))

@@ -14,6 +14,7 @@ from benchmarks import passes
 from benchmarks.checkout import RESULTS, ROOT
 from benchmarks.documents import fill, table
 from benchmarks.goals import GOALS, LESS, floor_multiple, slopes
+from benchmarks.plans import PATCH, SCAN
 from benchmarks.published import Published, peak_extra_bytes
 from surfloss._check import fail
 from surfloss.bench import losses, report
@@ -63,6 +64,13 @@ def instructions(result: Published) -> Table:
         if len(rows) > 1
     ]
     return ["task", "size", "peer", *own], body
+
+
+def brief(result: Published) -> Table:
+    """The lines of `instructions` that the README shows."""
+    head, body = instructions(result)
+    sizes = tuple("x".join(map(str, size)) for size in (PATCH, SCAN, (128,) * 3))
+    return head, [line for line in body if line[1].startswith(sizes) and line[2] != "simpleitk"]
 
 
 def _times_longer(row: Row, peer: str, name: str) -> float | None:
@@ -188,7 +196,7 @@ TABLES: dict[str, Callable[[Published], Table]] = {
     **{task: partial(report.times, task=task) for task in TASKS},
     **{
         made.__name__: made
-        for made in (summary, instructions, shape, scaling, memory, accuracy, floor, parts, training)
+        for made in (summary, instructions, brief, shape, scaling, memory, accuracy, floor, parts, training)
     },
     "goals": goals,
 }

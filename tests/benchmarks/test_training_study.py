@@ -25,6 +25,7 @@ from benchmarks.training import (
 from benchmarks.training.configurations import Configuration, Plan, on, weight_of
 from benchmarks.training.data import TrainingCase
 from benchmarks.training.tasks import TASKS
+from surfloss.bench.losses import Batch
 
 PATCH = (8, 16, 16)
 SIZE = (8, 32, 32)
@@ -214,7 +215,9 @@ def test_a_winner_must_beat_dice_ce_and_squared_error() -> None:
 
 
 def test_costs_of_every_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "BATCHES", {name: (2, 3, (8,) * dims) for name, dims in (("a", 2), ("b", 3))})
+    monkeypatch.setattr(
+        costs, "BATCHES", {name: Batch(2, 3, (8,) * dims) for name, dims in (("a", 2), ("b", 3))}
+    )
     facts = costs.measured(1, 0.0)
     table = costs.table(facts)
     assert all(f"| {title} | " in table for title in (costs.REGION, *costs.LOSSES))
