@@ -45,8 +45,8 @@ inline void put_part(T* to, const T* from, int64_t width) {
   memcpy(to, from, width * sizeof(T));
 }
 
-// Squared units or steps of a row's columns as floats, in the memory of the doubles that they will become: those
-// of kPiece columns at the beginning of the room of these.
+// Squared units or steps of a row's columns as floats, in the memory of the doubles that they will become:
+// those of kPiece columns at the beginning of the room of these.
 constexpr int64_t kPiece = kMaxBlock;
 inline void pack(double* to, const float* from, int64_t count) {
   for (int64_t i = 0; i < count; i += kPiece) {
@@ -57,8 +57,8 @@ inline const float* packed(const double* row, int64_t column) {
   return (const float*)(row + column / kPiece * kPiece) + column % kPiece;
 }
 
-// Columns [first, last) of one slab of rows, `stride` apart; `from(k, i)` is where row k has what was left of the
-// columns from i, and may lie in `to`.
+// Columns [first, last) of one slab of rows, `stride` apart; `from(k, i)` is where row k has what was left of
+// the columns from i, and may lie in `to`.
 template <class T, class From, class End>
 void solve_background(const Workspace& workspace, const From& from, typename End::Out* to, int64_t size,
                       int64_t stride, const uint8_t* states, const T* table, const Scale<T>& scale,
@@ -88,8 +88,8 @@ void solve_background(const Workspace& workspace, const From& from, typename End
   }
 }
 
-// Passes along x and y: slices [first, last) of all items' slices, unless they have one label. `distance` gets the
-// steps along x, or exact squared units after y, packed; where a plane has no such units, mm^2.
+// Passes along x and y: slices [first, last) of all items' slices, unless they have one label. `distance`
+// gets the steps along x, or exact squared units after y, packed; where a plane has no such units, mm^2.
 void distance_slices(const Job& job, const Workspace& workspace, const uint8_t* mask, double* distance,
                      uint8_t* states, int64_t first, int64_t last) {
   const auto [depth, rows, size] = job.grid;
@@ -319,7 +319,8 @@ void nearest_columns(const Job& job, const Workspace& workspace, int64_t item, c
     for (int64_t k = 0; k < depth; ++k) {
       for (int64_t i = k * plane + first; i < k * plane + last; ++i) {
         if (depth > 1) to.z[i] = -1;
-        if (distance) distance[i] = none ? (double)INFINITY : __builtin_fabs((double)(to.x[i] - i)) * tables.step[2];
+        if (distance)
+          distance[i] = none ? (double)INFINITY : __builtin_fabs((double)(to.x[i] - i)) * tables.step[2];
       }
     }
   } else if (tables.whole) {

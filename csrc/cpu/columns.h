@@ -1,5 +1,5 @@
-// Min-plus along an axis: g(y) = min over k of f(k) + w (y - k)^2, for both labels from one signed field, or for
-// one label.
+// Min-plus along an axis: g(y) = min over k of f(k) + w (y - k)^2, for both labels from one signed field, or
+// for one label.
 //
 // A field of two labels is positive in the foreground, which sees max(f, 0), and negative in the background,
 // which sees max(-f, 0). Coarse rows find their nearest row by divide and conquer: the nearest row never
@@ -78,7 +78,8 @@ inline void put(double* to, Floats squared, Rooted<float> rooted) {
   }
 }
 
-// A block of columns of `size` rows, in T. With `kIndices` `nearest` is told of every row, else of coarse ones.
+// A block of columns of `size` rows, in T. With `kIndices` `nearest` is told of every row, else of coarse
+// ones.
 template <class T, class End, bool kIndices = false>
 class Columns {
   using Values = typename VectorOf<T>::Values;

@@ -20,8 +20,8 @@ inline int64_t tile_columns(int64_t rows) {
 
 enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // labels of a row or slice
 
-// Squared distances in mm^2 by number of steps, float32 of the exact double. Distances in double, and indices,
-// have here the exact squares of whole units, and along x the steps themselves.
+// Squared distances in mm^2 by number of steps, float32 of the exact double. Distances in double, and
+// indices, have here the exact squares of whole units, and along x the steps themselves.
 struct Tables {
   double step_sq[3];       // of z, y, x, in mm^2
   const float *z, *y;      // at the centre: entry d is for d steps either way
@@ -29,11 +29,11 @@ struct Tables {
   double step[3];          // of z, y, x, in mm
   double unit;             // mm, of which the steps are multiples
   float multiple_y, multiple_x;
-  bool whole_plane, whole;     // whether those of y and x, or of all three, are whole and their squares exact
+  bool whole_plane, whole;    // whether those of y and x, or of all three, are whole and their squares exact
   const double *z_sq, *y_sq;  // mm^2, at the centre
-  double diagonal_sq;      // of the item
-  double before_sq;        // SciPy's step to before the first axis, where that one has size 1
-  float thin_sq;           // least squared step of the axes of size 1, inf if there is none
+  double diagonal_sq;         // of the item
+  double before_sq;           // SciPy's step to before the first axis, where that one has size 1
+  float thin_sq;              // least squared step of the axes of size 1, inf if there is none
 };
 
 // The item's axes are brought to three. Axes of size 1 are dropped, and a plane becomes (rows, 1, columns),
@@ -64,13 +64,13 @@ struct Job {
 
 // Memory of one thread.
 struct Workspace {
-  float* column;     // (rows, columns of a tile), mm^2, signed; rows is y or z
-  float* result[2];  // (max(y, z), kMaxBlock), mm^2: a block of columns each
-  int32_t* nearest;  // (coarse rows, kMaxBlock): row of what is nearest
+  float* column;      // (rows, columns of a tile), mm^2, signed; rows is y or z
+  float* result[2];   // (max(y, z), kMaxBlock), mm^2: a block of columns each
+  int32_t* nearest;   // (coarse rows, kMaxBlock): row of what is nearest
   int32_t* index[2];  // (rows, columns of a tile): nearest along y and x, before this pass
   float* slice;       // (y, x): the field of one slice
-  uint8_t* rows;     // (y): states of the rows of a slice
-  uint64_t* words;   // labels of a row as bits, with a word before and after
+  uint8_t* rows;      // (y): states of the rows of a slice
+  uint64_t* words;    // labels of a row as bits, with a word before and after
 };
 
 struct Weighing {
@@ -111,11 +111,11 @@ struct Indices {
 // A contour or a soft surface, or the gradient: arrays are (items, z, y, x) of the grid.
 struct ContourJob {
   Grid grid;
-  bool volume;            // windows of 3 along z too; else every plane by itself
-  int64_t stride;         // of the rows of a strip's memory
-  const void* values;     // the input, or the gradient with respect to what was made of it
-  const uint8_t* ignore;  // voxels in no window; or null
-  void* result;           // what is made of the input, or the gradient with respect to it
+  bool volume;               // windows of 3 along z too; else every plane by itself
+  int64_t stride;            // of the rows of a strip's memory
+  const void* values;        // the input, or the gradient with respect to what was made of it
+  const uint8_t* ignore;     // voxels in no window; or null
+  void* result;              // what is made of the input, or the gradient with respect to it
   int8_t *highest, *lowest;  // the ways back; of a surface `lowest` alone
 };
 
@@ -146,17 +146,17 @@ struct Kernels {
   // The same for two fields of an input in float or double, to the gradient and the sums of the squared
   // errors.
   Sums (*weigh_columns[2])(const Job&, const Workspace&, int64_t item, const Weighing&, int64_t first,
-                             int64_t last);
+                           int64_t last);
   // Many labels, by the logarithm of their size in bytes: the same passes, and what they tell of each slice.
   void (*label_slices[kLabelSizes])(const Job&, const Workspace&, const Labelling&, float* field,
                                     uint8_t* contents, int64_t first, int64_t last);
   void (*label_columns[kLabelSizes])(const Job&, const Workspace&, const Labelling&, int64_t item,
                                      float* field, const uint8_t* contents, int64_t first, int64_t last);
   // Distance to the nearest zero voxel in double: as above.
-  void (*distance_slices)(const Job&, const Workspace&, const uint8_t* mask, double* distance, uint8_t* states,
-                          int64_t first, int64_t last);
-  void (*distance_columns)(const Job&, const Workspace&, int64_t item, double* distance, const uint8_t* states,
-                           int64_t first, int64_t last);
+  void (*distance_slices)(const Job&, const Workspace&, const uint8_t* mask, double* distance,
+                          uint8_t* states, int64_t first, int64_t last);
+  void (*distance_columns)(const Job&, const Workspace&, int64_t item, double* distance,
+                           const uint8_t* states, int64_t first, int64_t last);
   // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last), there
   // also the distance, unless that is null.
   void (*nearest_slice)(const Job&, const Workspace&, int64_t item, int64_t z, const uint8_t* mask,

@@ -34,7 +34,7 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
     for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
       float *to = field + at + i, *spare = workspace.result[0];
       Columns<float, Outcome> columns(workspace.column + b * block, size, states, table, workspace.nearest,
-                                     outcome);
+                                      outcome);
       if (width - i >= kBlock) {
         columns.solve(to, stride);
         continue;
@@ -227,15 +227,15 @@ inline void weigh_part(const Value* input, const Target* target, const float* mi
   } else {
     memset(own_ignore, 0, width);
   }
-  weigh_row(own_input, own_target, mine, theirs, own_ignore, own_gradient, weighted, plain, scale, sigmoid, most,
-            raise);
+  weigh_row(own_input, own_target, mine, theirs, own_ignore, own_gradient, weighted, plain, scale, sigmoid,
+            most, raise);
   memcpy(gradient, own_gradient, width * sizeof(Value));
 }
 
 // Columns [first, last) of one item: the last pass of both fields, the gradient, and the sums of the errors.
 template <class Value, class Target, class Raise>
 Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
-                          int64_t first, int64_t last, const Raise& raise) {
+                        int64_t first, int64_t last, const Raise& raise) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels();
   const Value scale = (Value)(2.0 / (double)job.grid.voxels());
   double weighted[kBlock] = {}, plain[kBlock] = {};
@@ -268,7 +268,7 @@ Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item
 // The same for the target's type and the exponent of the call.
 template <class Value>
 Sums weigh_columns(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
-                     int64_t first, int64_t last) {
+                   int64_t first, int64_t last) {
   const auto by_power = [&](auto target) {
     const auto with = [&](const auto& raise) {
       return weigh_columns_with<Value, decltype(target)>(job, workspace, item, weighing, first, last, raise);

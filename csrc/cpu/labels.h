@@ -146,7 +146,8 @@ void solve_turns(const Workspace& workspace, float* field, int64_t size, int64_t
     gather_turns(workspace, field + at, size, stride, width);
     for (int64_t i = 0; i < width; i += kBlock) {
       float *to = field + at + i, *spare = workspace.result[0];
-      Columns<float, Outcome> columns(workspace.column + i * size, size, range, table, workspace.nearest, outcome);
+      Columns<float, Outcome> columns(workspace.column + i * size, size, range, table, workspace.nearest,
+                                      outcome);
       if (width - i >= kBlock) {
         columns.solve(to, stride);
         continue;

@@ -130,7 +130,9 @@ bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const
       tables.step[axis] = from < 0 ? 1 : spacing[from];
       tables.step_sq[axis] = tables.step[axis] * tables.step[axis];
     }
-    const auto squared = [](double step, int64_t steps) { return (double)steps * (double)steps * (step * step); };
+    const auto squared = [](double step, int64_t steps) {
+      return (double)steps * (double)steps * (step * step);
+    };
     double table_step[3] = {tables.step[0], tables.step[1], tables.step[2]};
     if (doubles) {
       choose_unit(tables, grid);

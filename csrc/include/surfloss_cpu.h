@@ -113,23 +113,24 @@ SURFLOSS_API int32_t surfloss_hausdorff(
     double* weighted,            /* (batch): the sum */
     double* plain,               /* (batch): the same sum with w = 1, or 0 where ignored; or null */
     int64_t batch, int32_t dims, const int64_t* shape, const double* spacing, int32_t item_spacing,
-    int32_t sigmoid,             /* flag: the input has logits, and its mask is input > 0 */
+    int32_t sigmoid,                   /* flag: the input has logits, and its mask is input > 0 */
     double alpha, double max_distance, /* mm, above 0; inf for none */
-    int32_t empty, /* of enum surfloss_empty: what stands in where there is no distance */
+    int32_t empty,                     /* of enum surfloss_empty: what stands in where there is no distance */
     int32_t threads, int32_t isa, void* scratch);
 
 /* Bytes of scratch that the four functions below need. */
 SURFLOSS_API int64_t surfloss_contour_scratch_bytes(int32_t is_double, int64_t size, /* of the last axis */
                                                     int32_t threads);
 
-/* max(0, maxpool(minpool(x)) - minpool(x)) in windows of 3 voxels per axis, that of z 1 without `volume`. Shape
- * is (batch, z, y, x); values are float32, or float64 with `is_double`. */
-SURFLOSS_API int32_t surfloss_contour(const void* x,         /* values */
-                                      const uint8_t* ignore, /* voxels in no window, with contour 0; or null */
-                                      void* contour,         /* values */
-                                      int8_t* highest, int8_t* lowest, /* for the gradient */
-                                      int32_t is_double, int32_t volume, int64_t batch, const int64_t* shape,
-                                      int32_t threads, int32_t isa, void* scratch);
+/* max(0, maxpool(minpool(x)) - minpool(x)) in windows of 3 voxels per axis, that of z 1 without `volume`.
+ * Shape is (batch, z, y, x); values are float32, or float64 with `is_double`. */
+SURFLOSS_API int32_t
+surfloss_contour(const void* x,                   /* values */
+                 const uint8_t* ignore,           /* voxels in no window, with contour 0; or null */
+                 void* contour,                   /* values */
+                 int8_t* highest, int8_t* lowest, /* for the gradient */
+                 int32_t is_double, int32_t volume, int64_t batch, const int64_t* shape, int32_t threads,
+                 int32_t isa, void* scratch);
 
 /* The gradient with respect to x, from that with respect to the contour. */
 SURFLOSS_API int32_t surfloss_contour_gradient(const void* gradient, const int8_t* highest,
@@ -143,9 +144,10 @@ SURFLOSS_API int32_t surfloss_surface(const void* x, const uint8_t* ignore, void
                                       int32_t is_double, int64_t batch, const int64_t* shape, int32_t threads,
                                       int32_t isa, void* scratch);
 
-SURFLOSS_API int32_t surfloss_surface_gradient(const void* gradient, const int8_t* lowest, void* input_gradient,
-                                               int32_t is_double, int64_t batch, const int64_t* shape,
-                                               int32_t threads, int32_t isa, void* scratch);
+SURFLOSS_API int32_t surfloss_surface_gradient(const void* gradient, const int8_t* lowest,
+                                               void* input_gradient, int32_t is_double, int64_t batch,
+                                               const int64_t* shape, int32_t threads, int32_t isa,
+                                               void* scratch);
 
 #ifdef __cplusplus
 }
