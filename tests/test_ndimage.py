@@ -81,6 +81,12 @@ def test_distances_beyond_the_exact_squares_of_a_float(
         np.testing.assert_array_max_ulp(got, wanted, 0 if steps is None or set(steps) <= {1.0, 3.0} else 2)
 
 
+def test_an_axis_longer_than_a_float_counts_steps() -> None:
+    mask = np.ones(2**24 + 2, bool)
+    mask[0] = False
+    assert_equal(ours(mask, 0.5)[-3:], 0.5 * np.arange(2**24 - 1, 2**24 + 2))
+
+
 @given(mask=MASKS, steps=st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3))
 def test_any_mask_at_any_sampling(mask: np.ndarray, steps: list[float]) -> None:
     sampling = steps[: mask.ndim]
