@@ -12,11 +12,11 @@ from benchmarks.picture import draw
 from benchmarks.plans import full
 from benchmarks.published import Machine, Published
 from surfloss._files import write_text
-from surfloss.backends.cpu import instruction_sets
 from surfloss.bench import losses
 from surfloss.bench.contestants import choose
 from surfloss.bench.result import Result
 from surfloss.bench.run import compare
+from surfloss.ops._select import instruction_sets
 
 SECONDS = 4.0  # of timing a row
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "schedules": {"losses"},
     "metrics": {"edt", "ndimage", "ops"},
     "phantom": set(),
-    "bench": {"edt", "losses", "ops"},
+    "bench": {"edt", "losses", "ndimage", "ops"},
     "nnunet": {"losses", "metrics", "phantom", "presets"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, ROOT}

@@ -18,7 +18,7 @@ import torch
 
 from surfloss import _env
 from surfloss._check import fail
-from surfloss.backends import _load
+from surfloss.backends import _load, cpu
 from surfloss.backends._interface import Implementation, LabelImplementation, PoolingImplementation
 from surfloss.backends.cuda import device as cuda_device
 
@@ -89,6 +89,14 @@ TABLE = (
     # Named on a GPU tensor, the reference goes through the CPU: slow, correct and asked for.
     Backend("reference", "surfloss.backends.reference", ("cpu",), named_on=None, also=("labels",)),
 )
+
+
+    """This processor's, of those that the C++ library is compiled for, the best last; none without the library."""
+    """What this processor has of those that the C++ library is compiled for, the best last; none without it."""
+    if _load.cpu_library_problem():
+        return ()
+    return cpu.instruction_sets()
+
 
 _override: ContextVar[str | None] = ContextVar("surfloss_backend", default=None)
 
