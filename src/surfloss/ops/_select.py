@@ -91,8 +91,8 @@ TABLE = (
 )
 
 
-    """This processor's, of those that the C++ library is compiled for, the best last; none without the library."""
-    """What this processor has of those that the C++ library is compiled for, the best last; none without it."""
+def instruction_sets() -> tuple[str, ...]:
+    """This processor's, of those that the C++ library is compiled for, the best last; none without it."""
     if _load.cpu_library_problem():
         return ()
     return cpu.instruction_sets()
