@@ -59,6 +59,16 @@ def test_what_every_loss_costs(tmp_path: Path) -> None:
         assert name in done.stdout
     costs = losses.Costs.from_dict(json.loads((tmp_path / "out.json").read_text()))
     assert costs.to_dict() == json.loads((tmp_path / "out.json").read_text())
+    for option in (
+        ["--peers", "edt"],
+        ["--mask", "blobs"],
+        ["--backends", "cpu:avx2"],
+        ["--plot", tmp_path / "a.png"],
+    ):
+        refused = bench("losses", *option, *FAST)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert f"{option[0][2:]}: got" in refused.stderr
+        assert "wanted no such option beside losses" in refused.stderr
     with_others = bench("losses", "edt", "--size", "4,16,16", *FAST)
     assert (with_others.exit_code, with_others.stdout) == (2, "")
     assert "task: got 'losses', wanted" in with_others.stderr

@@ -21,14 +21,14 @@ _FUNCTIONS = {
     "hausdorff": 2,
     "background_distance": 3,
 }
-ISA = {"baseline": 1, "avx2": 2, "avx512": 3}
+_ISA = {"baseline": 1, "avx2": 2, "avx512": 3}
 _OK, _TOO_LARGE, _SPACING, _NO_MEMORY = range(4)
 
 
 def instruction_sets() -> tuple[str, ...]:
     """What this processor has of the instruction sets that the library is compiled for, the best last."""
     best = _library().surfloss_best_isa()
-    return tuple(name for name, number in ISA.items() if number <= best)
+    return tuple(name for name, number in _ISA.items() if number <= best)
 
 
 def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
@@ -204,6 +204,6 @@ def _requested_isa() -> int:
     name = _env.requested_isa()
     if name is None:
         return 0
-    if name not in ISA:
-        fail("SURFLOSS_CPU_ISA", repr(name), f"one of {', '.join(ISA)}")
-    return ISA[name]
+    if name not in _ISA:
+        fail("SURFLOSS_CPU_ISA", repr(name), f"one of {', '.join(_ISA)}")
+    return _ISA[name]

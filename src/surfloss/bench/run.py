@@ -157,9 +157,11 @@ def difference(workload: Workload, got: Any, wanted: Any) -> float:
 
 def _lengths(indices: Any, workload: Workload) -> Any:
     """Distances to the nearest voxels that `indices` `(dims, *shape)` tell."""
-    offsets = indices - np.indices(workload.voxels.shape, np.int32, sparse=False)
-    squares = ((axis * step) ** 2 for axis, step in zip(offsets, workload.spacing, strict=True))
-    return np.sqrt(sum(squares))
+    squared = np.zeros(workload.voxels.shape)
+    places = np.indices(squared.shape, sparse=True)
+    for index, place, step in zip(indices, places, workload.spacing, strict=True):
+        squared += ((index - place) * step) ** 2
+    return np.sqrt(squared)
 
 
 def _tensor(array: Any) -> Tensor:

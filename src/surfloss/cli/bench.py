@@ -115,6 +115,12 @@ def bench(
         if device == "cuda" and not torch.cuda.is_available():
             fail("device", "'cuda'", f"a GPU: PyTorch {torch.__version__} sees none")
         if tasks == ["losses"]:
+            unused = {"mask": masks, "file": files, "peers": peers, "backends": backends, "plot": plot_out}
+            for option, value in unused.items():
+                if value is not None:
+                    fail(option, value, "no such option beside losses")
+            if device != "cpu":
+                fail("device", repr(device), "cpu: losses are measured there")
             _losses([three_numbers("size", size, int) for size in sizes or ()], threads, seconds, json_out)
             return
         if not (sizes or files):

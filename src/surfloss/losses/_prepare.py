@@ -174,7 +174,7 @@ def warn_at_call(message: str) -> None:
 def _are_whole(value: Tensor) -> bool:
     if not value.is_floating_point():
         return True
-    # Pieces that stay in a cache take a third of the time of fresh memory of the whole size.
+    # In pieces, so that what `frac` makes stays in a cache.
     flat = value.detach().reshape(-1)
     pieces = torch.split(flat, 2**18 if value.is_cpu else len(flat))
     return all(_extremes(piece.frac()) == (0, 0) for piece in pieces)
