@@ -158,7 +158,7 @@ def difference(workload: Workload, got: Any, wanted: Any) -> float:
 def _lengths(indices: Any, workload: Workload) -> Any:
     """Distances to the nearest voxels that `indices` `(dims, *shape)` tell."""
     squared = np.zeros(workload.voxels.shape)
-    places = np.indices(squared.shape, sparse=True)
+    places: Any = np.indices(squared.shape, sparse=True)
     for index, place, step in zip(indices, places, workload.spacing, strict=True):
         squared += ((index - place) * step) ** 2
     return np.sqrt(squared)
