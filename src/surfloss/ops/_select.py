@@ -18,7 +18,7 @@ import torch
 
 from surfloss import _env
 from surfloss._check import fail
-from surfloss.backends import _load, cpu
+from surfloss.backends import _load
 from surfloss.backends._interface import Implementation, LabelImplementation, PoolingImplementation
 from surfloss.backends.cuda import device as cuda_device
 
@@ -95,6 +95,8 @@ def instruction_sets() -> tuple[str, ...]:
     """This processor's, of those that the C++ library is compiled for, the best last; none without it."""
     if _load.cpu_library_problem():
         return ()
+    from surfloss.backends import cpu  # not before it is needed: importing surfloss loads no backend
+
     return cpu.instruction_sets()
 
 
