@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from surfloss.cli.bench import bench
+from surfloss.cli.compare import compare
 from surfloss.cli.evaluate import evaluate
 from surfloss.cli.info import info
 from surfloss.cli.phantom import phantom
@@ -41,3 +42,4 @@ app.command()(bench)
 app.command()(evaluate)
 app.command()(phantom)
 app.command()(reproduce)
+app.command()(compare)

@@ -1,50 +1,204 @@
-"""Losses compared case by case: paired tests, and how well predicted volumes agree with the true ones."""
+"""Losses compared case by case: paired tests, what they come to, and how well predicted volumes agree."""
 
-from itertools import combinations
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from surfloss._render import TextTable
 from surfloss.metrics.paired import LEAST_CASES, PairedTest, agreement, paired_tests
-from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.results import METRICS, Cases, Metric, families, paired, read_cases, title_of
-from surfloss.nnunet.run_folder import RunFolder
+from surfloss.nnunet.experiments import Contender, Model
+from surfloss.nnunet.results import (
+    HD95,
+    METRICS,
+    PAPER_METRICS,
+    Cases,
+    Metric,
+    classes_of,
+    epoch_seconds,
+    families,
+    paired,
+    read_cases,
+    title_of,
+)
+from surfloss.nnunet.run_folder import CROSS_VALIDATION, RunFolder
 
-HD95 = Metric("hausdorff_distance_95", "HD95 [mm]")
-TESTED = (*METRICS[:3], HD95, *METRICS[3:])
 VOLUMES = {
     "voxel volume": ("volume_ml", "target_volume_ml"),
     "ABC/2": ("abc2_volume_ml", "target_abc2_volume_ml"),
 }
 """How a volume is measured, and the metrics' names for the prediction and the target."""
+_SIGNIFICANT = 0.05
 
 
-def comparison_table(run: RunFolder, prefix: str = "") -> TextTable | None:
-    """Every two losses of one configuration against each other; None with fewer than two evaluated.
+@dataclass(frozen=True)
+class Comparison:
+    """A loss against the first one of its networks, in one metric."""
+
+    baseline: Contender
+    other: Contender
+    one_class: str | None  # None for the mean over the classes of a case
+    metric: Metric
+    test: PairedTest
+
+    @property
+    def title(self) -> str:
+        return f"{self.baseline.network}: {self.other.loss} vs {self.baseline.loss}"
+
+    @property
+    def is_significant(self) -> bool:
+        return self.test.corrected_p is not None and self.test.corrected_p < _SIGNIFICANT
+
+    @property
+    def difference(self) -> str:
+        """With its interval, in the unit of the metric's heading."""
+        test, factor = self.test, self.metric.factor
+        if test.median_difference is None:
+            return "-"
+        shown = f"{test.median_difference * factor:+.2f}"
+        if test.ci95 is None:
+            return shown
+        return f"{shown} ({test.ci95[0] * factor:+.2f} to {test.ci95[1] * factor:+.2f})"
+
+
+def comparisons(run: RunFolder, part: str, metrics: Sequence[Metric] | None = None) -> list[Comparison]:
+    """Every evaluated loss against the first one of its networks: the mean over classes, then each class.
+
+    P-values are corrected over the losses and networks of a metric, for the mean and for each class apart.
 
     Args:
-        prefix: of the predictions' names, as `results.CROSS_VALIDATION`; nothing for the validation cases.
+        part: what the names of the predictions begin with.
+        metrics: those of the run's tables without it.
     """
-    cases = {model: read_cases(run, f"{prefix}{model.name}") for model in run.experiment.models}
+    cases = {one: read_cases(run, part + one.name) for one in run.experiment.contenders}
     pairs = [
-        pair
-        for models in families(run).values()
-        for pair in combinations([model for model in models if cases[model]], 2)
+        (family[0], other)
+        for family in families(run)
+        for other in family[1:]
+        if cases[family[0]] and cases[other]
     ]
-    if not pairs:
+    classes = classes_of(run)
+    found = []
+    for one_class in [None, *(classes if len(classes) > 1 else [])]:
+        for metric in metrics or _tested(run):
+            values = [paired(cases[baseline], cases[other], metric, one_class) for baseline, other in pairs]
+            found += [
+                Comparison(baseline, other, one_class, metric, test)
+                for (baseline, other), test in zip(pairs, paired_tests(values), strict=True)
+            ]
+    return found
+
+
+def _tested(run: RunFolder) -> tuple[Metric, ...]:
+    if run.experiment.layout == "instance2022":
+        return (*PAPER_METRICS[:3], HD95, *PAPER_METRICS[3:])
+    return METRICS
+
+
+def part_name(run: RunFolder, part: str) -> str:
+    """What the cases of a part are called."""
+    if part == CROSS_VALIDATION:
+        return "cross-validation"
+    return "validation cases" if run.experiment.layout == "instance2022" else "test cases"
+
+
+def comparison_table(run: RunFolder, part: str) -> TextTable | None:
+    """Every loss against the first one of its networks; None with fewer than two evaluated.
+
+    Args:
+        part: what the names of the predictions begin with.
+    """
+    found = comparisons(run, part)
+    if not found:
         return None
-    rows = []
-    for metric in TESTED:
-        tests = paired_tests([paired(cases[baseline], cases[other], metric) for baseline, other in pairs])
-        for models, test in zip(pairs, tests, strict=True):
-            rows.append([metric.heading, versus(*models), *_cells(test, metric)])
+    with_classes = any(one.one_class for one in found)
+    rows = [
+        [one.metric.heading, *([one.one_class or "mean"] if with_classes else []), one.title, *_cells(one)]
+        for one in found
+    ]
+    classes = ["Class"] if with_classes else []
     return TextTable(
-        "Paired tests, cross-validation" if prefix else "Paired tests, validation cases",
-        ("Metric", "Losses", "n", "Undefined", "Median difference", "95 % interval", "p", "p (Holm)"),
+        f"Paired tests, {part_name(run, part)}",
+        ("Metric", *classes, "Losses", "n", "Undefined", "Median difference", "p", "p (Holm)"),
         rows,
-        "Differences are first minus second loss, case by case. Wilcoxon signed-rank, two-sided; Holm's "
-        "correction over the comparisons of a metric; bootstrap interval of the median. Fewer than "
+        "Differences are first minus second loss, case by case, with the 95 % bootstrap interval of their "
+        "median. Wilcoxon signed-rank, two-sided; Holm's correction over the comparisons of a metric"
+        f"{', for the mean over classes and for each class apart' if with_classes else ''}. Fewer than "
         f"{LEAST_CASES} cases that differ are not tested. Cases undefined with either loss are left out, "
         "so that an empty prediction costs no distance: read their number too.",
-        text_columns=2,
+        text_columns=2 + with_classes,
+    )
+
+
+def _cells(one: Comparison) -> list[str]:
+    test = one.test
+    if test.p is None or test.corrected_p is None:
+        few = "n" if test.cases < LEAST_CASES else "differing"
+        p_values = [f"{few} < {LEAST_CASES}: not tested", "-"]
+    else:
+        p_values = [_p(test.p), _p(test.corrected_p)]
+    return [str(test.cases), str(test.undefined), one.difference, *p_values]
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def answer(run: RunFolder, found: Sequence[Comparison]) -> str:
+    """The comparisons of a run in a few sentences."""
+    means = [one for one in found if one.one_class is None and one.metric in METRICS]
+    tested = [one for one in means if one.test.p is not None]
+    if not tested:
+        return "No two losses could be compared yet."
+    cases = max(one.test.cases for one in tested)
+    how = "by cross-validation" if run.part == CROSS_VALIDATION else "of the test part"
+    better, worse = (
+        [one for one in tested if one.is_significant and _is_gain(one) == gain] for gain in (True, False)
+    )
+    sentences = [
+        f"Compared with {tested[0].baseline.loss} on {cases} cases {how}, "
+        + ("no loss was better" if not better else f"better were {_told(better)}")
+        + (", and none was worse" if not worse else f"; worse were {_told(worse)}")
+        + f" (Holm-corrected p < {_SIGNIFICANT}, {len(tested)} comparisons of "
+        + f"{', '.join(dict.fromkeys(one.metric.heading.split(' [')[0] for one in tested))})."
+    ]
+    largest = max(tested, key=lambda one: abs(_points(one)) if one.metric is not HD95 else 0)
+    if largest.metric is not HD95:
+        sentences.append(
+            f"The largest difference in overlap is {largest.difference} points of "
+            f"{largest.metric.heading.split(' [')[0]} ({largest.title})."
+        )
+    return " ".join(sentences)
+
+
+def _told(found: Sequence[Comparison]) -> str:
+    return "; ".join(
+        f"{one.title} in {one.metric.heading}, {one.difference}, p = {_p(one.test.corrected_p or 0)}"
+        for one in found
+    )
+
+
+def _points(one: Comparison) -> float:
+    return (one.test.median_difference or 0.0) * one.metric.factor
+
+
+def _is_gain(one: Comparison) -> bool:
+    return (_points(one) < 0) == (one.metric is HD95)
+
+
+def time_table(run: RunFolder) -> TextTable:
+    """How long the epochs of each model took, and relative to the first loss."""
+    rows = []
+    for family in families(run):
+        models = [model for model in family if isinstance(model, Model)]
+        seconds = [epoch_seconds(run, model) for model in models]
+        for model, own in zip(models, seconds, strict=True):
+            relative = f"{own / seconds[0]:.2f}" if own and seconds[0] else "-"
+            rows.append([model.title, "-" if own is None else f"{own:.1f}", relative])
+    return TextTable(
+        "Time of an epoch",
+        ("Model", "Median [s]", "Relative to the first loss"),
+        rows,
+        "Training and validation patches, over the epochs of all folds. Where trainings ran side by side, "
+        "they slowed each other.",
     )
 
 
@@ -69,29 +223,14 @@ def agreement_table(run: RunFolder) -> TextTable:
 
 
 def volumes(cases: Cases, method: str) -> tuple[list[float | None], list[float | None]]:
-    """The predicted and the true volume of each case in ml, measured in one of the ways of `VOLUMES`."""
-    prediction, target = ([values[name] for values in cases.values()] for name in VOLUMES[method])
+    """The predicted and the true volume of each case and class in ml, measured in a way of `VOLUMES`."""
+    every = [values for classes in cases.values() for values in classes.values()]
+    prediction, target = ([values[name] for values in every] for name in VOLUMES[method])
     return prediction, target
 
 
-def versus(baseline: Model, other: Model) -> str:
-    """Two losses of one network, the second first, as their difference is taken."""
-    return f"{baseline.network}: {other.loss} vs {baseline.loss}"
-
-
-def _cells(test: PairedTest, metric: Metric) -> list[str]:
-    difference, interval = "-", "-"
-    if test.median_difference is not None:
-        difference = f"{test.median_difference * metric.factor:+.2f}"
-    if test.ci95 is not None:
-        interval = "{:+.2f} to {:+.2f}".format(*(limit * metric.factor for limit in test.ci95))
-    if test.p is None or test.corrected_p is None:
-        few = "n" if test.cases < LEAST_CASES else "differing"
-        p_values = [f"{few} < {LEAST_CASES}: not tested", "-"]
-    else:
-        p_values = [_p(test.p), _p(test.corrected_p)]
-    return [str(test.cases), str(test.undefined), difference, interval, *p_values]
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+def shown_parts(run: RunFolder) -> Iterator[str]:
+    """The parts on which losses are compared, the one that counts first."""
+    yield run.part
+    if run.cross_validated():
+        yield CROSS_VALIDATION

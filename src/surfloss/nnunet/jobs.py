@@ -1,4 +1,4 @@
-"""The reproduction as a graph of jobs: what there is to do, what needs what, and the doing in that order."""
+"""A run as a graph of jobs: what there is to do, what needs what, and the doing in that order."""
 
 import math
 import os
@@ -39,10 +39,11 @@ def list_jobs(run: RunFolder, until: str = STAGES[-1]) -> list[Job]:
     jobs = [Job("prepare", stages.prepare), Job("plan", stages.plan, ("prepare",))]
     for model in experiment.models:
         jobs += _model_jobs(run, model)
-    if experiment.ensemble:
-        members = tuple(f"predict/{name}" for name in experiment.ensemble)
-        jobs.append(Job("ensemble", stages.ensemble, members))
-        jobs.append(_evaluation("ensemble", "ensemble"))
+    for ensemble in experiment.ensembles:
+        name = f"ensemble/{run.part}{ensemble.name}"
+        members = [job for member in ensemble.members for job in _predictions(run, member)]
+        jobs.append(Job(name, partial(stages.ensemble, ensemble=ensemble), tuple(members)))
+        jobs.append(_evaluation(run.part + ensemble.name, name))
     evaluations = tuple(job.name for job in jobs if job.stage == "evaluate")
     jobs.append(Job("report", stages.report, evaluations, always=True))
     return [job for job in jobs if STAGES.index(job.stage) <= STAGES.index(until)]
@@ -52,16 +53,26 @@ def _model_jobs(run: RunFolder, model: Model) -> Iterator[Job]:
     folds = range(run.experiment.folds)
     held_out = CROSS_VALIDATION + model.name
     trained = [f"train/{model.name}/fold_{fold}" for fold in folds]
-    predicted = [f"predict/{held_out}/fold_{fold}" for fold in folds]
+    predicted = _fold_predictions(run, model.name)
     for fold in folds:
         train = partial(networks.train, model=model, fold=fold)
         yield Job(trained[fold], train, ("plan",), on_device=True)
         predict = partial(networks.predict, model=model, fold=fold)
         yield Job(predicted[fold], predict, (trained[fold],), on_device=True)
-    predict = partial(networks.predict, model=model)
-    yield Job(f"predict/{model.name}", predict, tuple(trained), on_device=True)
-    yield _evaluation(model.name, f"predict/{model.name}")
+    if run.experiment.has_test:
+        predict = partial(networks.predict, model=model)
+        yield Job(f"predict/{model.name}", predict, tuple(trained), on_device=True)
+        yield _evaluation(model.name, f"predict/{model.name}")
     yield _evaluation(held_out, *predicted)
+
+
+def _fold_predictions(run: RunFolder, model: str) -> list[str]:
+    return [f"predict/{CROSS_VALIDATION}{model}/fold_{fold}" for fold in range(run.experiment.folds)]
+
+
+def _predictions(run: RunFolder, model: str) -> list[str]:
+    """The jobs that predict what models are compared on."""
+    return [f"predict/{model}"] if run.experiment.has_test else _fold_predictions(run, model)
 
 
 def _evaluation(name: str, *needs: str) -> Job:

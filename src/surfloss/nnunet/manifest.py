@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from surfloss.nnunet.convert import SourceCase
+from surfloss.nnunet.source import Source
 
 Manifest = dict[str, dict[str, str]]
 """Case -> its part ("training" or "validation"), and the hashes of its image and label."""
@@ -15,11 +15,11 @@ _CHANGES = {
 }
 
 
-def describe(training: list[SourceCase], validation: list[SourceCase]) -> Manifest:
+def describe(source: Source) -> Manifest:
     """Hash every file of a data set."""
     return {
-        case.name: {"part": part, "image": _hash(case.image), "label": _hash(case.label)}
-        for part, cases in (("training", training), ("validation", validation))
+        case.name: {"part": part, "image": _hash(*case.images), "label": _hash(case.label)}
+        for part, cases in (("training", source.training), ("validation", source.test))
         for case in cases
     }
 
@@ -33,6 +33,11 @@ def differences(before: Manifest, now: Manifest) -> str:
     return "; ".join(f"{what}: {', '.join(sorted(cases))}" for what, cases in changes.items() if cases)
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash(*paths: Path) -> str:
+    """Of one file, or of several one behind the other."""
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                total.update(block)
+    return total.hexdigest()

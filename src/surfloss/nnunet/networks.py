@@ -1,7 +1,7 @@
-"""The stages of the reproduction that run networks: training, and prediction of whole cases.
+"""The stages of a run that run networks: training, and prediction of whole cases.
 
 nnU-Net's classes are driven directly: its search for a trainer by name imports every trainer that it ships,
-and so needs packages that the reproduction does not.
+and so needs packages that a run does not.
 """
 
 import json
@@ -18,6 +18,7 @@ from surfloss._check import fail
 from surfloss._files import write_text, written_whole
 from surfloss.losses import HausdorffDTLoss
 from surfloss.nnunet.checkpoints import read_checkpoint
+from surfloss.nnunet.convert import ENDING
 from surfloss.nnunet.experiments import Model
 from surfloss.nnunet.run_folder import CROSS_VALIDATION, Progress, RunFolder, fold_seed, read_json
 
@@ -60,26 +61,28 @@ def train_rank(rank: int, run: RunFolder, progress: Progress, model: Model, fold
 
 
 def predict(run: RunFolder, progress: Progress, model: Model, fold: int | None = None) -> None:
-    """Predict the validation cases with the average of the model's folds; cases already there are kept.
+    """Predict the test cases with the average of the model's folds; cases already there are kept.
 
     With a fold, predict the cases on which its network was not trained.
     """
     folds: Iterable[int] = range(run.experiment.folds) if fold is None else [fold]
     if fold is None:
-        images = sorted((run.raw / "imagesTs").glob("*.nii.gz"))
-        out = run.predictions(model.name)
+        part, images = "", run.raw / "imagesTs"
+        cases = sorted(path.name.removesuffix(ENDING) for path in (run.raw / "labelsTs").glob(f"*{ENDING}"))
     else:
-        names = read_json(run.preprocessed / "splits_final.json")[fold]["val"]
-        images = [run.raw / "imagesTr" / f"{name}_0000.nii.gz" for name in names]
-        out = run.predictions(CROSS_VALIDATION + model.name)
-    with_probabilities = fold is None and model.name in run.experiment.ensemble
-    progress.begin(len(images))
+        part, images = CROSS_VALIDATION, run.raw / "imagesTr"
+        cases = read_json(run.preprocessed / "splits_final.json")[fold]["val"]
+    out = run.predictions(part + model.name)
+    averaged = {name for ensemble in run.experiment.ensembles for name in ensemble.members}
+    with_probabilities = part == run.part and model.name in averaged
+    channels = len(read_json(run.raw / "dataset.json")["channel_names"])
+    progress.begin(len(cases))
     predictor = _predictor(run, model, folds)
     files = predictor.plans_manager.image_reader_writer_class()
-    for image in images:
-        name = image.name.removesuffix("_0000.nii.gz")
-        if not (out / f"{name}.nii.gz").exists():
-            voxels, properties = files.read_images([str(image)])
+    for name in cases:
+        if not (out / f"{name}{ENDING}").exists():
+            paths = [str(images / f"{name}_{channel:04}{ENDING}") for channel in range(channels)]
+            voxels, properties = files.read_images(paths)
             prediction = predictor.predict_single_npy_array(
                 voxels, properties, save_or_return_probabilities=with_probabilities
             )
@@ -88,7 +91,7 @@ def predict(run: RunFolder, progress: Progress, model: Model, fold: int | None =
                 with written_whole(out / f"{name}.npz") as unfinished:
                     np.savez_compressed(unfinished, probabilities=probabilities)
             # The segmentation comes last: it tells that the case is whole.
-            with written_whole(out / f"{name}.nii.gz") as unfinished:
+            with written_whole(out / f"{name}{ENDING}") as unfinished:
                 files.write_seg(prediction, str(unfinished), properties)
         progress.advance()
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from nibabel.orientations import apply_orientation, io_orientation
 
 from surfloss._figures import Picture, outline, outline_legend, png
 from surfloss._render import TextTable, number
-from surfloss._volumes import read_volume
-from surfloss.nnunet.convert import HU_WINDOW
-from surfloss.nnunet.results import Values, read_cases, title_of
+from surfloss._volumes import read_volume, whole_numbers
+from surfloss.nnunet.convert import ENDING
+from surfloss.nnunet.instance2022 import HU_WINDOW
+from surfloss.nnunet.results import Values, classes_of, mean_over_classes, read_cases, title_of
 from surfloss.nnunet.run_folder import RunFolder
 
 Volume: TypeAlias = npt.NDArray[Any]
@@ -27,7 +29,7 @@ class WorstCase:
 
     name: str  # of the predictions
     case: str
-    values: Values
+    values: Mapping[str, Values]  # of each class
     reasons: tuple[str, ...]
 
 
@@ -43,18 +45,21 @@ _NUMBERS = (
 
 def worst_cases(run: RunFolder) -> list[WorstCase]:
     """Of each set of predictions the worst Dice, the largest distance, and every null prediction."""
+    several = len(classes_of(run)) > 1
     found = []
     for name in run.evaluated():
         cases = read_cases(run, name)
         reasons: dict[str, list[str]] = defaultdict(list)
-        for case, values in cases.items():
-            if values["target_volume_ml"] and values["volume_ml"] == 0:
-                reasons[case].append("empty prediction")
-            if values["volume_ml"] and values["target_volume_ml"] == 0:
-                reasons[case].append("nothing there, but predicted")
+        for case, classes in cases.items():
+            for label, values in classes.items():
+                which = f" ({label})" * several
+                if values["target_volume_ml"] and values["volume_ml"] == 0:
+                    reasons[case].append(f"empty prediction{which}")
+                if values["volume_ml"] and values["target_volume_ml"] == 0:
+                    reasons[case].append(f"nothing there, but predicted{which}")
         for metric, perfect, what in (("dice", 1, "worst Dice"), ("hausdorff_distance", 0, "largest HD")):
-            errors = {case: abs(value - perfect) for case, values in cases.items()
-                      if (value := values[metric]) is not None and value != perfect}  # fmt: skip
+            errors = {case: abs(value - perfect) for case, classes in cases.items()
+                      if (value := mean_over_classes(classes, metric)) not in (None, perfect)}  # fmt: skip
             if errors:
                 reasons[max(errors, key=errors.__getitem__)].append(what)
         found += [
@@ -68,14 +73,15 @@ def worst_cases_table(run: RunFolder, found: Sequence[WorstCase]) -> TextTable:
     headings = [f"{heading} [{unit}]" if unit else heading for heading, unit, _ in _NUMBERS]
     rows = [
         [title_of(run, worst.name), worst.case, ", ".join(worst.reasons)]
-        + [number(worst.values[metric]) for _, _, metric in _NUMBERS]
+        + [number(mean_over_classes(worst.values, metric)) for _, _, metric in _NUMBERS]
         for worst in found
     ]
     return TextTable(
         "Worst cases",
         ("Model", "Case", "Why", *headings),
         rows,
-        "Worst Dice and largest HD of each model, and every case in which one of the two masks is empty.",
+        "Worst Dice and largest HD of each model, and every case in which one of the two masks is empty. "
+        "Numbers are means over the classes in which they are defined.",
         text_columns=3,
     )
 
@@ -84,37 +90,38 @@ def worst_case_pictures(run: RunFolder, found: Sequence[WorstCase], most: int = 
     """Up to three slices of a case; of each model at most so many cases, the worst Dice first."""
     for name in run.evaluated():
         own = [worst for worst in found if worst.name == name]
-        for worst in sorted(own, key=lambda worst: worst.values["dice"] or 0)[:most]:
+        for worst in sorted(own, key=lambda worst: mean_over_classes(worst.values, "dice") or 0)[:most]:
             file = _prediction(run, name, worst.case)
             if file.exists():
-                image, truth = _image_and_truth(run, worst.case)
+                image, truth = _image_and_truth(run, name, worst.case)
                 prediction = _load(file)
                 panels = {
                     f"slice {place + 1} of {len(image)}\n{', '.join(reasons)}": (truth, prediction, place)
                     for place, reasons in _telling_slices(truth, prediction)
                 }
                 title = f"{title_of(run, name)}, case {worst.case}: {', '.join(worst.reasons)}"
-                yield _picture(title, image, panels, 3, _numbers(worst.values))
+                yield _picture(run, title, image, panels, 3, _numbers(worst.values))
 
 
 def case_pictures(run: RunFolder, most: int = 8) -> Iterator[Picture]:
-    """A picture per case: the slice with the largest lesion, once for each model, with both outlines."""
+    """A picture per case: the slice with the largest target, once for each model, with both outlines."""
     evaluated = {name: read_cases(run, name) for name in run.evaluated()}
-    for path in sorted((run.raw / "labelsTs").glob("*.nii.gz"))[:most]:
-        case = path.name.removesuffix(".nii.gz")
-        image, truth = _image_and_truth(run, case)
-        place = int(truth.sum((1, 2)).argmax())
+    for path in sorted(run.truth(run.evaluated()[0]).glob(f"*{ENDING}"))[:most]:
+        case = path.name.removesuffix(ENDING)
+        image, truth = _image_and_truth(run, run.evaluated()[0], case)
+        place = int((truth > 0).sum((1, 2)).argmax())
         panels = {
             f"{title_of(run, name)}\n{_numbers(cases[case], 3)}": (truth, _load(file), place)
             for name, cases in evaluated.items()
             if case in cases and (file := _prediction(run, name, case)).exists()
         }
         if panels:
-            title = f"Case {case}, slice {place + 1} of {len(image)}, where its lesions are largest"
-            yield _picture(title, image, panels, min(3, len(panels)))
+            title = f"Case {case}, slice {place + 1} of {len(image)}, where the target is largest"
+            yield _picture(run, title, image, panels, min(3, len(panels)))
 
 
 def _picture(
+    run: RunFolder,
     title: str,
     image: Volume,
     panels: Mapping[str, tuple[Volume, Volume, int]],
@@ -128,9 +135,14 @@ def _picture(
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.set(xticks=(), yticks=(), frame_on=False)
+    low, high = HU_WINDOW
+    if run.experiment.layout != "instance2022":
+        low, high = np.percentile(image, (1, 99.5)).tolist()
     for axes, (heading, (truth, prediction, place)) in zip(grid, panels.items(), strict=False):
-        axes.imshow(image[place], cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], origin="lower")
-        outline(axes, truth[place], prediction[place])
+        axes.imshow(image[place], cmap="gray", vmin=low, vmax=high, origin="lower")
+        for label in np.union1d(np.unique(truth), np.unique(prediction)):
+            if label > 0:
+                outline(axes, truth[place] == label, prediction[place] == label)
         axes.set_title(heading, fontsize=8)
     outline_legend(figure)
     return Picture(title, png(figure))
@@ -140,7 +152,8 @@ def _telling_slices(truth: Volume, prediction: Volume) -> list[tuple[int, list[s
     """Up to three slices, from below, with the reasons: where the masks are largest and the most wrong."""
     wrong = (truth != prediction).sum((1, 2))
     chosen: dict[int, list[str]] = {}
-    for what, area in (("true", truth.sum((1, 2))), ("predicted", prediction.sum((1, 2))), ("wrong", wrong)):
+    areas = {"true": (truth > 0).sum((1, 2)), "predicted": (prediction > 0).sum((1, 2)), "wrong": wrong}
+    for what, area in areas.items():
         if area.any():
             chosen.setdefault(int(area.argmax()), []).append(f"largest {what} area")
     for place in wrong.argsort()[::-1]:
@@ -149,24 +162,33 @@ def _telling_slices(truth: Volume, prediction: Volume) -> list[tuple[int, list[s
     return sorted(chosen.items())
 
 
-def _numbers(values: Values, count: int = len(_NUMBERS)) -> str:
-    """The first numbers of a case in words."""
+def _numbers(classes: Mapping[str, Values], count: int = len(_NUMBERS)) -> str:
+    """The first numbers of a case in words, means over its classes."""
+    numbers = [
+        (heading, unit, mean_over_classes(classes, metric)) for heading, unit, metric in _NUMBERS[:count]
+    ]
     return ", ".join(
-        f"{heading} {number(values[metric])} {'' if values[metric] is None else unit}".rstrip()
-        for heading, unit, metric in _NUMBERS[:count]
+        f"{heading} {number(value)} {'' if value is None else unit}".rstrip()
+        for heading, unit, value in numbers
     )
 
 
-def _image_and_truth(run: RunFolder, case: str) -> tuple[Volume, Volume]:
-    return _load(run.raw / "imagesTs" / f"{case}_0000.nii.gz"), _load(run.raw / "labelsTs" / f"{case}.nii.gz")
+def _image_and_truth(run: RunFolder, name: str, case: str) -> tuple[Volume, Volume]:
+    """The first channel of a case's image, and its true labels."""
+    labels = run.truth(name)
+    images = labels.with_name(labels.name.replace("labels", "images"))
+    return _load(images / f"{case}_0000{ENDING}"), _load(labels / f"{case}{ENDING}")
 
 
 def _prediction(run: RunFolder, name: str, case: str) -> Path:
-    return run.predictions(name) / f"{case}.nii.gz"
+    return run.predictions(name) / f"{case}{ENDING}"
 
 
 def _load(path: Path) -> Volume:
     """A volume as (z, y, x) for `origin="lower"`: the front up, the patient's right at the left."""
     volume = read_volume(path)
-    canonical: Volume = apply_orientation(volume.voxels, io_orientation(volume.affine))
+    voxels = whole_numbers(volume)
+    if voxels.ndim == 2:  # a plane, shown as files of pictures are: the first row on top
+        return voxels.T[None, ::-1]
+    canonical: Volume = apply_orientation(voxels, io_orientation(volume.affine))
     return canonical.T[:, :, ::-1]

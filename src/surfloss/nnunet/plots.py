@@ -1,19 +1,20 @@
-"""Plots of a run: training curves, losses case by case, agreement of volumes."""
+"""Plots of a run: its comparisons, training curves, differences case by case, agreement of volumes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from surfloss._figures import BLUE, CYAN, GRAY, GREEN, PURPLE, RED, YELLOW, Picture, png
 from surfloss.metrics.paired import agreement
-from surfloss.nnunet.comparison import HD95, TESTED, VOLUMES, versus, volumes
-from surfloss.nnunet.experiments import Model
-from surfloss.nnunet.results import Cases, families, paired, read_cases, title_of
+from surfloss.nnunet.comparison import VOLUMES, Comparison, part_name, volumes
+from surfloss.nnunet.experiments import Contender
+from surfloss.nnunet.results import HD95, METRICS, Cases, Metric, families, paired, read_cases, title_of
 from surfloss.nnunet.run_folder import RunFolder, read_json
 
 _COLORS = (BLUE, RED, GREEN, YELLOW, CYAN, PURPLE)
@@ -23,7 +24,82 @@ _CURVES = {
     "surface_weights": "Weight of the surface term",
     "gradient_ratios": "Logit-gradient norm: surface / rest",
 }
-_PAIRED = tuple(metric for metric in TESTED if metric is HD95 or "dice" in metric.name)
+_LINE = 0.34  # inches of a line in the forest plot
+
+
+def forest(blocks: Sequence[tuple[str, Sequence[Comparison]]]) -> Picture | None:
+    """Every loss against the first one: median difference and interval, the mean over classes and each class.
+
+    Args:
+        blocks: a heading and the comparisons of a run; several runs stand one below the other.
+
+    Returns:
+        None where there is nothing to compare.
+    """
+    blocks = [(heading, [one for one in found if one.metric in METRICS]) for heading, found in blocks]
+    blocks = [(heading, found) for heading, found in blocks if found]
+    if not blocks:
+        return None
+    classes = list(dict.fromkeys(one.one_class for _, found in blocks for one in found if one.one_class))
+    colors = {None: "black"} | dict(zip(classes, _COLORS * (1 + len(classes)), strict=False))
+    lines: list[tuple[str, list[Comparison]]] = []  # a heading without comparisons, or a loss
+    for heading, found in blocks:
+        networks = dict.fromkeys(one.baseline.network for one in found)
+        for network in networks:
+            own = [one for one in found if one.baseline.network == network]
+            first = f"{network}, against {own[0].baseline.loss}"
+            lines.append((f"{heading}: {first}" if len(blocks) > 1 else first, []))
+            for other in dict.fromkeys(one.other for one in own):
+                lines.append((other.loss, [one for one in own if one.other == other]))
+    figure = Figure(figsize=(12, 1.3 + _LINE * len(lines)), layout="constrained")
+    panels = list(figure.subplots(1, len(METRICS), sharey=True))
+    for axes, metric in zip(panels, METRICS, strict=True):
+        axes.axvline(0, color=GRAY, linewidth=1)
+        for place, (_, found) in enumerate(lines):
+            own = [one for one in found if one.metric is metric]
+            for step, one in enumerate(own):
+                _forest_line(axes, one, place + (step - (len(own) - 1) / 2) * 0.2, colors[one.one_class])
+        if metric is HD95:
+            axes.invert_xaxis()
+        axes.set_title(
+            f"{metric.heading}\nworse \N{LEFTWARDS ARROW}   \N{RIGHTWARDS ARROW} better", fontsize=10
+        )
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_yticks(
+            range(len(lines)), [f"  {name}" if found else name for name, found in lines], fontsize=9
+        )
+        for label, (_, found) in zip(axes.get_yticklabels(), lines, strict=True):
+            label.set_fontweight("normal" if found else "bold")
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(lines) - 0.4, -0.6)
+    for name, color in colors.items():
+        panels[0].plot([], [], "D" if name is None else "o", color=color, label=name or "mean of the classes")
+    if classes:
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False
+        )
+    return Picture(
+        "Median difference to the first loss, case by case, with its 95 % interval; filled where p < 0.05 "
+        "after Holm's correction",
+        png(figure),
+    )
+
+
+def _forest_line(axes: Any, one: Comparison, place: float, color: str) -> None:
+    test, factor = one.test, one.metric.factor
+    if test.median_difference is None:
+        return
+    is_mean = one.one_class is None
+    if test.ci95 is not None:
+        axes.plot([limit * factor for limit in test.ci95], (place, place), color=color, linewidth=1 + is_mean)
+    axes.plot(
+        test.median_difference * factor,
+        place,
+        "D" if is_mean else "o",
+        color=color,
+        markersize=6 if is_mean else 4,
+        markerfacecolor=color if one.is_significant else "white",
+    )
 
 
 def training_curves(run: RunFolder) -> Picture | None:
@@ -64,38 +140,60 @@ def _curve(axes: Any, folds: list[list[float]], color: str, label: str) -> None:
     axes.plot(epochs, known.mean(1), color=color, linewidth=1.8, label=label, marker=marker)
 
 
-def paired_cases(run: RunFolder) -> Iterator[Picture]:
-    """Of each loss and the first of its configuration: every case's metrics with both, joined by a line."""
-    for baseline, *others in families(run).values():
-        for other in others:
-            before, after = (read_cases(run, model.name) for model in (baseline, other))
-            if before and after:
-                yield _paired_cases(baseline, other, before, after)
+def case_differences(run: RunFolder) -> Iterator[Picture]:
+    """For each network the difference of every loss to the first one, a dot for each case."""
+    for family in families(run):
+        cases = {one: read_cases(run, run.part + one.name) for one in family}
+        others = [one for one in family[1:] if cases[one]]
+        if others and cases[family[0]]:
+            yield _case_differences(run, family[0], others, cases)
 
 
-def _paired_cases(baseline: Model, other: Model, before: Cases, after: Cases) -> Picture:
-    figure = Figure(figsize=(12, 4.8), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, 3), _PAIRED, strict=True):
-        values = np.array(paired(before, after, metric), float).T * metric.factor
-        pairs = values[~np.isnan(values).any(1)]
-        gain = np.sign(pairs[:, 1] - pairs[:, 0]) * (-1 if metric is HD95 else 1)
-        for label, color, sign in (("better", BLUE, 1), ("worse", RED, -1), ("equal", GRAY, 0)):
-            members = pairs[gain == sign]
-            if len(members):
-                axes.plot((0, 1), members.T, "-o", color=color, markersize=4, linewidth=1, alpha=0.75)
-                axes.lines[-1].set_label(f"{len(members)} {label}")
-        if len(pairs):
-            medians = np.median(pairs, axis=0)
-            axes.plot((-0.12, 1.12), medians, "D", color="black", markersize=6, label="median")
-            axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.14))
-        undefined = len(values) - len(pairs)
-        note = f"{len(pairs)} cases" + (f", {undefined} undefined" if undefined else "")
-        axes.set_title(f"{metric.heading} ({note})", fontsize=10)
-        losses = [model.loss.replace(" (", "\n(") for model in (baseline, other)]
-        axes.set_xticks((0, 1), losses, fontsize=8)
-        axes.set_xlim(-0.4, 1.4)
+def _case_differences(
+    run: RunFolder, baseline: Contender, others: Sequence[Contender], cases: dict[Contender, Cases]
+) -> Picture:
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
+        axes.axhline(0, color=GRAY, linewidth=1)
+        undefined = 0
+        for place, other in enumerate(others):
+            undefined += _dots(axes, place, cases[baseline], cases[other], metric)
+        note = f" ({undefined} undefined)" if undefined else ""
+        axes.set_title(f"{metric.heading}{note}", fontsize=10)
+        losses = [one.loss.replace(" (", "\n(") for one in others]
+        axes.set_xticks(range(len(others)), losses, fontsize=8, rotation=20)
+        axes.set_xlim(-0.6, len(others) - 0.4)
         axes.grid(axis="y", alpha=0.3)
-    return Picture(f"{versus(baseline, other)}, validation cases", png(figure))
+    handles = [Line2D([], [], color=color, marker="o", linestyle="", label=label)
+               for label, color in (("better", BLUE), ("worse", RED), ("equal", GRAY))]  # fmt: skip
+    handles.append(Line2D([], [], color="black", marker="D", linestyle="", label="median"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.suptitle(f"{baseline.network}: difference to {baseline.loss}, mean of the classes", fontsize=11)
+    return Picture(
+        f"{baseline.network}: each dot is a case, {part_name(run, run.part)}; the numbers count those that "
+        "are better and worse",
+        png(figure),
+    )
+
+
+def _dots(axes: Any, place: int, before: Cases, after: Cases, metric: Metric) -> int:
+    """Draw the cases of one loss; returns how many have no difference."""
+    values = np.array(paired(before, after, metric), float) * metric.factor
+    differences = values[1] - values[0]
+    known = differences[~np.isnan(differences)]
+    gain = np.sign(known) * (-1 if metric is HD95 else 1)
+    jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(known))
+    size = 5 if len(known) <= 50 else 3
+    for color, sign in ((BLUE, 1), (RED, -1), (GRAY, 0)):
+        chosen = gain == sign
+        axes.plot(place + jitter[chosen], known[chosen], "o", color=color, markersize=size, alpha=0.6)
+    if len(known):
+        axes.plot(place, np.median(known), "D", color="black", markersize=6)
+        counts = f"{(gain > 0).sum()} / {(gain < 0).sum()}"
+        axes.annotate(
+            counts, (place, 0.99), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8
+        )
+    return int(np.isnan(differences).sum())
 
 
 def bland_altman(run: RunFolder) -> Iterator[Picture]:
@@ -132,4 +230,4 @@ def _bland_altman(run: RunFolder, method: str, evaluated: dict[str, Cases]) -> P
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     figure.supxlabel("mean of predicted and true volume [ml]", fontsize=10)
     figure.supylabel("predicted - true [ml]", fontsize=10)
-    return Picture(f"Bland-Altman plot of the {method}, validation cases", png(figure))
+    return Picture(f"Bland-Altman plot of the {method}, {part_name(run, run.part)}", png(figure))

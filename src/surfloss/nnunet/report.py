@@ -15,19 +15,21 @@ from matplotlib import style
 from surfloss._figures import Picture
 from surfloss._files import write_text, written_whole
 from surfloss._render import TextTable, cell, csv_table, latex_table, render
-from surfloss.nnunet.comparison import agreement_table, comparison_table
-from surfloss.nnunet.pictures import case_pictures, worst_case_pictures, worst_cases, worst_cases_table
-from surfloss.nnunet.plots import bland_altman, paired_cases, training_curves
-from surfloss.nnunet.results import (
-    METRICS,
-    ModelRow,
-    cross_validated,
-    read_cases,
-    rows,
-    tables,
-    title_of,
+from surfloss.nnunet.comparison import (
+    agreement_table,
+    answer,
+    comparison_table,
+    comparisons,
+    part_name,
+    shown_parts,
+    time_table,
 )
-from surfloss.nnunet.run_folder import CROSS_VALIDATION, RunFolder
+from surfloss.nnunet.pictures import case_pictures, worst_case_pictures, worst_cases, worst_cases_table
+from surfloss.nnunet.plots import bland_altman, case_differences, forest, training_curves
+from surfloss.nnunet.results import METRICS, PAPER_METRICS, ResultTable, read_cases, rows, tables, title_of
+from surfloss.nnunet.run_folder import RunFolder
+
+_MOST_VALUES = 1000  # rows of all values that a page shows; more are in the CSV file only
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,30 @@ class Section:
 
 
 @style.context("default")  # set anew: nnU-Net sets fonts for pictures of its own
-def write_report(run: RunFolder) -> Path:
+def write_report(run: RunFolder, beside: Sequence[RunFolder] = ()) -> Path:
     """Write `report.html`, `.md` and `.tex`, a CSV file per section with tables, `cases.csv`, and pictures.
 
     What the run has not come to is named as missing. Returns the HTML page's path.
+
+    Args:
+        beside: further runs, whose comparisons the answer shows too.
     """
-    sections = [section for section in _sections(run) if section.tables or section.folded or section.pictures]
+    sections = [
+        section
+        for section in _sections(run, beside)
+        if (section.text and section.anchor == "answer")
+        or section.tables
+        or section.folded
+        or section.pictures
+    ]
     published = [section for section in sections if section.published and section.tables]
     latex = [latex_table(table) for section in published for table in section.tables]
-    content = {"run": run, "about": _about(run), "missing": _missing(run), "sections": sections}
+    content = {
+        "title": _title(run),
+        "about": _about(run),
+        "missing": _missing(run),
+        "sections": sections,
+    }
     for section in sections:
         for place, picture in enumerate(section.pictures):
             with written_whole(run.report / section.picture_file(place)) as unfinished:
@@ -72,59 +89,80 @@ def write_report(run: RunFolder) -> Path:
     return run.report / "report.html"
 
 
-def _sections(run: RunFolder) -> Iterable[Section]:
+def _sections(run: RunFolder, beside: Sequence[RunFolder]) -> Iterable[Section]:
+    follows_paper = run.experiment.layout == "instance2022"
+    found = comparisons(run, run.part)
+    others = [(_data(other), comparisons(other, other.part)) for other in beside]
+    answers = [answer(run, found)]
+    answers += [f"{name}: {answer(other, its)}" for other, (name, its) in zip(beside, others, strict=True)]
+    picture = forest([(_data(run), found), *others])
     yield Section(
-        "run",
-        "What was run",
-        "Software as it was when this report was written.",
-        [_settings(run), _models(run)],
-        [_times(run)],
-        published=False,
+        "answer", "The answer", " ".join(answers), [time_table(run)], pictures=[picture] if picture else []
     )
-    held_out = rows(run, cross_validated(run))
+    paper = " The paper's Hausdorff column is printed as published; it is not in mm." if follows_paper else ""
+    held_out = rows(run, run.cross_validated(), PAPER_METRICS if follows_paper else METRICS)
+    more = []
+    if held_out:
+        columns = PAPER_METRICS if follows_paper else METRICS
+        note = "Each training case by the fold that did not see it."
+        more.append(_figures(ResultTable("Cross-validation", columns, held_out), note))
     yield Section(
         "results",
         "Results",
         "Mean ± standard deviation over the cases in which a metric is defined, and beside it the number "
-        "of cases in which one is not (“null”: a mask is empty). The paper's Hausdorff column is printed as "
-        "published; it is not in mm.",
-        [
-            *(_figures(title, found) for title, found in tables(run).items()),
-            _figures("Cross-validation", held_out, "Each training case by the fold that did not see it."),
-        ],
+        f"of cases in which one is not (“null”: a mask is empty).{paper}",
+        [*map(_figures, tables(run)), *more],
     )
-    tests = [comparison_table(run), comparison_table(run, CROSS_VALIDATION)]
     yield Section(
         "tests",
         "Paired tests",
-        "Whether two losses differ on the same cases. In cross-validation the trainings behind different "
-        "cases share most of their data, so that its p-values are somewhat too small.",
-        [table for table in tests if table],
+        "Whether a loss differs from the first one on the same cases. In cross-validation the trainings "
+        "behind different cases share most of their data, so that its p-values are somewhat too small.",
+        [table for part in shown_parts(run) if (table := comparison_table(run, part))],
     )
     yield Section("curves", "Training curves", pictures=[curves] if (curves := training_curves(run)) else [])
-    yield Section(
-        "pairs",
-        "Losses, case by case",
-        "Each line is a case; a black diamond is the median. Undefined values are counted and not drawn.",
-        pictures=list(paired_cases(run)),
-    )
-    yield Section("volumes", "Volumes", tables=[agreement_table(run)], pictures=list(bland_altman(run)))
-    found = worst_cases(run)
+    yield Section("differences", "Losses, case by case", pictures=list(case_differences(run)))
+    if follows_paper:
+        yield Section("volumes", "Volumes", tables=[agreement_table(run)], pictures=list(bland_altman(run)))
+    worst = worst_cases(run)
+    most = 3 if len(run.evaluated()) <= 6 else 1
     yield Section(
         "failures",
         "Failures",
-        "Pictures of up to three of them a model." if found else "",
-        [worst_cases_table(run, found)] if found else [],
-        pictures=list(worst_case_pictures(run, found)),
+        f"Pictures of up to {most} of them a model." if worst else "",
+        [worst_cases_table(run, worst)] if worst else [],
+        pictures=list(worst_case_pictures(run, worst, most)),
     )
-    yield Section("cases", "Validation cases", pictures=list(case_pictures(run)))
+    yield Section(
+        "cases", f"Some of the {part_name(run, run.part)}", pictures=list(case_pictures(run, 1 + 2 * most))
+    )
+    values = list(_all_values(run))
+    fits = sum(len(table.rows) for table in values) <= _MOST_VALUES
     yield Section(
         "values",
         "All values",
         "Distances in mm, volumes in ml. A click on a heading sorts.",
-        folded=list(_all_values(run)),
+        folded=values if fits else [],
         sortable=True,
     )
+    yield Section(
+        "run",
+        "What was run",
+        "Software as it was when this report was written. Every value of every case is in `cases.csv`.",
+        [_settings(run), _models(run)],
+        [_times(run)],
+        published=False,
+    )
+
+
+def _title(run: RunFolder) -> str:
+    if run.experiment.layout == "instance2022":
+        return f"surfloss reproduction, preset {run.experiment.name}"
+    return f"surfloss comparison: {_data(run)}"
+
+
+def _data(run: RunFolder) -> str:
+    return run.data.name if run.data else "phantom"
 
 
 def _about(run: RunFolder) -> str:
@@ -141,21 +179,22 @@ def _about(run: RunFolder) -> str:
 
 
 def _missing(run: RunFolder) -> list[str]:
-    names = run.evaluated() + cross_validated(run)
+    names = run.evaluated() + run.cross_validated()
     return [_full_title(run, name) for name in names if not run.metrics(name).exists()]
 
 
 def _full_title(run: RunFolder, name: str) -> str:
-    return "cross-validation of " * name.startswith(CROSS_VALIDATION) + title_of(run, name)
+    return "cross-validation of " * (name in run.cross_validated()) + title_of(run, name)
 
 
 def _settings(run: RunFolder) -> TextTable:
     experiment = asdict(run.experiment)
     phantom = experiment.pop("phantom")
-    del experiment["models"]
+    experiment["ensembles"] = tuple(ensemble.title for ensemble in run.experiment.ensembles)
+    del experiment["models"], experiment["layout"]
     packages = ("surfloss", "torch", "nnunetv2", "numpy", "scipy")
     settings = {
-        "data": run.data or f"the phantom of seed {phantom['seed']}",
+        "data": run.data.name if run.data else f"the phantom of seed {phantom['seed']}",
         **experiment,
         "device": _device(run.device),
         "machine": f"{platform.platform()}, {os.cpu_count()} CPUs",
@@ -182,17 +221,16 @@ def _device(device: str) -> str:
 
 def _models(run: RunFolder) -> TextTable:
     lines = []
+    parts = list(shown_parts(run))
     for model in run.experiment.models:
         trained = sum(run.training_log(model, fold).exists() for fold in range(run.experiment.folds))
-        cases = (read_cases(run, prefix + model.name) for prefix in ("", CROSS_VALIDATION))
+        cases = (read_cases(run, part + model.name) for part in parts)
         evaluated = [str(len(found)) if found else "missing" for found in cases]
         folds = f"{trained} of {run.experiment.folds}"
         lines.append((model.title, model.configuration, model.trainer, folds, *evaluated))
+    counts = [part_name(run, part).capitalize().removesuffix(" cases") + " cases" for part in parts]
     return TextTable(
-        "Models",
-        ("Model", "Configuration", "Trainer", "Folds trained", "Validation cases", "Cross-validation cases"),
-        lines,
-        text_columns=3,
+        "Models", ("Model", "Configuration", "Trainer", "Folds trained", *counts), lines, text_columns=3
     )
 
 
@@ -212,33 +250,39 @@ def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _figures(title: str, found: list[ModelRow], note: str = "") -> TextTable:
-    """Rows of the paper's form; without the paper's figures where it has none of these."""
-    paper = any(set(row.paper) != {"-"} for row in found)
-    parts = ("paper", "ours") if paper else ("ours",)
-    header = [f"{metric.heading} {part}" for metric in METRICS for part in parts]
+def _figures(table: ResultTable, note: str = "") -> TextTable:
+    """A table in the paper's form; without the paper's figures where it has none of these."""
+    paper = any(set(row.paper) - {"-"} for row in table.rows)
+    header = [metric.heading for metric in table.metrics]
+    if paper:
+        header = [f"{heading} {whose}" for heading in header for whose in ("paper", "ours")]
     lines = []
-    for row in found:
-        figures = [text for pair in row.pairs for text in pair[-len(parts) :]]
+    for row in table.rows:
+        figures = [text for pair in row.pairs for text in pair] if paper else row.ours
         lines.append((row.title, *figures, f"{row.null} of {row.cases}"))
-    return TextTable(title, ("Model", *header, "Null cases"), lines, note)
+    return TextTable(table.title, ("Model", *header, "Null cases"), lines, note)
 
 
 def _all_values(run: RunFolder) -> Iterable[TextTable]:
-    for name in run.evaluated() + cross_validated(run):
+    for name in run.evaluated() + run.cross_validated():
         if cases := read_cases(run, name):
-            metrics = next(iter(cases.values()))
-            header = ["case", *(metric.replace("_", " ") for metric in metrics)]
-            lines = [[case, *map(cell, values.values())] for case, values in cases.items()]
-            yield TextTable(_full_title(run, name), header, lines)
+            lines = [
+                [case, label, *map(cell, values.values())]
+                for case, classes in cases.items()
+                for label, values in classes.items()
+            ]
+            metrics = next(iter(next(iter(cases.values())).values()))
+            header = ["case", "class", *(metric.replace("_", " ") for metric in metrics)]
+            yield TextTable(_full_title(run, name), header, lines, text_columns=2)
 
 
 def _cases_csv(run: RunFolder) -> str:
     """Every value in full precision."""
     lines = [
-        {"predictions": name, "case": case, **values}
-        for name in run.evaluated() + cross_validated(run)
-        for case, values in read_cases(run, name).items()
+        {"predictions": name, "case": case, "class": label, **values}
+        for name in run.evaluated() + run.cross_validated()
+        for case, classes in read_cases(run, name).items()
+        for label, values in classes.items()
     ]
     return csv_table(lines[0] if lines else (), (line.values() for line in lines))
 

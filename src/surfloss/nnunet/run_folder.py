@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,11 @@ from typing import IO, Any
 
 from surfloss._check import fail, whole
 from surfloss._files import UNFINISHED, check_writable, naming, remove_abandoned, write_text
-from surfloss.nnunet.convert import SourceCase, split_cases
-from surfloss.nnunet.experiments import Experiment, Model
+from surfloss.nnunet.experiments import Contender, Ensemble, Experiment, Model, PhantomSettings
+from surfloss.nnunet.instance2022 import read_instance
 from surfloss.nnunet.manifest import Manifest, describe, differences
+from surfloss.nnunet.raw_dataset import read_raw_dataset
+from surfloss.nnunet.source import Source
 
 CROSS_VALIDATION = "cross_validation/"
 """What the names of predictions begin with that each fold made of the cases it held out."""
@@ -50,7 +53,6 @@ class RunFolder:
     behind is not trusted but done again or continued.
     """
 
-    dataset_name = "Dataset001_Hemorrhage"
     dataset_id = 1
 
     def __init__(
@@ -66,7 +68,7 @@ class RunFolder:
 
         Args:
             experiment: what is trained, and on how much data.
-            data: a folder as `convert.split_cases` reads it; None for the preset's phantom.
+            data: a folder in the experiment's layout; None for the preset's phantom.
             device: where networks run, "cpu" or "cuda".
             gpus_per_training: how many GPUs share the batch of a training.
             leave_out: names of cases of `data` that shall not count.
@@ -85,6 +87,7 @@ class RunFolder:
         self.device = device
         self.gpus_per_training = gpus_per_training
         self.leave_out = sorted(leave_out)
+        self.dataset_name = f"Dataset{self.dataset_id:03}_{self._data_name()}"
         nnunet = self.folder / "nnunet"
         self.source = self.data or self.folder / "phantom"  # the data set
         self.manifest = self.folder / "data.json"  # what the data were when `raw` was begun
@@ -106,7 +109,7 @@ class RunFolder:
         """
         check_writable(self._settings_file)
         if self.data is not None:
-            self.split_cases(self.data)
+            self.read_source()
         elif self.experiment.phantom is None:
             wanted = f"the data set's folder: preset {self.experiment.name!r} has no phantom"
             fail("data", "no folder", wanted)
@@ -119,26 +122,55 @@ class RunFolder:
             self._wait_for_processes()
             self._check_folder()
             if self._is_prepared() and self.source.is_dir():  # a phantom may have been deleted since
-                self.is_made_of(describe(*self.split_cases(self.source)))
+                self.is_made_of(describe(self.read_source()))
             remove_abandoned(self.folder)
             if not self._settings_file.exists():
                 write_text(self._settings_file, json.dumps(self._settings(), indent=2))
             yield
 
-    def split_cases(self, data: Path) -> tuple[list[SourceCase], list[SourceCase]]:
-        """Training and validation cases of a data set, as `convert.split_cases` finds them."""
-        training, validation = split_cases(data, self.experiment.validation_cases, self.leave_out)
-        for case in training + validation:
+    def read_source(self) -> Source:
+        """The cases of the data set.
+
+        Raises:
+            ValueError: as the reader of its layout; or if a fold would hold out fewer than two cases.
+        """
+        if self.experiment.layout == "nnunet":
+            source = read_raw_dataset(self.source, self.leave_out)
+        else:
+            source = read_instance(self.source, self.experiment.validation_cases, self.leave_out)
+        for case in source.cases:
             _check_name("data", case.name)
-        return training, validation
+        cases, folds = len(source.training), self.experiment.folds
+        if self.experiment.layout == "nnunet" and cases < 2 * folds:
+            got = f"{folds} for {cases} training cases"
+            fail("folds", got, "as many as hold out at least two cases each")
+        return source
+
+    @property
+    def part(self) -> str:
+        """What the names of the predictions begin with on which models are compared."""
+        return "" if self.experiment.has_test else CROSS_VALIDATION
 
     def evaluated(self) -> list[str]:
-        """Names of the predictions of the validation cases, in the tables' order."""
-        models = [model.name for model in self.experiment.models]
-        return models + ["ensemble"] * bool(self.experiment.ensemble)
+        """Names of the predictions on which models are compared, in the tables' order."""
+        return [self.part + contender.name for contender in self.experiment.contenders]
+
+    def cross_validated(self) -> list[str]:
+        """Names of the predictions of held-out cases where models are compared on others."""
+        models = self.experiment.models if self.experiment.has_test else ()
+        return [CROSS_VALIDATION + model.name for model in models]
+
+    def contender(self, name: str) -> Contender:
+        """What made a set of predictions."""
+        by_name = {contender.name: contender for contender in self.experiment.contenders}
+        return by_name[name.removeprefix(CROSS_VALIDATION)]
+
+    def truth(self, name: str) -> Path:
+        """Where the true labels of a set of predictions lie."""
+        return self.raw / ("labelsTr" if name.startswith(CROSS_VALIDATION) else "labelsTs")
 
     def predictions(self, name: str) -> Path:
-        """Where a model's (or the ensemble's) predictions of the validation cases lie."""
+        """Where a set of predictions lies."""
         return self.folder / "predictions" / name
 
     def metrics(self, name: str) -> Path:
@@ -225,6 +257,13 @@ class RunFolder:
     def _settings_file(self) -> Path:
         return self.folder / "run.json"
 
+    def _data_name(self) -> str:
+        """The data set's, without the number that nnU-Net and the Decathlon put before it."""
+        if self.experiment.layout == "instance2022" or self.data is None:
+            return "Hemorrhage"
+        name = re.sub(r"^(Dataset|Task)\d+_", "", self.data.name)
+        return re.sub(r"\W+", "_", name, flags=re.ASCII) or "Data"
+
     def _settings(self) -> Any:
         settings = {
             **asdict(self.experiment),
@@ -255,6 +294,29 @@ class RunFolder:
                         got = f"{self.folder}, in which processes of {path.stem} outlive a killed driver"
                         fail("out", got, "a folder of its own, or patience")
                     time.sleep(0.1)
+
+
+def read_run(folder: Path) -> RunFolder:
+    """The run in a folder, as its settings say.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    file = folder / "run.json"
+    if not file.is_file():
+        fail("beside", f"{folder} without run.json", "the folder of a run")
+    settings = read_json(file)
+    try:
+        data, leave_out = settings.pop("data"), settings.pop("leave_out")
+        settings["models"] = tuple(Model(**model) for model in settings["models"])
+        members = [ensemble | {"members": tuple(ensemble["members"])} for ensemble in settings["ensembles"]]
+        settings["ensembles"] = tuple(Ensemble(**ensemble) for ensemble in members)
+        if phantom := settings["phantom"]:
+            settings["phantom"] = PhantomSettings(phantom["cases"], tuple(phantom["size"]), phantom["seed"])
+        experiment = Experiment(**settings)
+    except (AttributeError, KeyError, TypeError) as error:
+        fail("beside", f"{file} of another form ({in_one_line(error)})", "a run of this version")
+    return RunFolder(folder, experiment, data and Path(data), leave_out=leave_out)
 
 
 class Progress:
