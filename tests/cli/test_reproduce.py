@@ -183,7 +183,7 @@ class TestDryRun:
         assert states["prepare"] == "finished after 0 s"
         assert states["plan"] == "failed"
         assert states["train/dice_ce_2d/fold_0"] == "begun, 4 of 10, 6 min left"
-        assert states["ensemble"] == "to do"
+        assert states["ensemble/ensemble"] == "to do"
         assert "19 jobs, 18 to do on cpu." in said
         shown = json.loads(printed("--out", str(tmp_path / "run"), "--dry-run", "--json"))
         assert {job["name"]: job["seconds_left"] for job in shown["jobs"]}[training.job] == 360

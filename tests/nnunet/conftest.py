@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from surfloss._files import write_text
-from surfloss.nnunet.experiments import DICE_CE_2D, HAUSDORFF_3D, Experiment, PhantomSettings
+from surfloss.nnunet.experiments import DICE_CE_2D, HAUSDORFF_3D, Ensemble, Experiment, PhantomSettings
 from surfloss.nnunet.jobs import Job, perform
 from surfloss.nnunet.run_folder import Progress, Record, RunFolder
 
@@ -46,7 +46,7 @@ def dataset(tmp_path: Path) -> Path:
 MINI = Experiment(
     name="mini",
     models=(DICE_CE_2D, HAUSDORFF_3D),
-    ensemble=(DICE_CE_2D.name, HAUSDORFF_3D.name),
+    ensembles=(Ensemble("ensemble", "Dice+CE, Hausdorff", (DICE_CE_2D.name, HAUSDORFF_3D.name)),),
     folds=2,
     epochs=2,
     iterations=2,

@@ -107,18 +107,19 @@ def test_the_ensemble_runs_no_code(
 ) -> None:
     probabilities = np.full((2, 4, 6, 5), 0.5, np.float32)
     probabilities[1, 2] = 0.75
-    for name in MINI.ensemble:
+    (ensemble,) = MINI.ensembles
+    for name in ensemble.members:
         case = preprocessed.predictions(name) / "001"
         save(case.with_suffix(".nii.gz"), np.zeros((5, 6, 4), np.uint8))
         np.savez(case.with_suffix(".npz"), probabilities=probabilities)
-    first = preprocessed.predictions(MINI.ensemble[0]) / "001"
+    first = preprocessed.predictions(ensemble.members[0]) / "001"
     if hostile == ".pkl":
         first.with_suffix(".pkl").write_bytes(pickle.dumps(payload))
-        stages.ensemble(preprocessed, progress)
+        stages.ensemble(preprocessed, progress, ensemble)
         [written] = preprocessed.predictions("ensemble").glob("*.nii.gz")
         assert written.name == "001.nii.gz"
     else:
         np.savez(first.with_suffix(".npz"), probabilities=np.array([payload], object))
         with pytest.raises(ValueError, match="allow_pickle=False"):
-            stages.ensemble(preprocessed, progress)
+            stages.ensemble(preprocessed, progress, ensemble)
     assert not payload.folder.exists()

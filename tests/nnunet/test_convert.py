@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from surfloss.nnunet import convert
+from surfloss.nnunet.convert import convert
+from surfloss.nnunet.instance2022 import read_instance
 from tests.nnunet.conftest import AFFINE, save
 
 
 def converted(folder: Path, held_out: int = 1) -> Path:
     out = folder.parent / "Dataset001_Hemorrhage"
-    convert.convert(*convert.split_cases(folder, held_out), out)
+    convert(read_instance(folder, held_out), out)
     return out
 
 
@@ -51,9 +52,9 @@ def test_a_validation_folder_is_taken_whole(dataset: Path) -> None:
     for part in ("data", "label"):
         source: Any = nibabel.load(dataset / part / "001.nii.gz")
         save(dataset / "validation" / part / "001.nii.gz", np.asarray(source.dataobj))
-    training, validation = convert.split_cases(dataset, validation_cases=2)
-    assert [case.name for case in training] == ["001", "002", "003", "004"]
-    assert [case.name for case in validation] == ["validation_001"]
+    source = read_instance(dataset, validation_cases=2)
+    assert [case.name for case in source.training] == ["001", "002", "003", "004"]
+    assert [case.name for case in source.test] == ["validation_001"]
 
 
 def test_the_published_layout_is_found(dataset: Path) -> None:
@@ -61,9 +62,9 @@ def test_the_published_layout_is_found(dataset: Path) -> None:
     published = dataset.parent / "INSTANCE2022"
     published.mkdir()
     folder.rename(published / "train_2")
-    training, validation = convert.split_cases(published, validation_cases=1)
-    assert [case.name for case in training] == ["001", "002", "003"]
-    assert validation[0].image == published / "train_2" / "data" / "004.nii.gz"
+    source = read_instance(published, validation_cases=1)
+    assert [case.name for case in source.training] == ["001", "002", "003"]
+    assert source.test[0].images == (published / "train_2" / "data" / "004.nii.gz",)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
@@ -207,12 +208,12 @@ class TestBadInput:
     def test_bad_cases_can_be_left_out(self, dataset: Path, label: Path) -> None:
         label.write_bytes(b"")
         (dataset / "label" / "003.nii.gz").unlink()
-        training, validation = convert.split_cases(dataset, 1, leave_out=["002", "003"])
-        assert [case.name for case in training + validation] == ["001", "004"]
+        source = read_instance(dataset, 1, leave_out=["002", "003"])
+        assert [case.name for case in source.cases] == ["001", "004"]
         with pytest.raises(ValueError, match="bad cases: 003: no label, wanted readable"):
-            convert.split_cases(dataset, 1, leave_out=["002"])
+            read_instance(dataset, 1, leave_out=["002"])
         with pytest.raises(ValueError, match=r"leave_out: got 005, wanted names of cases"):
-            convert.split_cases(dataset, 1, leave_out=["005"])
+            read_instance(dataset, 1, leave_out=["005"])
 
     def test_empty_folders(self, tmp_path: Path) -> None:
         for part in ("data", "label"):
@@ -221,7 +222,7 @@ class TestBadInput:
 
     def test_too_few_cases(self, dataset: Path) -> None:
         with pytest.raises(ValueError, match=r"4 cases .* more than the 4 to hold out"):
-            convert.split_cases(dataset, 4)
+            read_instance(dataset, 4)
 
     def test_truncated(self, dataset: Path, image: Path) -> None:
         content = image.read_bytes()
@@ -319,7 +320,7 @@ class TestBadInput:
 
     def test_two_dimensions(self, dataset: Path, image: Path) -> None:
         save(image, np.zeros((12, 10), np.float32))
-        self.refused(dataset, "002: the image has 2 axes, not 3")
+        self.refused(dataset, r"002: the image has shape \(12, 10\), the label \(12, 10, 4\)")
 
     def test_all_faults_at_once(self, dataset: Path, image: Path) -> None:
         """Of names and of contents, in both parts of a half-copied set."""

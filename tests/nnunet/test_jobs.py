@@ -32,8 +32,8 @@ class TestGraph:
         assert needs["predict/hausdorff_3d"] == ("train/hausdorff_3d/fold_0", "train/hausdorff_3d/fold_1")
         held_out = "predict/cross_validation/dice_ce_2d/fold_"
         assert needs[f"{held_out}1"] == ("train/dice_ce_2d/fold_1",)
-        assert needs["ensemble"] == ("predict/dice_ce_2d", "predict/hausdorff_3d")
-        assert needs["evaluate/ensemble"] == ("ensemble",)
+        assert needs["ensemble/ensemble"] == ("predict/dice_ce_2d", "predict/hausdorff_3d")
+        assert needs["evaluate/ensemble"] == ("ensemble/ensemble",)
         assert needs["evaluate/cross_validation/dice_ce_2d"] == (f"{held_out}0", f"{held_out}1")
         assert set(needs["report"]) == {name for name in needs if name.startswith("evaluate/")}
         assert set(TopologicalSorter(needs).static_order()) == set(needs)

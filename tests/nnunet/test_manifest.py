@@ -11,8 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from surfloss.nnunet.convert import convert, split_cases
+from surfloss.nnunet.convert import convert
 from surfloss.nnunet.experiments import Experiment
+from surfloss.nnunet.instance2022 import read_instance
 from surfloss.nnunet.jobs import list_jobs
 from surfloss.nnunet.manifest import describe, differences
 from surfloss.nnunet.run_folder import RunFolder
@@ -158,12 +159,12 @@ def test_a_phantom_that_was_changed(tmp_path: Path) -> None:
 
 
 def test_no_case_is_converted_beside_those_of_another_split(dataset: Path, tmp_path: Path) -> None:
-    training, validation = split_cases(dataset, 1)
-    convert(training, validation, tmp_path / "raw")
-    convert(training, validation, tmp_path / "raw")
+    source = read_instance(dataset, 1)
+    convert(source, tmp_path / "raw")
+    convert(source, tmp_path / "raw")
     message = r"dataset: got .*raw with 003 in imagesTr or labelsTr, wanted a new folder"
     with pytest.raises(ValueError, match=message):
-        convert(*split_cases(dataset, 2), tmp_path / "raw")
+        convert(read_instance(dataset, 2), tmp_path / "raw")
 
 
 def test_the_same_data_at_another_time_are_the_same(dataset: Path, tmp_path: Path) -> None:
@@ -175,5 +176,5 @@ def test_the_same_data_at_another_time_are_the_same(dataset: Path, tmp_path: Pat
     (dataset / "data" / ".DS_Store").write_text("no case")
     with run.opened():
         pass
-    before, now = describe(*run.split_cases(dataset)), describe(*run.split_cases(dataset))
+    before, now = describe(run.read_source()), describe(run.read_source())
     assert differences(before, now) == ""

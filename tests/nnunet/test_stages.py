@@ -19,7 +19,7 @@ from surfloss.nnunet.run_folder import Progress, Record, RunFolder
 from tests.nnunet.conftest import MINI, perform_here, save
 
 # Where a job is stopped, once: how many of its steps are done by then. Here by an error in this process...
-STOPPED = {"prepare": 9, "plan": 1, "train/hausdorff_3d/fold_0": 1, "ensemble": 1}
+STOPPED = {"prepare": 9, "plan": 1, "train/hausdorff_3d/fold_0": 1, "ensemble/ensemble": 1}
 # ... and here by the death of its own.
 KILLED = {"train/dice_ce_2d/fold_1": 1, "predict/cross_validation/hausdorff_3d/fold_1": 1}
 
@@ -81,7 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         for name in ("prepare", "plan", "train/hausdorff_3d/fold_0"):
             stop_and_perform(run, jobs[name], STOPPED[name])
         run_and_kill(run, until="predict")
-        stop_and_perform(run, jobs["ensemble"], STOPPED["ensemble"])
+        stop_and_perform(run, jobs["ensemble/ensemble"], STOPPED["ensemble/ensemble"])
         perform_all(run)
     return run
 
@@ -117,7 +117,10 @@ def test_predictions_are_whole_and_on_the_grid_of_the_image(run: RunFolder) -> N
 
 def test_the_ensemble_averages_probabilities(run: RunFolder) -> None:
     for case in ("005", "006"):
-        members = [np.load(run.predictions(name) / f"{case}.npz")["probabilities"] for name in MINI.ensemble]
+        members = [
+            np.load(run.predictions(name) / f"{case}.npz")["probabilities"]
+            for name in MINI.ensembles[0].members
+        ]
         expected = np.mean([member.astype(np.float64) for member in members], 0).argmax(0)
         written = np.asarray(nibabel.load(run.predictions("ensemble") / f"{case}.nii.gz").dataobj).T
         np.testing.assert_array_equal(written, expected)
@@ -139,7 +142,11 @@ def test_the_plans_are_narrowed(run: RunFolder) -> None:
 
 
 def test_the_report_is_there(run: RunFolder) -> None:
-    assert [row.title for row in tables(run)["Architectures"]] == ["2D U-Net, Dice+CE", "2D + 3D ensemble"]
+    architectures, *_ = tables(run)
+    assert [row.title for row in architectures.rows] == [
+        "2D U-Net, Dice+CE",
+        "2D + 3D ensemble, Dice+CE, Hausdorff",
+    ]
     for name in ("report.html", "report.md", "results.csv", "cases.csv"):
         assert (run.report / name).stat().st_size > 500
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -257,6 +258,25 @@ def test_nnunet_finds_the_trainers_in_their_folder(name: str) -> None:
     assert found is not None
     assert issubclass(found, nnUNetTrainer)
     assert found.__name__ == name
+
+
+def test_the_pages_own_trainer(run: RunFolder) -> None:
+    """Another weight, schedule and length, in the lines that docs/nnunet.md shows."""
+    page = (Path(__file__).parents[2] / "docs" / "nnunet.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    plans, dataset = read_json(run.plans), read_json(run.raw / "dataset.json")
+    plans["continue_training"] = False
+    own = names["nnUNetTrainerHausdorffMine"]
+    made = own(plans, "3d_fullres", 0, dataset, torch.device("cpu"))
+    made.num_iterations_per_epoch = 2
+    made.initialize()
+    assert made.num_epochs == 250
+    assert made.compound.weights["surface"] == 0
+    made.train_step(batch(made))
+    assert made.compound.weights["surface"] == pytest.approx(2e-3 / 125)  # of 500 steps a quarter warms up
+    assert made.my_init_kwargs.keys() == {"plans", "configuration", "fold", "dataset_json", "device"}
 
 
 def test_the_whole_search_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

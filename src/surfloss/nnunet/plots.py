@@ -65,13 +65,12 @@ def forest(blocks: Sequence[tuple[str, Sequence[Comparison]]]) -> Picture | None
             f"{metric.heading}\nworse \N{LEFTWARDS ARROW}   \N{RIGHTWARDS ARROW} better", fontsize=10
         )
         axes.grid(axis="x", alpha=0.3)
-        axes.set_yticks(
-            range(len(lines)), [f"  {name}" if found else name for name, found in lines], fontsize=9
-        )
-        for label, (_, found) in zip(axes.get_yticklabels(), lines, strict=True):
-            label.set_fontweight("normal" if found else "bold")
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(lines) - 0.4, -0.6)
+    names = [f"  {name}" if found else name for name, found in lines]
+    panels[0].set_yticks(range(len(lines)), names, fontsize=9)
+    for label, (_, found) in zip(panels[0].get_yticklabels(), lines, strict=True):
+        label.set_fontweight("normal" if found else "bold")
     for name, color in colors.items():
         panels[0].plot([], [], "D" if name is None else "o", color=color, label=name or "mean of the classes")
     if classes:

@@ -203,7 +203,7 @@ def _decathlon_cases(folder: Path, description: Mapping[str, Any]) -> _Found:
         faults.append(("dataset.json", f"numTraining is {count}, training names {len(images)} cases"))
     faults += named_twice("imagesTr", ((name, files[0]) for name, files in images.items()))
     training, faults = pair(images, labels, faults)
-    if not images:
+    if not images and not faults:
         fail("data", f"{folder / 'dataset.json'} that names no training case", "cases")
     listed = {path for files in images.values() for path in files}
     folders = {path.parent for path in listed if path.parent.is_dir()}

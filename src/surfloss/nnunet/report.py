@@ -254,8 +254,9 @@ def _figures(table: ResultTable, note: str = "") -> TextTable:
     """A table in the paper's form; without the paper's figures where it has none of these."""
     paper = any(set(row.paper) - {"-"} for row in table.rows)
     header = [metric.heading for metric in table.metrics]
-    if paper:
-        header = [f"{heading} {whose}" for heading in header for whose in ("paper", "ours")]
+    if any(row.paper for row in table.rows):
+        whose = ("paper", "ours") if paper else ("ours",)
+        header = [f"{heading} {whose_figure}" for heading in header for whose_figure in whose]
     lines = []
     for row in table.rows:
         figures = [text for pair in row.pairs for text in pair] if paper else row.ours
