@@ -22,7 +22,7 @@ def compare(
             help="Names of presets or of our trainers, with commas between; the others are compared with the "
             "first."
         ),
-    ] = "dice_ce,contour,hausdorff,hausdorff_bounded",
+    ] = "dice_ce,dice_ce_again,contour,hausdorff,hausdorff_bounded",
     configurations: Annotated[
         str | None,
         typer.Option(help="nnU-Net's, as 2d,3d_fullres; by default 3d_fullres, or 2d for planes."),

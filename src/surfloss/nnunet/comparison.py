@@ -44,6 +44,11 @@ class Comparison:
         return f"{self.baseline.network}: {self.other.loss} vs {self.baseline.loss}"
 
     @property
+    def term(self) -> str:
+        """What the loss adds to the baseline."""
+        return self.other.loss.removeprefix(f"{self.baseline.loss}+")
+
+    @property
     def is_significant(self) -> bool:
         return self.test.corrected_p is not None and self.test.corrected_p < _SIGNIFICANT
 
@@ -144,36 +149,50 @@ def _p(value: float) -> str:
 
 def answer(run: RunFolder, found: Sequence[Comparison]) -> str:
     """The comparisons of a run in a few sentences."""
-    means = [one for one in found if one.one_class is None and one.metric in METRICS]
-    tested = [one for one in means if one.test.p is not None]
+    tested = [one for one in found if one.one_class is None and one.test.p is not None]
+    tested = [one for one in tested if one.metric in METRICS]
     if not tested:
         return "No two losses could be compared yet."
+    pairs = list(dict.fromkeys((one.baseline, one.other) for one in tested))
+    clear = [one for one in tested if one.is_significant]
     cases = max(one.test.cases for one in tested)
-    how = "by cross-validation" if run.part == CROSS_VALIDATION else "of the test part"
-    better, worse = (
-        [one for one in tested if one.is_significant and _is_gain(one) == gain] for gain in (True, False)
-    )
+    how = "by cross-validation" if run.part == CROSS_VALIDATION else f"({part_name(run, '')})"
     sentences = [
-        f"Compared with {tested[0].baseline.loss} on {cases} cases {how}, "
-        + ("no loss was better" if not better else f"better were {_told(better)}")
-        + (", and none was worse" if not worse else f"; worse were {_told(worse)}")
-        + f" (Holm-corrected p < {_SIGNIFICANT}, {len(tested)} comparisons of "
-        + f"{', '.join(dict.fromkeys(one.metric.heading.split(' [')[0] for one in tested))})."
+        f"{_count(len(pairs), 'comparison')} with {tested[0].baseline.loss} on {cases} cases {how}.",
+        f"Better: {_told(clear, True)}.",
+        f"Worse: {_told(clear, False)}.",
+        f"These are median differences in {', '.join(map(_short, METRICS))} with p < {_SIGNIFICANT} (Wilcoxon, "
+        "after Holm's correction).",
     ]
-    largest = max(tested, key=lambda one: abs(_points(one)) if one.metric is not HD95 else 0)
-    if largest.metric is not HD95:
+    repeats = [other for _, other in pairs if isinstance(other, Model) and other.repeat]
+    if any(one.other in repeats for one in clear):
         sentences.append(
-            f"The largest difference in overlap is {largest.difference} points of "
-            f"{largest.metric.heading.split(' [')[0]} ({largest.title})."
+            "The baseline, trained again with other seeds, is among them: differences of its size are chance."
+        )
+    elif not repeats:
+        sentences.append(
+            "Each loss was trained once per fold. The test knows cases, not trainings: a small difference may "
+            "be the luck of a training."
         )
     return " ".join(sentences)
 
 
-def _told(found: Sequence[Comparison]) -> str:
-    return "; ".join(
-        f"{one.title} in {one.metric.heading}, {one.difference}, p = {_p(one.test.corrected_p or 0)}"
-        for one in found
-    )
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _told(clear: Sequence[Comparison], better: bool) -> str:
+    """Which losses are clearly better, or worse, and in what."""
+    by_pair: dict[str, list[str]] = {}
+    for one in clear:
+        if _is_gain(one) == better:
+            values = by_pair.setdefault(f"{one.term} in the {one.other.network}", [])
+            values.append(f"{_short(one.metric)} {_points(one):+.2f}")
+    return "; ".join(f"{name} ({', '.join(values)})" for name, values in by_pair.items()) or "none"
+
+
+def _short(metric: Metric) -> str:
+    return metric.heading.split(" [", maxsplit=1)[0]
 
 
 def _points(one: Comparison) -> float:

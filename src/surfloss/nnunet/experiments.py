@@ -21,11 +21,14 @@ class Loss:
     name: str  # as `surfloss compare --losses` takes it: a preset's name
     title: str  # as tables name it
     trainer: str  # a class of surfloss.nnunet.trainers
+    repeat: int = 0  # trainings of another number have other seeds
 
 
 _AUGMENTED = "nnUNetTrainerDA5"
 _LOSSES = (
     Loss("dice_ce", "Dice+CE", "nnUNetTrainerDiceCE"),
+    # What differs from the baseline by chance alone.
+    Loss("dice_ce_again", "Dice+CE again, other seeds", "nnUNetTrainerDiceCEAgain", repeat=1),
     Loss("contour", "Dice+CE+contour", "nnUNetTrainerContour"),
     Loss("hausdorff", "Dice+CE+Hausdorff (warm-up)", "nnUNetTrainerHausdorff"),
     Loss("hausdorff_bounded", "Dice+CE+Hausdorff (bounded, warm-up)", "nnUNetTrainerHausdorffBounded"),
@@ -43,7 +46,8 @@ def find_losses(names: Sequence[str]) -> list[Loss]:
     known = LOSSES | {loss.trainer: loss for loss in _LOSSES}
     for loss in _LOSSES:
         trainer = loss.trainer.replace("nnUNetTrainer", _AUGMENTED)
-        known[trainer] = Loss(f"{loss.name}_da5", f"{loss.title}, DA5", trainer)
+        if not loss.repeat:
+            known[trainer] = Loss(f"{loss.name}_da5", f"{loss.title}, DA5", trainer)
     unknown = {name: difflib.get_close_matches(name, known, n=2) for name in names if name not in known}
     if unknown:
         got = ", ".join(repr(name) for name in unknown)
@@ -63,6 +67,7 @@ class Model:
     loss: str  # as the tables name it
     configuration: str  # nnU-Net's name: a key of NETWORKS
     trainer: str  # a class of surfloss.nnunet.trainers
+    repeat: int = 0  # as of its loss
 
     @property
     def network(self) -> str:
@@ -150,7 +155,10 @@ class Experiment:
 
     @property
     def contenders(self) -> tuple[Contender, ...]:
-        return self.models + self.ensembles
+        """Models by configuration, then ensembles."""
+        order = {name: place for place, name in enumerate(self.configurations)}
+        models = sorted(self.models, key=lambda model: order[model.configuration])
+        return (*models, *self.ensembles)
 
 
 TINY = Experiment(
@@ -219,7 +227,7 @@ def comparison(
         fail("ensemble", f"the configuration {configurations[0]} alone", "at least two configurations")
     models = {
         loss: [
-            Model(f"{loss.name}_{configuration}", loss.title, configuration, loss.trainer)
+            Model(f"{loss.name}_{configuration}", loss.title, configuration, loss.trainer, loss.repeat)
             for configuration in configurations
         ]
         for loss in losses

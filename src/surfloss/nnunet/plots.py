@@ -49,8 +49,8 @@ def forest(blocks: Sequence[tuple[str, Sequence[Comparison]]]) -> Picture | None
             own = [one for one in found if one.baseline.network == network]
             first = f"{network}, against {own[0].baseline.loss}"
             lines.append((f"{heading}: {first}" if len(blocks) > 1 else first, []))
-            for other in dict.fromkeys(one.other for one in own):
-                lines.append((other.loss, [one for one in own if one.other == other]))
+            for term in dict.fromkeys(one.term for one in own):
+                lines.append((term, [one for one in own if one.term == term]))
     figure = Figure(figsize=(12, 1.3 + _LINE * len(lines)), layout="constrained")
     panels = list(figure.subplots(1, len(METRICS), sharey=True))
     for axes, metric in zip(panels, METRICS, strict=True):
@@ -159,8 +159,11 @@ def _case_differences(
             undefined += _dots(axes, place, cases[baseline], cases[other], metric)
         note = f" ({undefined} undefined)" if undefined else ""
         axes.set_title(f"{metric.heading}{note}", fontsize=10)
-        losses = [one.loss.replace(" (", "\n(") for one in others]
-        axes.set_xticks(range(len(others)), losses, fontsize=8, rotation=20)
+        losses = [
+            one.loss.removeprefix(f"{baseline.loss}+").replace(" (", "\n(").replace(", ", ",\n")
+            for one in others
+        ]
+        axes.set_xticks(range(len(others)), losses, fontsize=8)
         axes.set_xlim(-0.6, len(others) - 0.4)
         axes.grid(axis="y", alpha=0.3)
     handles = [Line2D([], [], color=color, marker="o", linestyle="", label=label)

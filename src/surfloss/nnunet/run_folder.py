@@ -358,7 +358,8 @@ def processors() -> int:
 
 def fold_seed(experiment: Experiment, model: Model, fold: int) -> int:
     """A seed for a training: the same for every loss, so that losses meet the same start and batches."""
-    digest = hashlib.sha256(f"{experiment.seed}/{model.configuration}/{fold}".encode()).digest()
+    text = f"{experiment.seed}/{model.configuration}/{fold}" + f"/{model.repeat}" * bool(model.repeat)
+    digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "little")
 
 

@@ -215,6 +215,10 @@ class nnUNetTrainerDiceCE(SurfaceLossMixin):
     """Dice + CE, standard augmentation: nnU-Net's default, as the others' baseline."""
 
 
+class nnUNetTrainerDiceCEAgain(nnUNetTrainerDiceCE):
+    """Dice + CE under a second name: a comparison trains it with other seeds, to show what chance does."""
+
+
 class nnUNetTrainerHausdorff(SurfaceLossMixin):
     """Dice + CE + Hausdorff with the paper's weight, warmed up; standard augmentation."""
 
