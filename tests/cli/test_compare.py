@@ -35,7 +35,7 @@ def plan(dataset: Path, *arguments: str) -> list[str]:
     [
         (["--losses", "dice_ce,hausdorf"], "losses: got 'hausdorf', wanted hausdorff"),
         (["--losses", "nnUNetTrainerDA5Contur"], "wanted nnUNetTrainerDA5Contour"),
-        (["--losses", "x,y"], "losses: got 'x', 'y', wanted names of dice_ce, contour"),
+        (["--losses", "x,y"], "losses: got 'x', 'y', wanted names of dice_ce, dice_ce_again, contour"),
         (["--losses", "dice_ce,dice_ce"], "losses: got dice_ce, dice_ce, wanted different ones"),
         (["--losses", ","], "losses: got none, wanted different ones"),
         (["--configurations", "4d"], "configurations: got 4d, wanted different ones of 2d, 3d_fullres"),

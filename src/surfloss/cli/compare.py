@@ -49,6 +49,12 @@ def compare(
     memory: Annotated[
         float | None, typer.Option(help="GiB of the GPU that nnU-Net plans patches and batches for.")
     ] = None,
+    mirroring: Annotated[
+        bool,
+        typer.Option(
+            "--mirroring/--no-mirroring", help="Average predictions over mirrored images, as nnU-Net does."
+        ),
+    ] = True,
     tolerance: Annotated[float, typer.Option(help="Of the surface Dice, in mm.")] = 1.0,
     beside: Annotated[
         list[Path] | None,
@@ -103,6 +109,7 @@ def compare(
             batch_size_2d=batch_size_2d,
             batch_size_3d=batch_size_3d,
             memory_gb=memory,
+            mirroring=mirroring,
             tolerance=_check.not_negative("tolerance", tolerance),
             seed=seed,
         )

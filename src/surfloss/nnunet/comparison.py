@@ -161,18 +161,18 @@ def answer(run: RunFolder, found: Sequence[Comparison]) -> str:
         f"{_count(len(pairs), 'comparison')} with {tested[0].baseline.loss} on {cases} cases {how}.",
         f"Better: {_told(clear, True)}.",
         f"Worse: {_told(clear, False)}.",
-        f"These are median differences in {', '.join(map(_short, METRICS))} with p < {_SIGNIFICANT} (Wilcoxon, "
-        "after Holm's correction).",
+        f"These are median differences in {', '.join(map(_short, METRICS))} with p < {_SIGNIFICANT} "
+        "(Wilcoxon, after Holm's correction).",
     ]
-    repeats = [other for _, other in pairs if isinstance(other, Model) and other.repeat]
+    repeats = [other for _, other in pairs if other.repeat]
     if any(one.other in repeats for one in clear):
         sentences.append(
             "The baseline, trained again with other seeds, is among them: differences of its size are chance."
         )
     elif not repeats:
         sentences.append(
-            "Each loss was trained once per fold. The test knows cases, not trainings: a small difference may "
-            "be the luck of a training."
+            "Each loss was trained once per fold. The test knows cases, not trainings: a small difference "
+            "may be the luck of a training."
         )
     return " ".join(sentences)
 

@@ -86,6 +86,7 @@ class Ensemble:
     loss: str
     members: tuple[str, ...]  # names of models
     network: str = "2D + 3D ensemble"
+    repeat: int = 0  # as of its loss
 
     configuration = "ensemble"
 
@@ -147,6 +148,7 @@ class Experiment:
     memory_gb: float | None = None  # of the GPU that nnU-Net plans patches and batches for
     phantom: PhantomSettings | None = None
     tolerance: float = 0.42  # of the surface Dice, in mm: INSTANCE2022's
+    mirroring: bool = True  # whether predictions are averaged over mirrored images, as nnU-Net does
     seed: int = 0
 
     @property
@@ -234,7 +236,13 @@ def comparison(
     }
     network = " + ".join(NETWORKS[name].replace(" U-Net", "") for name in configurations) + " ensemble"
     averaged = [
-        Ensemble(f"{loss.name}_ensemble", loss.title, tuple(model.name for model in members), network)
+        Ensemble(
+            f"{loss.name}_ensemble",
+            loss.title,
+            tuple(model.name for model in members),
+            network,
+            loss.repeat,
+        )
         for loss, members in models.items()
     ]
     return Experiment(

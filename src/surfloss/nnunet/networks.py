@@ -149,7 +149,9 @@ def _predictor(run: RunFolder, model: Model, folds: Iterable[int]) -> Any:
     trainer = make_trainer(run, model, 0)
     trainer.initialize()
     trainer.set_deep_supervision_enabled(False)
-    predictor = nnUNetPredictor(device=torch.device(run.device), allow_tqdm=False)
+    predictor = nnUNetPredictor(
+        device=torch.device(run.device), use_mirroring=run.experiment.mirroring, allow_tqdm=False
+    )
     predictor.manual_initialization(
         trainer.network,
         trainer.plans_manager,
