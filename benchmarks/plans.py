@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.checkout import ROOT
-from surfloss.bench.workloads import MASKS, VOXELS, Mask, Size, Workload, named
+from surfloss.bench.workloads import LABELS, MASKS, VOXELS, Mask, Size, Workload, named
 
 HEAD_CT = (5.0, 0.42, 0.42)
 PATCH, SCAN, PLANE = (16, 320, 320), (64, 512, 512), (1, 1024, 1024)
@@ -61,6 +61,7 @@ def full() -> list[Workload]:
         plan += _rows("edt", (side,) * 3, ["blobs"] if side in (96, 192) else MASKS)
         plan += _structured((side,) * 3, VOXELS) if side == 128 else []
     plan += _real("edt")
+    plan += [*_rows("labels", (128,) * 3, LABELS), *_rows("labels", SCAN, LABELS, HEAD_CT)]
     for task in ("ndimage", "indices"):
         plan += _rows(task, PATCH, MASKS, HEAD_CT) + _rows(task, PATCH, MASKS) + _real(task)
         plan += [*_rows(task, (1, 512, 512), MASKS), *_rows(task, (128,) * 3, MASKS)]

@@ -5,6 +5,7 @@ returns the call to be timed, without arguments. On a GPU the call may return be
 
 - For "edt" it gives the two-sided distance, float32 or float64, `(z, y, x)` or as `Workload.batch` has it:
   anything that NumPy can read, or an array of a GPU library.
+- For "labels" it gives the distance of every voxel to the nearest one of another label, `(z, y, x)`.
 - For "ndimage" and "indices" it gives the distance or the index of `scipy.ndimage.distance_transform_edt`.
 - For the losses it does one forward and backward pass, and gives the loss and its gradient on the logits.
 
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from surfloss.bench.workloads import Spacing, Workload
-from surfloss.edt import two_sided_edt
+from surfloss.edt import label_edt, two_sided_edt
 from surfloss.losses.contour import ContourLoss
 from surfloss.losses.hausdorff import HausdorffDTLoss
 from surfloss.ndimage import distance_transform_edt
@@ -37,6 +38,11 @@ def own_edt(workload: Workload, threads: int, device: str, *, backend: str) -> C
     masks, spacing = workload.batch()
     mask = torch.from_numpy(masks).to(device)
     return lambda: two_sided_edt(mask, spatial_dims=len(spacing), spacing=spacing, backend=backend)
+
+
+def own_labels(workload: Workload, threads: int, device: str, *, backend: str) -> Call:
+    labels = torch.from_numpy(workload.voxels).to(device)
+    return lambda: label_edt(labels, spacing=workload.spacing, backend=backend)
 
 
 def own_loss(
@@ -57,6 +63,12 @@ def edt_edt(workload: Workload, threads: int, device: str) -> Call:
 
     labels = workload.voxels + np.uint8(1)
     return lambda: edt.edt(labels, anisotropy=workload.spacing, black_border=False, parallel=threads)
+
+
+def edt_labels(workload: Workload, threads: int, device: str) -> Call:
+    import edt
+
+    return lambda: edt.edt(workload.voxels, anisotropy=workload.spacing, black_border=False, parallel=threads)
 
 
 def simpleitk_edt(workload: Workload, threads: int, device: str) -> Call:

@@ -68,12 +68,12 @@ def _held_to(isa: str, call: Call) -> Any:
 CUPYX, CUCIM = "cupyx.scipy.ndimage", "cucim.core.operations.morphology"
 _EDT, _LOSS = {"edt": adapters.scipy_edt}, {"loss": adapters.monai_loss}
 _SCIPY = _EDT | {"ndimage": adapters.scipy_ndimage, "indices": partial(adapters.scipy_ndimage, indices=True)}
-_LABELS = "one multi-label transform of the labels 1 and 2, all threads"
+_LABELS = "one multi-label transform, for edt of the labels 1 and 2, all threads"
 _MAPS = "SignedMaurerDistanceMap of m and of ~m"
 _SIDES = "distance_transform_edt, a call a mask and side"
 _MONAI = "HausdorffDTLoss, forward and backward"
 PEERS = (
-    Contestant("edt", "edt", {"edt": adapters.edt_edt}, _LABELS),
+    Contestant("edt", "edt", {"edt": adapters.edt_edt, "labels": adapters.edt_labels}, _LABELS),
     Contestant("simpleitk", "SimpleITK", {"edt": adapters.simpleitk_edt}, _MAPS),
     Contestant(
         "scipy", "scipy.ndimage", _SCIPY, "distance_transform_edt, for edt of m and of ~m, one thread"
@@ -96,8 +96,9 @@ def ours(backend: str, device: str = "cpu", isa: str | None = None) -> Contestan
     if device == "cpu":
         tasks["ndimage"] = partial(adapters.own_ndimage, backend=backend)
         tasks["indices"] = partial(adapters.own_ndimage, backend=backend, indices=True)
+        tasks["labels"] = partial(adapters.own_labels, backend=backend)
     computes = (
-        "two_sided_edt; HausdorffDTLoss or ContourLoss, forward and backward; "
+        "two_sided_edt or label_edt; HausdorffDTLoss or ContourLoss, forward and backward; "
         "surfloss.ndimage.distance_transform_edt"
     )
     name = f"surfloss/{backend}" + (f":{isa}" if isa else "")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, Self, TypeAlias
 
@@ -29,6 +30,29 @@ from surfloss.losses.surface_dice import SurfaceDiceLoss
 Call: TypeAlias = Callable[[], Any]
 
 _AS_LOGITS: dict[str, Any] = {"softmax": True, "to_onehot_y": True, "include_background": False}
+
+
+class _KorniaErosion(nn.Module):
+    """kornia's loss takes probabilities, and whole labels."""
+
+    def __init__(self, planes: bool) -> None:
+        super().__init__()
+        from kornia import losses
+
+        self.loss: nn.Module = (losses.HausdorffERLoss if planes else losses.HausdorffERLoss3D)()
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        value: Tensor = self.loss(logits.softmax(1), labels.long())
+        return value
+
+
+def _monai_boundary(_: bool) -> nn.Module:
+    from monai.losses import BoundaryLoss as Peer
+
+    loss: nn.Module = Peer(softmax=True, to_onehot_y=True, include_background=False)
+    return loss
+
+
 REGION, NETWORK = "DiceCELoss()", "step of a small network"
 LOSSES: dict[str, Callable[[], nn.Module]] = {
     REGION: DiceCELoss,
@@ -43,6 +67,11 @@ LOSSES: dict[str, Callable[[], nn.Module]] = {
     "GeneralizedSurfaceLoss()": partial(GeneralizedSurfaceLoss, **_AS_LOGITS),
     "SurfaceDiceLoss(tolerance=1)": partial(SurfaceDiceLoss, tolerance=1.0, **_AS_LOGITS),
     'ContourLoss(mode="map")': partial(ContourLoss, mode="map", **_AS_LOGITS),
+}
+# Of other libraries, with their package: left out where that is not installed.
+PEERS: dict[str, tuple[str, Callable[[bool], nn.Module]]] = {
+    "kornia's HausdorffERLoss": ("kornia", _KorniaErosion),
+    "MONAI's BoundaryLoss": ("monai", _monai_boundary),
 }
 # Nothing is known of a network's own size here; three convolutions of eight channels are as few as any has.
 _CHANNELS = 8
@@ -109,13 +138,14 @@ def measure(
         notice: is told what happens now.
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    costs = Costs(now, machine.Machine.here(), threads, machine.versions(()))
+    peers = {name: package for name, (package, _) in PEERS.items() if find_spec(package)}
+    costs = Costs(now, machine.Machine.here(), threads, machine.versions(list(peers.values())))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for batch in batches:
             notice(f"{batch}: time")
-            calls = {name: _call(name, batch) for name in (*LOSSES, NETWORK)}
+            calls = {name: _call(name, batch) for name in (*LOSSES, *peers, NETWORK)}
             times = raced(calls, seconds)
             rows = {}
             for name, own in times.items():
@@ -166,12 +196,13 @@ def step(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tenso
 def _call(name: str, batch: Batch) -> Call:
     logits, labels = sample(batch)
     if name != NETWORK:
-        return partial(step, LOSSES[name](), logits.requires_grad_(), labels)
-    network, loss, image = _network(batch), DiceCELoss(), logits[:, :1].clone()
+        loss = PEERS[name][1](len(batch.size) == 2) if name in PEERS else LOSSES[name]()
+        return partial(step, loss, logits.requires_grad_(), labels)
+    network, region, image = _network(batch), DiceCELoss(), logits[:, :1].clone()
 
     def train() -> None:
         network.zero_grad()
-        loss(network(image), labels).backward()
+        region(network(image), labels).backward()
 
     return train
 

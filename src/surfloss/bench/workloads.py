@@ -1,24 +1,26 @@
 """What is measured: a task on a mask. Sizes and spacings are in the order (z, y, x), spacings in mm."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from surfloss._check import fail
 from surfloss._volumes import read_volume
+from surfloss.ndimage import distance_transform_edt
 
 Size: TypeAlias = tuple[int, ...]
 Spacing: TypeAlias = tuple[float, ...]
 Mask: TypeAlias = npt.NDArray[np.bool_]
+Labels: TypeAlias = npt.NDArray[np.uint16]
 
-TASKS = ("edt", "loss", "contour", "ndimage", "indices")
-DISTANCES = ("edt", "ndimage", "indices")  # are measured in mm
+TASKS = ("edt", "labels", "loss", "contour", "ndimage", "indices")
+DISTANCES = ("edt", "labels", "ndimage", "indices")  # are measured in mm
 VOXELS = (1.0, 1.0, 1.0)
 
 
@@ -28,7 +30,7 @@ class Workload:
 
     Attributes:
         task: one of `TASKS`.
-        mask: its name in `MASKS`, or another if the mask is `given`.
+        mask: its name in `MASKS`, or for the task "labels" in `LABELS`; another if the mask is `given`.
         items: how many masks make a batch.
         without: contestants that would take minutes.
         given: the voxels, if they are not made by name.
@@ -40,18 +42,18 @@ class Workload:
     spacing: Spacing = VOXELS
     items: int = 1
     without: tuple[str, ...] = ()
-    given: Mask | None = None
+    given: Mask | Labels | None = None
 
     @property
     def label(self) -> str:
         return f"{self.task} {'x'.join(map(str, self.size))} {self.mask}"
 
     @property
-    def voxels(self) -> Mask:
-        """The mask `(z, y, x)`."""
+    def voxels(self) -> Any:
+        """The mask or the labels `(z, y, x)`."""
         return make(self.mask, self.size) if self.given is None else self.given
 
-    def batch(self) -> tuple[Mask, Spacing]:
+    def batch(self) -> tuple[Any, Spacing]:
         """The mask moved along y and x into `items` masks, `(items, *spatial)`; and the spacing of `spatial`.
 
         A single mask has no batch axis; masks of one slice are planes, `(items, y, x)`.
@@ -75,9 +77,10 @@ def named(
     for task in tasks:
         if task not in TASKS:
             fail("task", repr(task), f"some of {', '.join(TASKS)}")
-    for kind in kinds:
-        if kind not in MASKS:
-            fail("mask", repr(kind), f"one of {', '.join(MASKS)}")
+    for task in tasks:
+        for kind in kinds:
+            if kind not in _made_for(task):
+                fail("mask", repr(kind), f"one of {', '.join(_made_for(task))} for {task}")
     for size in sizes:
         if not 8 <= math.prod(size) < 2**31:
             fail("size", ",".join(map(str, size)), "8 to 2^31 - 1 voxels")
@@ -85,7 +88,7 @@ def named(
     plan = []
     for task in tasks:
         mm = spacing if task in DISTANCES else VOXELS
-        plan += [Workload(task, size, kind, mm) for size in sizes for kind in kinds or MASKS]
+        plan += [Workload(task, size, kind, mm) for size in sizes for kind in kinds or _made_for(task)]
         for name, voxels, own_mm in read:
             mm = own_mm if task in DISTANCES else VOXELS
             plan.append(Workload(task, voxels.shape, name, mm, given=voxels))
@@ -103,10 +106,15 @@ def _read(path: Path) -> tuple[Mask, Spacing]:
     return voxels, volume.zooms[::-1]
 
 
+def _made_for(task: str) -> Iterable[str]:
+    return LABELS if task == "labels" else MASKS
+
+
 @lru_cache(1)  # consecutive workloads may share one, and none of 512^3 stays for long
-def make(name: str, size: Size) -> Mask:
-    """The mask of that name, one of `MASKS`: from a seed, so always the same."""
-    return MASKS[name](size, np.random.default_rng(0))
+def make(name: str, size: Size) -> Any:
+    """The mask of that name in `MASKS`, or the labels in `LABELS`: from a seed, so always the same."""
+    rng = np.random.default_rng(0)
+    return _cells(size, rng, LABELS[name]) if name in LABELS else MASKS[name](size, rng)
 
 
 def _blobs(size: Size, rng: np.random.Generator) -> Mask:
@@ -142,6 +150,21 @@ def _random(size: Size, rng: np.random.Generator) -> Mask:
     """Half of the voxels, each drawn on its own."""
     return rng.random(size, np.float32) < 0.5
 
+
+def _cells(size: Size, rng: np.random.Generator, count: int) -> Labels:
+    """Cells that fill the volume, labels from 1: each voxel belongs to the nearest of so many seeds."""
+    seeds = np.ones(size, bool)
+    places = rng.choice(seeds.size, min(count, seeds.size), replace=False)
+    seeds.flat[places] = False
+    names = np.zeros(size, np.uint16)
+    names.flat[places] = np.arange(1, len(places) + 1)
+    nearest: Any = distance_transform_edt(seeds, return_distances=False, return_indices=True)
+    cells: Labels = names[tuple(nearest)]
+    return cells
+
+
+LABELS = {"2 cells": 2, "50 cells": 50, "5000 cells": 5000}
+"""Label volumes by name, with their number of labels."""
 
 MASKS: dict[str, Callable[[Size, np.random.Generator], Mask]] = {
     "blobs": _blobs,

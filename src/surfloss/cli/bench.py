@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "edt": "Two-sided distance transform",
+    "labels": "Distance to the nearest voxel of another label",
     "loss": "Hausdorff loss, batch of 2, forward and backward",
     "contour": "Contour loss, batch of 2, forward and backward",
     "ndimage": "SciPy's distance transform, float64",
@@ -41,7 +42,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[TASK]...",
-            help="edt, loss, contour, ndimage, indices, or losses; without it edt and loss.",
+            help="edt, labels, loss, contour, ndimage, indices, or losses; without it edt and loss.",
         ),
     ] = None,
     sizes: Annotated[
@@ -50,7 +51,9 @@ def bench(
     ] = None,
     masks: Annotated[
         list[str] | None,
-        typer.Option("--mask", metavar="MASK", help="blobs, noise, corner or random; repeatable."),
+        typer.Option(
+            "--mask", metavar="MASK", help="blobs, noise, corner or random, of labels '50 cells'; repeatable."
+        ),
     ] = None,
     spacing: Annotated[
         str, typer.Option(metavar="Z,Y,X", help="mm of --size and --mask; losses are compared in voxels.")
