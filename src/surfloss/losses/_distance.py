@@ -31,9 +31,7 @@ def squared_two_sided(
     return two_sided_without(ignore, mask, lambda side: distance_transform_edt(side, **options))
 
 
-def boundary_map(
-    mask: Tensor, ignore: Tensor | None, spacing: SpacingLike, backend: str | None
-) -> Tensor:
+def boundary_map(mask: Tensor, ignore: Tensor | None, spacing: SpacingLike, backend: str | None) -> Tensor:
     """The signed distance of the boundary loss: see `BoundaryLoss`; +inf or -inf in a mask of one label."""
     distance = squared_two_sided(mask, ignore, spacing, backend).sqrt()
     return torch.where(mask, smallest_step(mask, spacing) - distance, distance)
