@@ -10,9 +10,13 @@ import torch
 
 from surfloss.nnunet.run_folder import RunFolder, read_json
 from surfloss.transforms import TargetDistance
+from surfloss.transforms.batchgenerators import TargetDistanceTransform, WithTargetDistance
+from tests.nnunet.test_trainers import with_ignored_regions
 
 PAGE = Path(__file__).parents[2] / "docs" / "loss-maps.md"
 CLASSES = 2
+
+pytestmark = pytest.mark.filterwarnings("ignore:the gradient of 'surface':UserWarning")
 
 
 @pytest.fixture
@@ -25,6 +29,8 @@ def trainer(preprocessed: RunFolder) -> Any:
     made = names["nnUNetTrainerHausdorffMaps"](plans, "3d_fullres", 0, dataset, torch.device("cpu"))
     made.num_epochs, made.num_iterations_per_epoch = 2, 2
     made.initialize()
+    made.compound.step()  # the weight rises from 0
+    made.compound.scale("surface", 1e3)  # so that the term is seen in the sum
     return made
 
 
@@ -40,6 +46,9 @@ def test_maps_reach_the_loss(trainer: Any, processes: str, monkeypatch: pytest.M
             for target, own in zip(batch["target"], labels, strict=True):
                 assert torch.equal(target[:, 1:], TargetDistance(num_classes=CLASSES)(own))
             torch.testing.assert_close(trainer.loss(outputs, batch["target"]), trainer.loss(outputs, labels))
+            assert not torch.isclose(
+                trainer.loss(outputs, _halved(batch["target"])), trainer.loss(outputs, labels)
+            )
             assert math.isfinite(trainer.train_step(batch)["loss"])
         batch = next(validation)
         assert batch["target"][0].shape[1] == 1
@@ -48,3 +57,22 @@ def test_maps_reach_the_loss(trainer: Any, processes: str, monkeypatch: pytest.M
         for loader in (training, validation):
             if hasattr(loader, "_finish"):
                 loader._finish()
+
+
+def test_regions_with_an_ignore_label(planned: RunFolder) -> None:
+    made, inputs = with_ignored_regions(planned, "nnUNetTrainerHausdorffPaper")
+    append = TargetDistanceTransform(include_background=True, ignore_channel=True)
+    targets = [torch.stack([append(segmentation=one)["segmentation"] for one in t]) for t in inputs["target"]]
+    assert [t.shape[1] for t in targets] == [5] * len(targets)
+    outputs = [output.detach() for output in made.network(inputs["data"])]
+    made.compound.scale("surface", 1e3)  # so that the term is seen in the sum
+    right = made.loss(outputs, inputs["target"])
+    made.loss.loss = WithTargetDistance(made.loss.loss, "surface", target_channels=3)
+    torch.testing.assert_close(made.loss(outputs, targets), right)
+    assert not torch.isclose(made.loss(outputs, _halved(targets, 3)), right)
+    assert math.isfinite(made.train_step(inputs | {"target": targets})["loss"])
+
+
+def _halved(targets: list[torch.Tensor], first: int = 1) -> list[torch.Tensor]:
+    """Other maps, with which the loss is another one."""
+    return [torch.cat([target[:, :first], target[:, first:] / 2], 1) for target in targets]
