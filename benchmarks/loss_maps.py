@@ -2,8 +2,8 @@
 
 `python -m benchmarks.loss_maps` from the repository's root; `--quick` for a first impression. Measures on
 the CPU a training step with a loader, and the loss alone; writes `benchmarks/results/maps-MACHINE.json` and
-the tables of docs/loss-maps.md. Set `GOMP_SPINCOUNT=1000`: with the workers there are more threads than cores,
-and PyTorch's spin as they wait.
+the tables of docs/loss-maps.md. Set `GOMP_SPINCOUNT=1000`: with the workers there are more threads than
+cores, and PyTorch's spin as they wait.
 """
 
 import argparse
@@ -30,7 +30,8 @@ from surfloss.bench.losses import Batch, _network, raced, sample
 from surfloss.transforms import TargetDistance
 
 PAGE = checkout.ROOT / "docs" / "loss-maps.md"
-BATCHES = (Batch(2, 1, (16, 320, 320)), Batch(2, 3, (40, 56, 40)))
+# With the steps of an epoch that are timed: enough that its start does not count.
+BATCHES = {Batch(2, 1, (16, 320, 320)): 6, Batch(2, 3, (40, 56, 40)): 30}
 LOSSES: dict[str, tuple[type[nn.Module], Any]] = {
     "HausdorffDTLoss()": (HausdorffDTLoss, "two_sided"),
     "BoundaryLoss()": (BoundaryLoss, "signed"),
@@ -177,9 +178,7 @@ def main() -> None:
         "alone": [],
         "steps": [],
     }
-    for batch in BATCHES:
-        # Enough steps that starting an epoch, and what is ready before it, do not count.
-        timed = (6 if batch.size[-1] > 100 else 30) // (2 if options.quick else 1)
+    for batch, timed in BATCHES.items():
         for name in LOSSES:
             facts = {"batch": str(batch), "loss": name}
             result["alone"].append(facts | alone(name, batch, 1.0 if options.quick else 6.0))
