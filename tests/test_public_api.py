@@ -14,6 +14,7 @@ MODULES = (
     "surfloss.presets",
     "surfloss.schedules",
     "surfloss.metrics",
+    "surfloss.transforms",
 )
 
 

@@ -22,13 +22,14 @@ MAY_IMPORT = {
     "functional": {"losses"},
     "presets": {"losses"},
     "schedules": {"losses"},
+    "transforms": {"losses", "ops"},
     "metrics": {"edt", "ndimage", "ops"},
     "phantom": set(),
     "bench": {"edt", "losses", "ndimage", "ops"},
     "nnunet": {"losses", "metrics", "phantom", "presets"},
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT, ROOT}
-MAY_IMPORT[ROOT] = {*MAY_IMPORT} - {"backends", "nnunet", "phantom", "bench", "cli"}
+MAY_IMPORT[ROOT] = {*MAY_IMPORT} - {"backends", "nnunet", "phantom", "bench", "cli", "transforms"}
 
 FILES = {str(path.relative_to(SOURCE)): path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
 
@@ -93,6 +94,7 @@ def test_imports_go_down(file: str) -> None:
         ("losses/hausdorff.py", "from surfloss.metrics.overlap import dice"),
         ("metrics/overlap.py", "from surfloss import losses"),
         ("nnunet/stages.py", "import surfloss.ops.edt"),
+        ("losses/hausdorff.py", "from surfloss.transforms import TargetDistance"),
         ("backends/cpu.py", "from surfloss.backends import reference"),
         ("backends/cpu.py", "from surfloss.ops._select import Backend"),
         ("_check.py", "from surfloss import _env"),
@@ -108,9 +110,10 @@ def test_an_upward_arrow_is_noticed(file: str, line: str) -> None:
 def test_import_is_light() -> None:
     """PyTorch and NumPy only: everything else is imported where it is used."""
     heavy = ("scipy", "nibabel", "typer", "rich", "matplotlib", "jinja2", "triton", "nnunetv2", "monai")
+    heavy += ("batchgenerators", "batchgeneratorsv2")
     code = (
         "import sys, torch; before = set(sys.modules)\n"
-        "import surfloss; print(*sorted(set(sys.modules) - before))"
+        "import surfloss, surfloss.transforms; print(*sorted(set(sys.modules) - before))"
     )
     new = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,6 +1,6 @@
 """Distances of targets in channels, for the losses that weigh voxels by them."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -31,6 +31,12 @@ def squared_two_sided(
     return two_sided_without(ignore, mask, lambda side: distance_transform_edt(side, **options))
 
 
+def boundary_map(mask: Tensor, ignore: Tensor | None, spacing: SpacingLike, backend: str | None) -> Tensor:
+    """The signed distance of the boundary loss: see `BoundaryLoss`; +inf or -inf in a mask of one label."""
+    distance = squared_two_sided(mask, ignore, spacing, backend).sqrt()
+    return torch.where(mask, smallest_step(mask, spacing) - distance, distance)
+
+
 def smallest_step(mask: Tensor, spacing: SpacingLike) -> float | Tensor:
     """The voxel's smallest size: a number, or with a spacing an item `(batch, channels, 1, ...)`."""
     steps = _steps(mask, spacing)
@@ -52,18 +58,40 @@ def _steps(mask: Tensor, spacing: SpacingLike) -> list[float] | Tensor:
     return shared if per_item is None else per_item.float().T.reshape(dims, *lead, *(1,) * dims)
 
 
-def checked_map(value: object, target: Tensor, validate: bool | None, *, signed: bool) -> Tensor:
-    """The `target_distance` that the caller gave, as a constant of every gradient."""
+def checked_map(
+    value: object,
+    target: Tensor,
+    validate: bool | None,
+    *,
+    inside: Tensor | None = None,
+    ignore: Tensor | None = None,
+) -> Tensor:
+    """The `target_distance` that the caller gave, as a constant of every gradient.
+
+    `inside` is the target's mask if the distance is signed: a map that was made of another target, or moved
+    after it was made, has voxels of the wrong sign.
+    """
     _check.tensor("target_distance", value)
     assert isinstance(value, Tensor)
     _check.same_device("target_distance", value, "input", target)
     if value.shape != target.shape:
         fail("target_distance", f"shape {tuple(value.shape)}", f"the target's, {tuple(target.shape)}")
     if _check.can_read(value, validate):
-        wrong = value.isnan() if signed else ~(value >= 0)
-        if bool(wrong.any()):
-            fail("target_distance", "NaN" if signed else "NaN or negative values", "distances")
+        right = value >= 0 if inside is None else torch.where(inside, value <= 0, value >= 0)
+        if ignore is not None:
+            right = right | ignore
+        if not bool(right.all()):
+            _refuse_map(value, right, signed=inside is not None)
     return value.detach().float()
+
+
+def _refuse_map(value: Tensor, right: Tensor, *, signed: bool) -> NoReturn:
+    if not signed:
+        fail("target_distance", "NaN or negative values", "distances")
+    if bool(value.isnan().any()):
+        fail("target_distance", "NaN", "distances")
+    wrong = f"the wrong sign at {int((~right).sum())} of {right.numel()} voxels"
+    fail("target_distance", wrong, "distances of this target, negative inside of it and positive outside")
 
 
 def refuse_uniform(argument: str, mask: Tensor, ignore: Tensor | None) -> None:

@@ -76,13 +76,20 @@ def without_ignored(
     Of a target in channels (`labels` False) a voxel is ignored that has the value in any of them. The input
     is replaced before the activation, through which a NaN would come back as a gradient.
     """
-    if ignore_index is None:
+    ignore = ignored(target, ignore_index, labels)
+    if ignore is None:
         return input, target, None
+    return input.masked_fill(ignore, 0), target.masked_fill(ignore, 0), ignore
+
+
+def ignored(target: Tensor, ignore_index: Any, labels: bool) -> Tensor | None:
+    """Where the ignored voxels are, `(batch, 1, *spatial)`; None without an `ignore_index`."""
+    if ignore_index is None:
+        return None
     ignore_index = _check.plain(ignore_index)
     if not labels and ignore_index in (0, 1):
         fail("ignore_index", ignore_index, "neither 0 nor 1, which are the values of a target in channels")
-    ignore = _equal(target, ignore_index).any(1, keepdim=True)
-    return input.masked_fill(ignore, 0), target.masked_fill(ignore, 0), ignore
+    return _equal(target, ignore_index).any(1, keepdim=True)
 
 
 def _equal(target: Tensor, number: float) -> Tensor:
@@ -121,6 +128,11 @@ def check_values(
     if probabilities and not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
         wanted = "probabilities from 0 to 1, or sigmoid=True or softmax=True for logits"
         fail("input", f"values from {low:g} to {high:g} without an activation", wanted)
+    check_classes("target", target, classes)
+
+
+def check_classes(argument: str, target: Tensor, classes: int | None) -> None:
+    """Values that may be read are whole numbers below `classes`, or 0 and 1 in channels (`classes` None)."""
     if target.dtype == torch.bool:
         return
     last = 1 if classes is None else classes - 1
@@ -130,7 +142,7 @@ def check_values(
         known = torch.arange(last + 1, device=unknown.device).double()  # in int8, 255 would be -1
         unknown = unknown[~torch.isin(unknown.double(), known)][:5]
         wanted = "0 and 1 in every channel" if classes is None else f"whole labels from 0 to {last}"
-        fail("target", f"the values {unknown.tolist()}", wanted)
+        fail(argument, f"the values {unknown.tolist()}", wanted)
 
 
 def check_image(argument: str, value: object, dtypes: frozenset[torch.dtype] = FLOATING) -> None:

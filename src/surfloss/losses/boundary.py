@@ -16,10 +16,10 @@ from surfloss import _check
 from surfloss._check import NumbersLike, SpacingLike, fail
 from surfloss.losses._distance import (
     Normalize,
+    boundary_map,
     checked_map,
     diagonal,
     refuse_uniform,
-    smallest_step,
     spatial,
     squared_two_sided,
 )
@@ -45,7 +45,8 @@ def boundary_loss(
     Args:
         target_distance: None, or phi itself, in the unit of `spacing`, in the target's shape after one-hot
             and background removal: any map that is negative inside and positive outside, as `signed_distance`
-            gives it in either convention; +inf or -inf throughout a mask that is empty or full.
+            gives it in either convention; +inf or -inf throughout a mask that is empty or full. Where values
+            are read (`validate`), a map with a voxel of the wrong sign is refused.
 
     Raises:
         TypeError, ValueError: on an argument of another form, or `empty="raise"` with a target of one label.
@@ -59,10 +60,9 @@ def boundary_loss(
     if empty == "raise":
         refuse_uniform("target", mask, ignore)
     if target_distance is not None:
-        phi = checked_map(target_distance, target, inputs.validate, signed=True)
+        phi = checked_map(target_distance, target, inputs.validate, inside=mask, ignore=ignore)
     else:
-        distance = squared_two_sided(mask, ignore, spacing, backend).sqrt()
-        phi = torch.where(mask, smallest_step(mask, spacing) - distance, distance)
+        phi = boundary_map(mask, ignore, spacing, backend)
     without = diagonal(mask, spacing) if empty == "diagonal" else 0.0
     phi = torch.where(phi.isinf(), phi.sign() * without, phi)
     if ignore is not None:
@@ -98,7 +98,7 @@ def generalized_surface_loss(
     if empty == "raise":
         refuse_uniform("target", mask, ignore)
     if target_distance is not None:
-        given = checked_map(target_distance, target, inputs.validate, signed=False)
+        given = checked_map(target_distance, target, inputs.validate)
         squared = given.square()
     else:
         squared = squared_two_sided(mask, ignore, spacing, backend)

@@ -59,7 +59,7 @@ def hausdorff_dt_loss(
     lead, dims = prediction.shape[:2], prediction.ndim - 2
     steps = _check.spacing(spacing, dims, lead, prediction.device)
     if target_distance is not None:
-        given = checked_map(target_distance, target, inputs.validate, signed=False)
+        given = checked_map(target_distance, target, inputs.validate)
         target_distance = _as_items(given)
     if empty == "raise":
         refuse_uniform("input", prediction > (0 if fused_sigmoid else 0.5), ignore)

@@ -125,6 +125,8 @@ def _train(run: RunFolder, progress: Progress, model: Model, fold: int, rank: in
     trainer.save_every = run.experiment.save_every
     trainer.initial_lr = run.experiment.initial_lr
     trainer.initialize()
+    for group in trainer.optimizer.param_groups:
+        group["momentum"] = run.experiment.momentum
     folder = Path(trainer.output_folder)
     for checkpoint in ("checkpoint_final.pth", "checkpoint_latest.pth"):
         if (folder / checkpoint).exists():

@@ -205,9 +205,9 @@ class _IgnoreChannel(torch.nn.Module):
         super().__init__()
         self.loss = loss
 
-    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
         regions, ignored = target[:, :-1].to(torch.int8), target[:, -1:] != 0
-        loss: torch.Tensor = self.loss(input, regions.masked_fill(ignored, _IGNORED))
+        loss: torch.Tensor = self.loss(input, regions.masked_fill(ignored, _IGNORED), **options)
         return loss
 
 
