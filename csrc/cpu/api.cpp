@@ -149,7 +149,7 @@ int32_t surfloss_edt(const void* mask, int32_t is_float, float* distance, int64_
                      int32_t squared, int32_t threads, int32_t isa, void* scratch) {
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     job.two_sided = form != SURFLOSS_ONE_SIDED;
-    job.outcome = {!squared, {0, form == SURFLOSS_SIGNED ? INT32_MIN : 0}};
+    job.outcome = {!squared, {0, form == SURFLOSS_SIGNED ? INT32_MIN : 0}, 1};
     prefer_huge_pages(distance, batch * job.grid.voxels() * sizeof(float));
     const auto scan = kernels.slices[is_float ? kFloatMask : kByteMask];
     const Slices slices = {batch * job.grid.z, plan.slices_a_task};
@@ -181,7 +181,7 @@ int32_t surfloss_label_edt(const void* labels, int32_t bytes, float* distance, i
       in_range &= plan.tables[item].thin_sq >= FLT_MIN;
     }
     if (!in_range) return;
-    job.outcome = {!squared, {0, 0}};
+    job.outcome = {!squared, {0, 0}, 1};
     prefer_huge_pages(distance, batch * job.grid.voxels() * sizeof(float));
     const Slices slices = {batch * job.grid.z, plan.slices_a_task};
     const auto tasks = [&](int64_t phase) { return phase ? batch * plan.tasks_an_item : slices.tasks(); };

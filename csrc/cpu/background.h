@@ -61,8 +61,8 @@ inline const float* packed(const double* row, int64_t column) {
 // the columns from i, and may lie in `to`.
 template <class T, class From, class End>
 void solve_background(const Workspace& workspace, const From& from, typename End::Out* to, int64_t size,
-                      int64_t stride, const uint8_t* states, const T* table, const Scale<T>& scale,
-                      const End& end, int64_t first, int64_t last) {
+                      int64_t stride, const uint8_t* states, const T* table, const int32_t* shorts,
+                      const Scale<T>& scale, const End& end, int64_t first, int64_t last) {
   using Out = typename End::Out;
   constexpr int kWidth = kBlockOf<T>;
   const int64_t tile = tile_columns(size);
@@ -76,13 +76,16 @@ void solve_background(const Workspace& workspace, const From& from, typename End
       }
     }
     for (int64_t i = 0; i < width; i += kWidth) {
-      Columns<T, End> columns(column + i * size, size, states, table,
-                              (typename VectorOf<T>::Whole*)workspace.nearest, end);
-      if (width - i >= kWidth) {
-        columns.solve(to + at + i, stride);
-        continue;
+      const bool whole = width - i >= kWidth;
+      Out* out = whole ? to + at + i : spare;
+      const int64_t out_stride = whole ? stride : kWidth;
+      if constexpr (sizeof(T) == sizeof(float)) {
+        solve_block(workspace, column + i * size, size, states, table, shorts, end, out, out_stride);
+      } else {
+        Columns<T, End>(column + i * size, size, states, table, (int64_t*)workspace.nearest, end)
+            .solve(out, out_stride);
       }
-      columns.solve(spare, kWidth);
+      if (whole) continue;
       for (int64_t k = 0; k < size; ++k) put_part(to + k * stride + at + i, spare + k * kWidth, width - i);
     }
   }
@@ -109,10 +112,10 @@ void distance_slices(const Job& job, const Workspace& workspace, const uint8_t* 
       pack(to, field, plane);
     } else if (tables.whole_plane) {
       solve_background(workspace, steps, field, rows, size, workspace.rows, tables.y,
-                       Scale<float>{tables.multiple_x, true}, Squared<float>{}, 0, size);
+                       tables.short_y, Scale<float>{tables.multiple_x, true}, Squared<float>{}, 0, size);
       pack(to, field, plane);
     } else {
-      solve_background(workspace, steps, to, rows, size, workspace.rows, tables.y_sq,
+      solve_background(workspace, steps, to, rows, size, workspace.rows, tables.y_sq, nullptr,
                        Scale<double>{tables.step[2], true}, Squared<double>{}, 0, size);
     }
   }
@@ -145,15 +148,15 @@ void distance_columns(const Job& job, const Workspace& workspace, int64_t item, 
   const auto floats = [&](int64_t k, int64_t i) { return packed(distance + k * plane, i); };
   const auto doubles = [&](int64_t k, int64_t i) { return distance + k * plane + i; };
   if (tables.whole) {
-    solve_background(workspace, floats, distance, depth, plane, states, tables.z,
+    solve_background(workspace, floats, distance, depth, plane, states, tables.z, tables.short_z,
                      Scale<float>{steps ? tables.multiple_x : 1, steps}, Rooted<float>{tables.unit}, first,
                      last);
   } else if (steps || tables.whole_plane) {
-    solve_background(workspace, floats, distance, depth, plane, states, tables.z_sq,
+    solve_background(workspace, floats, distance, depth, plane, states, tables.z_sq, nullptr,
                      Scale<double>{steps ? tables.step[2] : tables.unit * tables.unit, steps},
                      Rooted<double>{1}, first, last);
   } else {
-    solve_background(workspace, doubles, distance, depth, plane, states, tables.z_sq, Scale<double>{1, false},
+    solve_background(workspace, doubles, distance, depth, plane, states, tables.z_sq, nullptr, Scale<double>{1, false},
                      Rooted<double>{1}, first, last);
   }
 }

@@ -25,10 +25,12 @@ enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // label
 struct Tables {
   double step_sq[3];       // of z, y, x, in mm^2
   const float *z, *y;      // at the centre: entry d is for d steps either way
+  const int32_t *short_z, *short_y;  // the same, at most 32767; or null
   const float *up, *down;  // entry d of `up` is for d steps, of `down` for x - d
   double step[3];          // of z, y, x, in mm
   double unit;             // mm, of which the steps are multiples
   float multiple_y, multiple_x;
+  float before_z, after_z;  // what squared distances are multiplied by
   bool whole_plane, whole;    // whether those of y and x, or of all three, are whole and their squares exact
   const double *z_sq, *y_sq;  // mm^2, at the centre
   double diagonal_sq;         // of the item
@@ -50,6 +52,7 @@ struct Outcome {
   static constexpr int kSides = 2;
   bool root;
   int32_t signs[2];  // sign bit or 0, of background and of foreground
+  float scale;       // of the squared distance
 };
 
 struct Job {
@@ -60,12 +63,14 @@ struct Job {
   const Tables* tables;
   bool item_tables;  // a table for each item, or one for all
   const Tables& of(int64_t item) const { return tables[item_tables ? item : 0]; }
+  Outcome outcome_of(int64_t item) const { return {outcome.root, {outcome.signs[0], outcome.signs[1]}, of(item).after_z}; }
 };
 
 // Memory of one thread.
 struct Workspace {
   float* column;      // (rows, columns of a tile), mm^2, signed; rows is y or z
   float* result[2];   // (max(y, z), kMaxBlock), mm^2: a block of columns each
+  int16_t* shorts;    // (max(y, z), kMaxBlock): a block of columns in whole units
   int32_t* nearest;   // (coarse rows, kMaxBlock): row of what is nearest
   int32_t* index[2];  // (rows, columns of a tile): nearest along y and x, before this pass
   float* slice;       // (y, x): the field of one slice

@@ -51,6 +51,7 @@ struct Plan {
   Tables* tables;
   double* double_values;
   float* table_values;
+  int32_t* table_shorts;
   uint8_t* states[2];
   Workspace workspaces[kMaxThreads];
   float* target_field;
