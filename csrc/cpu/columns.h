@@ -20,24 +20,24 @@ inline int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
 template <class T>
 constexpr int kVectorsOf = 2;
 template <>
-constexpr int kVectorsOf<int16_t> = 1;
+constexpr int kVectorsOf<Short> = 1;
 template <class T>
 constexpr int kBlockOf = kVectorsOf<T>* VectorOf<T>::kCount;
 template <class T>
 constexpr int kGroupOf = kGroup;
 template <>
-constexpr int kGroupOf<int16_t> = 8;
+constexpr int kGroupOf<Short> = 8;
 
 // Rows, both included.
 struct Range {
   int64_t low, high;
   // Rows `a` to `b` of the lanes that count. Where a step of this axis is nothing beside the distance, sums
   // are equal that should differ, and `a` may lie below `b`: both are then as near as can be told, and stay.
-  template <class Wholes>
-  void include(Wholes counts, Wholes a, Wholes b) {
-    constexpr auto beyond = (decltype(smallest(a)))(sizeof a[0] == 2 ? INT16_MAX : INT32_MAX);
+  template <class Mask, class Wholes>
+  void include(Mask counts, Wholes a, Wholes b) {
+    constexpr auto beyond = (decltype(smallest(a)))(sizeof a[0] == 2 ? kMost : INT32_MAX);
     low = lesser(low, smallest(counts ? (a < b ? a : b) : all(beyond)));
-    high = greater(high, largest(counts ? (a < b ? b : a) : Wholes{} - 1));
+    high = greater(high, largest(counts ? (a < b ? b : a) : Wholes{}));
   }
   void clip(int64_t from, int64_t to) {
     low = greater(low, from);
@@ -46,14 +46,22 @@ struct Range {
 };
 
 // What becomes of a squared distance. Of two labels: see job.h.
-constexpr Outcome kSignedField = {false, {kSign, 0}, 1};  // what feeds the next pass
+struct SignedField {  // what feeds the next pass
+  using Out = float;
+  static constexpr int kSides = 2;
+};
+inline void put(float* to, Floats squared, Ints background, SignedField) {
+  store(to, flip(squared, background & kSign));
+}
 
-inline Floats finish(Floats squared, const Outcome& outcome) {
-  const Ints sign = squared < 0 ? all(outcome.signs[0]) : all(outcome.signs[1]);
-  const Floats scaled = magnitude(squared) * all(outcome.scale);
+inline Floats finish(Floats squared, Ints background, const Outcome& outcome) {
+  const Floats scaled = squared * all(outcome.scale);
+  const Ints sign = background ? all(outcome.signs[0]) : all(outcome.signs[1]);
   return flip(outcome.root ? root(scaled) : scaled, sign);
 }
-inline void put(float* to, Floats squared, const Outcome& outcome) { store(to, finish(squared, outcome)); }
+inline void put(float* to, Floats squared, Ints background, const Outcome& outcome) {
+  store(to, finish(squared, background, outcome));
+}
 
 // Of one label: it stays as it is, to feed the next pass.
 template <class T>
@@ -61,8 +69,8 @@ struct Squared {
   using Out = T;
   static constexpr int kSides = 1;
 };
-inline void put(float* to, Floats squared, Squared<float>) { store(to, squared); }
-inline void put(double* to, Doubles squared, Squared<double>) { store(to, squared); }
+inline void put(float* to, Floats squared, Ints, Squared<float>) { store(to, squared); }
+inline void put(double* to, Doubles squared, Longs, Squared<double>) { store(to, squared); }
 
 // Its root, times the length of a unit.
 template <class T>
@@ -71,10 +79,10 @@ struct Rooted {
   static constexpr int kSides = 1;
   double unit;
 };
-inline void put(double* to, Doubles squared, Rooted<double> rooted) {
+inline void put(double* to, Doubles squared, Longs, Rooted<double> rooted) {
   store(to, root(squared) * all(rooted.unit));
 }
-inline void put(double* to, Floats squared, Rooted<float> rooted) {
+inline void put(double* to, Floats squared, Ints, Rooted<float> rooted) {
   HalfFloats halves[2];
   memcpy(halves, &squared, sizeof halves);
   for (int half = 0; half < 2; ++half) {
@@ -85,25 +93,31 @@ inline void put(double* to, Floats squared, Rooted<float> rooted) {
 
 // Shorts become floats first.
 template <class End>
-inline void put(typename End::Out* to, Shorts squared, const End& end) {
-  for (int half = 0; half < 2; ++half) put(to + half * kLanes, widen(squared, half), end);
+__attribute__((always_inline)) inline void put(typename End::Out* to, Shorts squared, ShortInts background, const End& end) {
+  for (int half = 0; half < 2; ++half) {
+    put(to + half * kLanes, widen(squared, half), widen_mask(background, half), end);
+  }
 }
 
-// A block of columns of `size` rows, in T. With `kIndices` `nearest` is told of every row, else of coarse
-// ones.
+// A block of columns of `size` rows. Of two labels floats have the sign, and shorts a plane for each, with 0
+// at the voxels of the other; shorts go on by kNearSteps copies of the outer rows. With `kIndices` `nearest`
+// is told of every row, else of coarse ones.
 template <class T, class End, bool kIndices = false>
 class Columns {
   using Values = typename VectorOf<T>::Values;
   using Whole = typename VectorOf<T>::Whole;
   using Wholes = decltype(all(Whole{}));
+  using Mask = decltype(Wholes{} == Wholes{});
   using Entry = typename VectorOf<T>::Entry;
   using Out = typename End::Out;
   static constexpr int kCount = VectorOf<T>::kCount, kVectors = kVectorsOf<T>, kWidth = kBlockOf<T>;
   static constexpr int kGroup = kGroupOf<T>, kSides = End::kSides;
-  static constexpr bool kShort = sizeof(T) == 2;
+  static constexpr bool kShort = sizeof(T) == sizeof(Short);
+  static constexpr int kRow = kWidth * (kShort ? kSides : 1);
 
  public:
-  Columns(const T* field, int64_t size, const uint8_t* states, const Entry* table, Whole* nearest, const End& end)
+  Columns(const T* field, int64_t size, const uint8_t* states, const Entry* table, Whole* nearest,
+          const End& end)
       : Columns(field, size, Range{0, size - 1}, table, nearest, end) {
     states_ = states;
     for (int side = 0; side < 2; ++side) {
@@ -124,17 +138,22 @@ class Columns {
         step_sq_((T)table[1]),
         nearest_(nearest),
         end_(end),
-        candidates_{candidates, candidates} {}
+        candidates_{candidates, candidates} {
+    if constexpr (kShort) {
+      inverse_ = 1.0f / (float)step_sq_;
+      near_ = (T)lesser((T)table[lesser(size, kNearSteps)], kMost - 1);
+    }
+  }
 
-  // False if a distance was too long for shorts; what has been written is then nothing.
+  // False if a distance was too long for shorts: what has been written then means nothing.
   bool solve(Out* out, int64_t stride) {
     out_ = out;
     stride_ = stride;
     const int64_t last = (size_ + kGroup - 2) / kGroup;  // of the coarse rows
     const Range everything = {0, size_ - 1};
-    solve_row(0, everything);
+    solve_coarse(0, [&] { return everything; });
     if (last > 0) {
-      solve_row(last, everything);
+      solve_coarse(last, [&] { return everything; });
       divide(0, last);
     }
     return !is_too_long();
@@ -142,31 +161,41 @@ class Columns {
 
  private:
   int64_t row(int64_t coarse) const { return lesser(coarse * kGroup, size_ - 1); }
-  const T* at(int64_t y) const { return field_ + y * kWidth; }
-  Whole* nearest(int64_t coarse) const { return nearest_ + (kIndices ? row(coarse) : coarse) * kWidth; }
+  // The nearest rows of a coarse row; of shorts the first (0) and last (1) that may be nearest.
+  Whole* nearest(int64_t coarse, int end) const {
+    return nearest_ + ((kIndices ? row(coarse) : coarse) * (1 + kShort) + kShort * end) * kWidth;
+  }
+  Values at(int64_t y, int u, int plane = 0) const {
+    return load(field_ + y * kRow + plane * kWidth + u * kCount);
+  }
 
-  // Label `side` as the sign to flip, so that its voxels are the positive ones.
-  static auto side_sign([[maybe_unused]] int side) {
-    if constexpr (kSides == 2) {
-      return side ? sign_of(all((T)1)) : sign_of(all((T)-1));
+  // A row as label `side` sees it: 0 where it is of the other one.
+  Values seen(int64_t y, int u, int side) const {
+    if constexpr (kSides == 1) {
+      return at(y, u);
+    } else if constexpr (kShort) {
+      return at(y, u, side);
     } else {
-      return Wholes{};
+      return max(flip(at(y, u), side ? all(0) : all(kSign)), all(0.0f));
     }
   }
-  // A row's values as the label of `sign` sees them.
-  static Values seen(Values field, [[maybe_unused]] Wholes sign) {
-    if constexpr (kSides == 2) {
-      return max(flip(field, sign), all((T)0));
+  // The same for lanes of either label.
+  Values seen(int64_t y, int u, Mask background) const {
+    if constexpr (kSides == 1) {
+      return at(y, u);
+    } else if constexpr (kShort) {
+      return background ? at(y, u, kBackground) : at(y, u, kForeground);
     } else {
-      return field;
+      return max(flip(at(y, u), background & kSign), all(0.0f));
     }
   }
-  // Lanes of this label.
-  static Wholes of_label(Values field, [[maybe_unused]] Wholes sign) {
-    if constexpr (kSides == 2) {
-      return flip(field, sign) > all((T)0);
+  Mask background(int64_t y, int u) const {
+    if constexpr (kSides == 1) {
+      return Mask{};
+    } else if constexpr (kShort) {
+      return at(y, u, kBackground) > all((T)0);
     } else {
-      return field > all((T)0);
+      return (Ints)at(y, u) < 0;
     }
   }
 
@@ -181,55 +210,65 @@ class Columns {
   // Largest number of steps that can still beat `bound`.
   int64_t reach(T bound) const {
     if constexpr (kShort) {
-      return lesser((int64_t)__builtin_sqrtf(((float)bound - 0.5f) / (float)step_sq_), size_ - 1);
+      return bound ? lesser((int64_t)__builtin_sqrtf(((float)bound - 0.5f) * inverse_), size_ - 1) : 0;
     } else {
-    const T steps_sq = bound / step_sq_;
-    if (!(steps_sq < (T)size_ * (T)size_)) return size_;
-    int64_t steps = lesser((int64_t)__builtin_sqrt((double)steps_sq) + 1, size_ - 1);
-    while (steps > 0 && table_[steps] >= bound) --steps;
-    return steps;
+      const T steps_sq = bound / step_sq_;
+      if (!(steps_sq < (T)size_ * (T)size_)) return size_;
+      int64_t steps = lesser((int64_t)__builtin_sqrt((double)steps_sq) + 1, size_ - 1);
+      while (steps > 0 && table_[steps] >= bound) --steps;
+      return steps;
     }
   }
 
   void divide(int64_t above, int64_t below) {
-    if (is_too_long()) return;
     if (below - above == 1) {
       solve_between(above, below);
       return;
     }
     const int64_t middle = (above + below) / 2;
-    const int64_t y = row(middle);
-    Range range = {size_, -1};
-    for (int u = 0; u < kVectors; ++u) {
-      Wholes low = load(nearest(above) + u * kCount), high = load(nearest(below) + u * kCount);
-      if constexpr (kSides == 2) {
-        // A lane of the other label at a bounding row sees itself there as nearest.
-        const Wholes label = (Wholes)load(at(y) + u * kCount) < 0;
-        const Wholes same_above = ((Wholes)load(at(row(above)) + u * kCount) < 0) == label;
-        const Wholes same_below = ((Wholes)load(at(row(below)) + u * kCount) < 0) == label;
-        low = same_above ? low : all((Whole)row(above));
-        high = same_below ? high : all((Whole)row(below));
+    solve_coarse(middle, [&] {
+      const int64_t y = row(middle);
+      Range range = {size_, -1};
+      for (int u = 0; u < kVectors; ++u) {
+        Wholes low = load(nearest(above, 0) + u * kCount), high = load(nearest(below, 1) + u * kCount);
+        if constexpr (kSides == 2) {
+          // A lane of the other label at a bounding row sees itself there as nearest.
+          const Mask label = background(y, u);
+          low = background(row(above), u) == label ? low : all((Whole)row(above));
+          high = background(row(below), u) == label ? high : all((Whole)row(below));
+        }
+        range.include(Mask{} == 0, low, high);
       }
-      range.include(all((Whole)-1), low, high);
-    }
-    solve_row(middle, range);
+      return range;
+    });
+    if (is_too_long()) return;
     divide(above, middle);
     divide(middle, below);
+  }
+
+  // A coarse row: by the few rows beside it, or in the range that `find` finds.
+  template <class Find>
+  void solve_coarse(int64_t coarse, const Find& find) {
+    const int64_t y = row(coarse), steps = solve_near<1>(y);
+    if (steps < 0) {
+      solve_row(coarse, find());
+    } else {
+      store(nearest(coarse, 0), all((Whole)greater(y - steps, 0)));
+      store(nearest(coarse, 1), all((Whole)lesser(y + steps, size_ - 1)));
+    }
   }
 
   // One coarse row: the minimum of every lane over `range`, and which row gave it.
   void solve_row(int64_t coarse, Range range) {
     const int64_t y = row(coarse);
     Values best[kVectors], bound = {};
-    Wholes sign[kVectors], from[kVectors];
+    Wholes from[kVectors];
+    Mask of_background[kVectors];
 #pragma GCC unroll 2
     for (int u = 0; u < kVectors; ++u) {
-      best[u] = load(at(y) + u * kCount);
+      of_background[u] = background(y, u);
+      best[u] = seen(y, u, of_background[u]);
       from[u] = all((Whole)y);
-      if constexpr (kSides == 2) {
-        sign[u] = sign_of(best[u]);
-        best[u] = magnitude(best[u]);
-      }
       bound = max(bound, best[u]);
     }
     const int64_t steps = reach(largest(bound));
@@ -241,24 +280,55 @@ class Columns {
     for (int64_t k = range.low; k <= range.high; ++k) {
 #pragma GCC unroll 2
       for (int u = 0; u < kVectors; ++u) {
-        const Values sum = plus(seen(load(at(k) + u * kCount), sign[u]), every(table[k]));
-        from[u] = sum < best[u] ? all((Whole)k) : from[u];
-        best[u] = min(sum, best[u]);
+        const Values sum = plus(seen(k, u, of_background[u]), every(table[k]));
+        const Values least = min(sum, best[u]);
+        from[u] = least == best[u] ? from[u] : all((Whole)k);
+        best[u] = least;
       }
     }
     for (int u = 0; u < kVectors; ++u) {
-      store(nearest(coarse) + u * kCount, from[u]);
-      if constexpr (kShort) longest_ = max(longest_, best[u]);
-      if constexpr (kSides == 2) best[u] = signed_by(best[u], sign[u]);
-      put(out_ + y * stride_ + u * kCount, best[u], end_);
+      store(nearest(coarse, 0) + u * kCount, from[u]);
+      if constexpr (kShort) {
+        store(nearest(coarse, 1) + u * kCount, from[u]);
+        longest_ = max(longest_, best[u]);
+      }
+      put(out_ + y * stride_ + u * kCount, best[u], of_background[u], end_);
     }
   }
 
-  static Values signed_by(Values v, Wholes sign) {
-    if constexpr (kShort) {
-      return flip(v, sign) - sign;  // two's complement
+  // `Rows` rows from `first` that all find their nearest within kNearSteps: each looks at so many rows on
+  // either side, for both labels at once. Returns how many steps that were; or -1, and does nothing.
+  template <int Rows>
+  int64_t solve_near([[maybe_unused]] int64_t first) {
+    if constexpr (!kShort) {
+      return -1;
     } else {
-      return flip(v, sign);
+      Values own[Rows][kSides], longest = {};
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 2
+        for (int side = 0; side < kSides; ++side) {
+          own[r][side] = at(first + r, 0, side);
+          longest = max(longest, own[r][side]);
+        }
+      }
+      const T worst = largest(longest);
+      if (worst > near_) return -1;
+      const int64_t steps = reach(worst);
+#pragma GCC unroll 1
+      for (int r = 0; r < Rows; ++r) {
+        const Mask of_background = background(first + r, 0);
+        Values best = seen(first + r, 0, of_background);
+        for (int64_t d = 1; d <= steps; ++d) {
+          const int64_t above = first + r - d, below = first + r + d;
+          // Beyond the ends are copies, which are further away than what they are copied from.
+          Values f = min(at(above, 0), at(below, 0));
+          if constexpr (kSides == 2) f = of_background ? f : min(at(above, 0, 1), at(below, 0, 1));
+          best = min(plus(f, every(table_[d])), best);
+        }
+        put(out_ + (first + r) * stride_, best, of_background, end_);
+      }
+      return steps;
     }
   }
 
@@ -286,50 +356,52 @@ class Columns {
   // 0, so that the two sides add up.
   template <int Rows>
   void solve_group(int64_t above, int64_t below) {
+    const int64_t first = row(above) + 1;
+    if (solve_near<Rows>(first) >= 0) return;
     Values found[Rows][kVectors];
     bool any = false;
-    for (int side = 1; side > 1 - kSides; --side) any |= solve_side<Rows>(above, below, side, any, found);
+    for (int side = 2 - kSides; side < 2; ++side) any |= solve_side<Rows>(above, below, side, any, found);
+#pragma GCC unroll 1
     for (int r = 0; r < Rows; ++r) {
-      const int64_t y = row(above) + 1 + r;
+#pragma GCC unroll 2
       for (int u = 0; u < kVectors; ++u) {
-        // Else of one label, and all 0.
-        put(out_ + y * stride_ + u * kCount, any ? found[r][u] : all((T)0), end_);
-        if (kIndices && !any) store(nearest_ + y * kWidth + u * kCount, all((Whole)y));
+        // Else of one label that asks for nothing.
+        const Values squared = any ? found[r][u] : all((T)0);
+        put(out_ + (first + r) * stride_ + u * kCount, squared, background(first + r, u), end_);
       }
     }
   }
 
+  // Those of one label, to `found`, or added to it; false if there are none.
   template <int Rows>
-  bool solve_side(int64_t above, int64_t below, int side, [[maybe_unused]] bool add,
-                  Values (&found)[Rows][kVectors]) {
-    const Wholes sign = side_sign(side);
+  bool solve_side(int64_t above, int64_t below, int side, bool add, Values (&found)[Rows][kVectors]) {
     const int64_t first = row(above) + 1;
     Values best[Rows][kVectors], bound[kVectors] = {}, longest = {};
-    [[maybe_unused]] Wholes nearest_row[Rows][kVectors];
+    [[maybe_unused]] Wholes from[Rows][kVectors];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 2
       for (int u = 0; u < kVectors; ++u) {
-        best[r][u] = seen(load(at(first + r) + u * kCount), sign);
+        best[r][u] = seen(first + r, u, side);
         bound[u] = max(bound[u], best[r][u]);
-        if constexpr (kIndices) nearest_row[r][u] = all((Whole)(first + r));
+        if constexpr (kIndices) from[r][u] = all((Whole)(first + r));
       }
     }
 #pragma GCC unroll 2
     for (int u = 0; u < kVectors; ++u) longest = max(longest, bound[u]);
     const T worst = largest(longest);
-    if (worst == 0) return false;
+    if (worst == 0 && !kIndices) return false;
 
     const int64_t steps = reach(worst);
     Range range = {size_, -1};
     for (int u = 0; u < kVectors; ++u) {
       // Only lanes with a voxel of this side count; at a bounding row of the other label it is that row
       // itself.
-      const Wholes counts = bound[u] > all((T)0);
-      const Wholes in_above = of_label(load(at(first - 1) + u * kCount), sign);
-      const Wholes in_below = of_label(load(at(first + Rows) + u * kCount), sign);
-      const Wholes low = in_above ? load(nearest(above) + u * kCount) : all((Whole)(first - 1));
-      const Wholes high = in_below ? load(nearest(below) + u * kCount) : all((Whole)(first + Rows));
+      const Mask counts = bound[u] > all((T)0);
+      const Mask in_above = seen(first - 1, u, side) > all((T)0);
+      const Mask in_below = seen(first + Rows, u, side) > all((T)0);
+      const Wholes low = in_above ? load(nearest(above, 0) + u * kCount) : all((Whole)(first - 1));
+      const Wholes high = in_below ? load(nearest(below, 1) + u * kCount) : all((Whole)(first + Rows));
       range.include(counts, low, high);
     }
     range.clip(first - steps, first + Rows - 1 + steps);
@@ -339,14 +411,14 @@ class Columns {
     for (int64_t k = range.low; k <= range.high; ++k) {
       Values f[kVectors];
 #pragma GCC unroll 2
-      for (int u = 0; u < kVectors; ++u) f[u] = seen(load(at(k) + u * kCount), sign);
+      for (int u = 0; u < kVectors; ++u) f[u] = seen(k, u, side);
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r) {
         const Values offset = every(table[k - r]);
 #pragma GCC unroll 2
         for (int u = 0; u < kVectors; ++u) {
           const Values sum = plus(f[u], offset);
-          if constexpr (kIndices) nearest_row[r][u] = sum < best[r][u] ? all((Whole)k) : nearest_row[r][u];
+          if constexpr (kIndices) from[r][u] = sum < best[r][u] ? all((Whole)k) : from[r][u];
           best[r][u] = min(sum, best[r][u]);
         }
       }
@@ -356,8 +428,8 @@ class Columns {
 #pragma GCC unroll 2
       for (int u = 0; u < kVectors; ++u) {
         if constexpr (kShort) longest_ = max(longest_, best[r][u]);
-        if constexpr (kIndices) store(nearest_ + (first + r) * kWidth + u * kCount, nearest_row[r][u]);
-        found[r][u] = side ? best[r][u] : (add ? found[r][u] : all((T)0)) - best[r][u];
+        if constexpr (kIndices) store(nearest_ + (first + r) * kWidth + u * kCount, from[r][u]);
+        found[r][u] = add ? found[r][u] + best[r][u] : best[r][u];
       }
     }
     return true;
@@ -373,7 +445,9 @@ class Columns {
   Range candidates_[2];
   Out* out_;
   int64_t stride_;
-  Shorts longest_ = {};
+  float inverse_;        // 1 / step_sq_
+  T near_;               // what kNearSteps come to
+  Shorts longest_ = {};  // of the distances so far
 };
 
 // One block, by shorts if the axis has such a table and if no distance is too long for them. `rows` are
@@ -382,13 +456,26 @@ template <class End, class Rows>
 void solve_block(const Workspace& workspace, const float* block, int64_t size, const Rows& rows,
                  const float* table, const int32_t* shorts, const End& end, typename End::Out* out,
                  int64_t stride) {
-  if (shorts) {
-    static_assert(kBlockOf<int16_t> == kBlock);
-    for (int64_t i = 0; i < size * kBlock; i += kBlock) {
-      store(workspace.shorts + i, narrow(load(block + i), load(block + i + kLanes)));
+  Patience& patience = *workspace.patience;
+  if (shorts && patience.tries()) {
+    constexpr int kSides = End::kSides, kRow = kSides * kBlock;
+    static_assert(kBlockOf<Short> == kBlock);
+    Short* own = (Short*)workspace.shorts + kNearSteps * kRow;
+    for (int64_t k = 0; k < size; ++k) {
+      const Floats low = load(block + k * kBlock), high = load(block + k * kBlock + kLanes);
+      if (kSides == 2) store(own + k * kRow, narrow(-low, -high));
+      store(own + (k + 1) * kRow - kBlock, narrow(low, high));
     }
-    int16_t* nearest = (int16_t*)workspace.nearest;
-    if (Columns<int16_t, End>(workspace.shorts, size, rows, shorts, nearest, end).solve(out, stride)) return;
+    for (int64_t d = 1; d <= kNearSteps; ++d) {
+      memcpy(own - d * kRow, own, kRow * sizeof(Short));
+      memcpy(own + (size - 1 + d) * kRow, own + (size - 1) * kRow, kRow * sizeof(Short));
+    }
+    Short* nearest = (Short*)workspace.nearest;
+    if (Columns<Short, End>(own, size, rows, shorts, nearest, end).solve(out, stride)) {
+      patience.succeeded();
+      return;
+    }
+    patience.failed();
   }
   Columns<float, End>(block, size, rows, table, workspace.nearest, end).solve(out, stride);
 }

@@ -9,6 +9,8 @@ constexpr int kMaxBlock =
     32;  // the widest block of columns, and the padding of tables, of any instruction set
 constexpr int kMinGroup = 4;  // the closest that coarse rows lie
 
+constexpr int kNearSteps = 8;  // of shorts: as far as all rows are looked at
+
 constexpr int64_t kTile = 1 << 16;  // floats of a tile, which stays in the second cache
 
 // Columns that are brought in together. The rows of a column may lie a slice apart, where each costs a page
@@ -25,7 +27,7 @@ enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // label
 struct Tables {
   double step_sq[3];       // of z, y, x, in mm^2
   const float *z, *y;      // at the centre: entry d is for d steps either way
-  const int32_t *short_z, *short_y;  // the same, at most 32767; or null
+  const int32_t *short_z, *short_y;  // the same, as shorts (simd.h), each twice; or null
   const float *up, *down;  // entry d of `up` is for d steps, of `down` for x - d
   double step[3];          // of z, y, x, in mm
   double unit;             // mm, of which the steps are multiples
@@ -66,11 +68,20 @@ struct Job {
   Outcome outcome_of(int64_t item) const { return {outcome.root, {outcome.signs[0], outcome.signs[1]}, of(item).after_z}; }
 };
 
+// Long distances lie together: where one block was too long for shorts, the next ones are not tried.
+struct Patience {
+  int left, pause;
+  bool tries() { return left == 0 || --left == 0; }
+  void succeeded() { pause = 0; }
+  void failed() { left = pause = pause < 16 ? 2 * pause + 1 : 16; }
+};
+
 // Memory of one thread.
 struct Workspace {
   float* column;      // (rows, columns of a tile), mm^2, signed; rows is y or z
   float* result[2];   // (max(y, z), kMaxBlock), mm^2: a block of columns each
-  int16_t* shorts;    // (max(y, z), kMaxBlock): a block of columns in whole units
+  uint16_t* shorts;   // (max(y, z) + 2 kNearSteps, 2, kMaxBlock): a block of columns in whole units
+  Patience* patience;
   int32_t* nearest;   // (coarse rows, kMaxBlock): row of what is nearest
   int32_t* index[2];  // (rows, columns of a tile): nearest along y and x, before this pass
   float* slice;       // (y, x): the field of one slice
@@ -141,6 +152,7 @@ inline int64_t bytes_a_voxel(Layout layout) {
 
 // Shapes are by the job's grid: values, fields and masks (batch, z, y, x), states (batch, z).
 struct Kernels {
+  int32_t most_short;  // kMost of simd.h
   // Passes along x and y: slices [first, last) of all items' slices, to a field in mm^2, signed, and a state
   // for each. Foreground is what is not 0 in masks, and what lies above the threshold in values.
   void (*slices[kLayouts])(const Job&, const Workspace&, const void* values, float* field, uint8_t* states,

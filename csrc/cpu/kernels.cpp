@@ -16,9 +16,10 @@ namespace SURFLOSS_ISA {
 namespace {
 
 // Columns [first, last) of one slab of rows, `stride` apart, in place.
+template <class End>
 void solve_columns(const Job& job, const Workspace& workspace, float* field, int64_t size, int64_t stride,
                    const uint8_t* states, const float* table, const int32_t* shorts, float scale,
-                   const Outcome& outcome, int64_t first, int64_t last) {
+                   const End& end, int64_t first, int64_t last) {
   const float uniform[2] = {uniform_value(kBackground, job.two_sided),
                             uniform_value(kForeground, job.two_sided)};
   const int64_t tile = tile_columns(size), block = size * kBlock;
@@ -34,7 +35,7 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
     for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
       float *to = field + at + i, *spare = workspace.result[0];
       const bool whole = width - i >= kBlock;
-      solve_block(workspace, workspace.column + b * block, size, states, table, shorts, outcome,
+      solve_block(workspace, workspace.column + b * block, size, states, table, shorts, end,
                   whole ? to : spare, whole ? stride : kBlock);
       if (whole) continue;
       for (int64_t k = 0; k < size; ++k)
@@ -58,7 +59,7 @@ void scan_slices(const Job& job, const Workspace& workspace, const Value* values
     states[slice] = common_state(workspace.rows, rows);
     if (rows > 1 && states[slice] == kMixed) {
       solve_columns(job, workspace, field + start, rows, size, workspace.rows, tables.y, tables.short_y, 1,
-                    kSignedField, 0, size);
+                    SignedField{}, 0, size);
     }
   }
 }
@@ -96,7 +97,7 @@ outcome, first, last);
       const int64_t width = lesser(kLanes, last - i);
       Floats own = value;
       if (state == kMixed) memcpy(&own, row + i, width * sizeof(float));
-      const Floats v = finish(own * all(tables.before_z), outcome);
+      const Floats v = finish(magnitude(own) * all(tables.before_z), (Ints)own < 0, outcome);
       memcpy(row + i, &v, width * sizeof(float));
     }
   }
@@ -282,6 +283,7 @@ Sums weigh_columns(const Job& job, const Workspace& workspace, int64_t item, con
 }  // namespace
 
 extern const Kernels kernels = {
+    kMost,
     {mask_slices<uint8_t>, mask_slices<float>, value_slices<float>, value_slices<double>},
     columns,
     {weigh_columns<float>, weigh_columns<double>},

@@ -127,7 +127,7 @@ inline void gather_turns(const Workspace& workspace, const float* field, int64_t
       copy(block, row + i, lesser(kBlock, width - i));
       for (int64_t j = width - i; j < kBlock; ++j) block[j] = block[width - i - 1];
       for (int u = 0; u < kBlock; u += kLanes) {
-        const Ints turn = k == 0 ? all(0) : sign_of(load(block - kBlock + u));
+        const Ints turn = k == 0 ? all(0) : (Ints)load(block - kBlock + u) & kSign;
         store(block + u, flip(load(block + u) * all(scale), turn));
       }
     }

@@ -71,7 +71,9 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
     for (auto& result : workspace.result) result = arena.take<float>((doubles ? 2 : 1) * rows * kMaxBlock);
     for (auto& index : workspace.index) index = indices ? arena.take<int32_t>(tiles) : nullptr;
     workspace.nearest = arena.take<int32_t>((rows / kMinGroup + 2) * kMaxBlock);
-    workspace.shorts = arena.take<int16_t>(rows * kMaxBlock);
+    workspace.patience = arena.take<Patience>(1);
+    if (workspace.patience) *workspace.patience = {};
+    workspace.shorts = arena.take<uint16_t>((rows + 2 * kNearSteps) * 2 * kMaxBlock);
     workspace.slice = alone ? arena.take<float>(grid.slice()) : nullptr;
     workspace.rows = arena.take<uint8_t>(grid.y);
     workspace.words = arena.take<uint64_t>(grid.x / 64 + 3);
@@ -108,7 +110,7 @@ void choose_unit(Tables& tables, const Grid& grid) {
 }  // namespace
 
 bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const double* spacing,
-                 bool item_spacing) {
+                 bool item_spacing, int32_t most) {
   const Grid& grid = plan.axes.grid;
   const bool doubles = function == SURFLOSS_NEAREST || function == SURFLOSS_DISTANCE;
   double* double_values = plan.double_values;
@@ -173,8 +175,8 @@ bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const
     for (int axis = 0; axis < 2; ++axis) {
       int32_t* centre = shorts + size[axis];
       for (int64_t d = 0; d <= size[axis]; ++d) {
-        const int32_t most = (int32_t)std::min<double>(INT16_MAX, squared(table_step[axis], d));
-        centre[d] = centre[-d] = most << 16 | most;
+        const uint32_t entry = (uint32_t)std::min<double>(most, squared(table_step[axis], d));
+        centre[d] = centre[-d] = (int32_t)(entry << 16 | entry);
       }
       // Rows are numbered by shorts too.
       *short_centred[axis] = whole[axis] && size[axis] <= INT16_MAX ? centre : nullptr;
