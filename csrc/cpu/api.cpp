@@ -34,7 +34,8 @@ int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shap
     if (voxels == 0 || batch == 0) return SURFLOSS_OK;
     Arena arena(scratch);
     Plan plan(function, batch, dims, shape, item_spacing, threads, arena);
-    if (!fill_tables(plan, function, dims, shape, spacing, item_spacing, kernels->most_short)) return SURFLOSS_SPACING;
+    if (!fill_tables(plan, function, dims, shape, spacing, item_spacing, kernels->most_short))
+      return SURFLOSS_SPACING;
     run(plan, Job{plan.axes.grid, true, {}, 0.5f, plan.tables, item_spacing}, *kernels);
     return SURFLOSS_OK;
   });
@@ -66,9 +67,7 @@ struct Slices {
 template <class Scan, class Search>
 void transform(const Plan& plan, const Scan& scan, const Search& search) {
   const Slices slices = {plan.batch * plan.axes.grid.z, plan.slices_a_task};
-  const auto tasks = [&](int64_t phase) {
-    return phase ? plan.batch * plan.tasks_an_item : slices.tasks();
-  };
+  const auto tasks = [&](int64_t phase) { return phase ? plan.batch * plan.tasks_an_item : slices.tasks(); };
   run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
     const Workspace& workspace = plan.workspaces[thread];
     if (phase == 0) {

@@ -111,8 +111,8 @@ void distance_slices(const Job& job, const Workspace& workspace, const uint8_t* 
     if (rows == 1) {
       pack(to, field, plane);
     } else if (tables.whole_plane) {
-      solve_background(workspace, steps, field, rows, size, workspace.rows, tables.y,
-                       tables.short_y, Scale<float>{tables.multiple_x, true}, Squared<float>{}, 0, size);
+      solve_background(workspace, steps, field, rows, size, workspace.rows, tables.y, tables.short_y,
+                       Scale<float>{tables.multiple_x, true}, Squared<float>{}, 0, size);
       pack(to, field, plane);
     } else {
       solve_background(workspace, steps, to, rows, size, workspace.rows, tables.y_sq, nullptr,
@@ -156,8 +156,8 @@ void distance_columns(const Job& job, const Workspace& workspace, int64_t item, 
                      Scale<double>{steps ? tables.step[2] : tables.unit * tables.unit, steps},
                      Rooted<double>{1}, first, last);
   } else {
-    solve_background(workspace, doubles, distance, depth, plane, states, tables.z_sq, nullptr, Scale<double>{1, false},
-                     Rooted<double>{1}, first, last);
+    solve_background(workspace, doubles, distance, depth, plane, states, tables.z_sq, nullptr,
+                     Scale<double>{1, false}, Rooted<double>{1}, first, last);
   }
 }
 

@@ -22,7 +22,7 @@ constexpr int kVectorsOf = 2;
 template <>
 constexpr int kVectorsOf<Short> = 1;
 template <class T>
-constexpr int kBlockOf = kVectorsOf<T>* VectorOf<T>::kCount;
+constexpr int kBlockOf = kVectorsOf<T> * VectorOf<T>::kCount;
 template <class T>
 constexpr int kGroupOf = kGroup;
 template <>
@@ -50,8 +50,8 @@ struct SignedField {  // what feeds the next pass
   using Out = float;
   static constexpr int kSides = 2;
 };
-inline void put(float* to, Floats squared, Ints background, SignedField) {
-  store(to, flip(squared, background & kSign));
+inline Floats finish(Floats squared, Ints background, SignedField) {
+  return flip(squared, background & kSign);
 }
 
 inline Floats finish(Floats squared, Ints background, const Outcome& outcome) {
@@ -59,8 +59,9 @@ inline Floats finish(Floats squared, Ints background, const Outcome& outcome) {
   const Ints sign = background ? all(outcome.signs[0]) : all(outcome.signs[1]);
   return flip(outcome.root ? root(scaled) : scaled, sign);
 }
-inline void put(float* to, Floats squared, Ints background, const Outcome& outcome) {
-  store(to, finish(squared, background, outcome));
+template <class End>
+inline void put(float* to, Floats squared, Ints background, const End& end) {
+  store(to, finish(squared, background, end));
 }
 
 // Of one label: it stays as it is, to feed the next pass.
@@ -93,7 +94,8 @@ inline void put(double* to, Floats squared, Ints, Rooted<float> rooted) {
 
 // Shorts become floats first.
 template <class End>
-__attribute__((always_inline)) inline void put(typename End::Out* to, Shorts squared, ShortInts background, const End& end) {
+__attribute__((always_inline)) inline void put(typename End::Out* to, Shorts squared, ShortInts background,
+                                               const End& end) {
   for (int half = 0; half < 2; ++half) {
     put(to + half * kLanes, widen(squared, half), widen_mask(background, half), end);
   }
@@ -143,6 +145,12 @@ class Columns {
       inverse_ = 1.0f / (float)step_sq_;
       near_ = (T)lesser((T)table[lesser(size, kNearSteps)], kMost - 1);
     }
+  }
+
+  // Whether there are so many candidates that it matters how fast they are looked at.
+  bool searches() const {
+    const Range &back = candidates_[0], &fore = candidates_[1];
+    return greater(back.high - back.low, fore.high - fore.low) >= kMinGroup;
   }
 
   // False if a distance was too long for shorts: what has been written then means nothing.
@@ -281,9 +289,8 @@ class Columns {
 #pragma GCC unroll 2
       for (int u = 0; u < kVectors; ++u) {
         const Values sum = plus(seen(k, u, of_background[u]), every(table[k]));
-        const Values least = min(sum, best[u]);
-        from[u] = least == best[u] ? from[u] : all((Whole)k);
-        best[u] = least;
+        from[u] = sum < best[u] ? all((Whole)k) : from[u];
+        best[u] = min(sum, best[u]);
       }
     }
     for (int u = 0; u < kVectors; ++u) {
@@ -332,6 +339,18 @@ class Columns {
     }
   }
 
+  // Distances of one label, and 0 for voxels of the other one, which the other side adds.
+  void put_side(Out* to, Values squared, [[maybe_unused]] int side, [[maybe_unused]] bool add) {
+    if constexpr (kSides == 1) {
+      put(to, squared, Mask{}, end_);
+    } else {
+      for (int half = 0; half < (kShort ? 2 : 1); ++half, to += kLanes) {
+        const Floats v = finish(widen(squared, half), side ? all(0) : all(-1), end_);
+        store(to, add ? load(to) + v : v);
+      }
+    }
+  }
+
   void solve_between(int64_t above, int64_t below) {
     const int64_t rows = row(below) - row(above) - 1;
     if (rows == kGroup - 1) {
@@ -358,23 +377,18 @@ class Columns {
   void solve_group(int64_t above, int64_t below) {
     const int64_t first = row(above) + 1;
     if (solve_near<Rows>(first) >= 0) return;
-    Values found[Rows][kVectors];
-    bool any = false;
-    for (int side = 2 - kSides; side < 2; ++side) any |= solve_side<Rows>(above, below, side, any, found);
-#pragma GCC unroll 1
-    for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 2
-      for (int u = 0; u < kVectors; ++u) {
-        // Else of one label that asks for nothing.
-        const Values squared = any ? found[r][u] : all((T)0);
-        put(out_ + (first + r) * stride_ + u * kCount, squared, background(first + r, u), end_);
-      }
+    bool written = false;
+    for (int side = 1; side > 1 - kSides; --side) written |= solve_side<Rows>(above, below, side, written);
+    if (written) return;
+    // Of one label, and all 0.
+    for (int64_t y = first; y < first + Rows; ++y) {
+      for (int u = 0; u < kVectors; ++u) put_side(out_ + y * stride_ + u * kCount, Values{}, 1, false);
     }
   }
 
-  // Those of one label, to `found`, or added to it; false if there are none.
+  // Those of one label; false, and nothing written, if there are none.
   template <int Rows>
-  bool solve_side(int64_t above, int64_t below, int side, bool add, Values (&found)[Rows][kVectors]) {
+  bool solve_side(int64_t above, int64_t below, int side, bool add) {
     const int64_t first = row(above) + 1;
     Values best[Rows][kVectors], bound[kVectors] = {}, longest = {};
     [[maybe_unused]] Wholes from[Rows][kVectors];
@@ -429,7 +443,7 @@ class Columns {
       for (int u = 0; u < kVectors; ++u) {
         if constexpr (kShort) longest_ = max(longest_, best[r][u]);
         if constexpr (kIndices) store(nearest_ + (first + r) * kWidth + u * kCount, from[r][u]);
-        found[r][u] = add ? found[r][u] + best[r][u] : best[r][u];
+        put_side(out_ + (first + r) * stride_ + u * kCount, best[r][u], side, add);
       }
     }
     return true;
@@ -450,32 +464,38 @@ class Columns {
   Shorts longest_ = {};  // of the distances so far
 };
 
-// One block, by shorts if the axis has such a table and if no distance is too long for them. `rows` are
-// states, or the range of what may be nearest.
+// A block of floats as one of shorts, with the copies of its outer rows that Columns wants.
+template <int kSides>
+inline void narrow_block(const float* block, int64_t size, Short* shorts) {
+  constexpr int kRow = kSides * kBlock;
+  static_assert(kBlockOf<Short> == kBlock);
+  for (int64_t k = 0; k < size; ++k) {
+    const Floats low = load(block + k * kBlock), high = load(block + k * kBlock + kLanes);
+    if (kSides == 2) store(shorts + k * kRow, narrow(-low, -high));
+    store(shorts + (k + 1) * kRow - kBlock, narrow(low, high));
+  }
+  for (int64_t d = 1; d <= kNearSteps; ++d) {
+    memcpy(shorts - d * kRow, shorts, kRow * sizeof(Short));
+    memcpy(shorts + (size - 1 + d) * kRow, shorts + (size - 1) * kRow, kRow * sizeof(Short));
+  }
+}
+
+// One block, by shorts if the axis has such a table and no distance is too long for them. `rows` are states,
+// or the range of what may be nearest.
 template <class End, class Rows>
 void solve_block(const Workspace& workspace, const float* block, int64_t size, const Rows& rows,
-                 const float* table, const int32_t* shorts, const End& end, typename End::Out* out,
+                 const float* table, const int32_t* short_table, const End& end, typename End::Out* out,
                  int64_t stride) {
   Patience& patience = *workspace.patience;
-  if (shorts && patience.tries()) {
-    constexpr int kSides = End::kSides, kRow = kSides * kBlock;
-    static_assert(kBlockOf<Short> == kBlock);
-    Short* own = (Short*)workspace.shorts + kNearSteps * kRow;
-    for (int64_t k = 0; k < size; ++k) {
-      const Floats low = load(block + k * kBlock), high = load(block + k * kBlock + kLanes);
-      if (kSides == 2) store(own + k * kRow, narrow(-low, -high));
-      store(own + (k + 1) * kRow - kBlock, narrow(low, high));
+  if (short_table && patience.tries()) {
+    Short* shorts = (Short*)workspace.shorts + kNearSteps * End::kSides * kBlock;
+    Columns<Short, End> columns(shorts, size, rows, short_table, (Short*)workspace.nearest, end);
+    if (columns.searches()) {
+      narrow_block<End::kSides>(block, size, shorts);
+      const bool solved = columns.solve(out, stride);
+      patience.learn(solved);
+      if (solved) return;
     }
-    for (int64_t d = 1; d <= kNearSteps; ++d) {
-      memcpy(own - d * kRow, own, kRow * sizeof(Short));
-      memcpy(own + (size - 1 + d) * kRow, own + (size - 1) * kRow, kRow * sizeof(Short));
-    }
-    Short* nearest = (Short*)workspace.nearest;
-    if (Columns<Short, End>(own, size, rows, shorts, nearest, end).solve(out, stride)) {
-      patience.succeeded();
-      return;
-    }
-    patience.failed();
   }
   Columns<float, End>(block, size, rows, table, workspace.nearest, end).solve(out, stride);
 }

@@ -25,14 +25,14 @@ enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // label
 // Squared distances in mm^2 by number of steps, float32 of the exact double. Distances in double, and
 // indices, have here the exact squares of whole units, and along x the steps themselves.
 struct Tables {
-  double step_sq[3];       // of z, y, x, in mm^2
-  const float *z, *y;      // at the centre: entry d is for d steps either way
+  double step_sq[3];                 // of z, y, x, in mm^2
+  const float *z, *y;                // at the centre: entry d is for d steps either way
   const int32_t *short_z, *short_y;  // the same, as shorts (simd.h), each twice; or null
-  const float *up, *down;  // entry d of `up` is for d steps, of `down` for x - d
-  double step[3];          // of z, y, x, in mm
-  double unit;             // mm, of which the steps are multiples
+  const float *up, *down;            // entry d of `up` is for d steps, of `down` for x - d
+  double step[3];                    // of z, y, x, in mm
+  double unit;                       // mm, of which the steps are multiples
   float multiple_y, multiple_x;
-  float before_z, after_z;  // what squared distances are multiplied by
+  float before_z, after_z;    // what squared distances are multiplied by
   bool whole_plane, whole;    // whether those of y and x, or of all three, are whole and their squares exact
   const double *z_sq, *y_sq;  // mm^2, at the centre
   double diagonal_sq;         // of the item
@@ -65,22 +65,23 @@ struct Job {
   const Tables* tables;
   bool item_tables;  // a table for each item, or one for all
   const Tables& of(int64_t item) const { return tables[item_tables ? item : 0]; }
-  Outcome outcome_of(int64_t item) const { return {outcome.root, {outcome.signs[0], outcome.signs[1]}, of(item).after_z}; }
+  Outcome outcome_of(int64_t item) const {
+    return {outcome.root, {outcome.signs[0], outcome.signs[1]}, of(item).after_z};
+  }
 };
 
-// Long distances lie together: where one block was too long for shorts, the next ones are not tried.
+// Long distances lie together: after a block that was too long for shorts some are not tried.
 struct Patience {
   int left, pause;
   bool tries() { return left == 0 || --left == 0; }
-  void succeeded() { pause = 0; }
-  void failed() { left = pause = pause < 16 ? 2 * pause + 1 : 16; }
+  void learn(bool solved) { left = pause = solved ? 0 : pause < 16 ? 2 * pause + 1 : 16; }
 };
 
 // Memory of one thread.
 struct Workspace {
-  float* column;      // (rows, columns of a tile), mm^2, signed; rows is y or z
-  float* result[2];   // (max(y, z), kMaxBlock), mm^2: a block of columns each
-  uint16_t* shorts;   // (max(y, z) + 2 kNearSteps, 2, kMaxBlock): a block of columns in whole units
+  float* column;     // (rows, columns of a tile), mm^2, signed; rows is y or z
+  float* result[2];  // (max(y, z), kMaxBlock), mm^2: a block of columns each
+  uint16_t* shorts;  // (max(y, z) + 2 kNearSteps, 2, kMaxBlock): a block of columns in whole units
   Patience* patience;
   int32_t* nearest;   // (coarse rows, kMaxBlock): row of what is nearest
   int32_t* index[2];  // (rows, columns of a tile): nearest along y and x, before this pass

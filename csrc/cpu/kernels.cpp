@@ -86,7 +86,7 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
   const Outcome outcome = job.outcome_of(item);
   if (state == kMixed && depth > 1) {
     solve_columns(job, workspace, start, depth, plane, states, tables.z, tables.short_z, tables.before_z,
-outcome, first, last);
+                  outcome, first, last);
     return;
   }
   // Nothing nearer along z: the field, or one value where there is a single label.
@@ -114,7 +114,7 @@ float before_first(const Job& job, const Tables& tables, const Weighing& weighin
 
 // Squared distances of a block of columns of the input's (0) or the target's (1) mask, into a block.
 void distances_of_block(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
-                 int which, int64_t at, int64_t width) {
+                        int which, int64_t at, int64_t width) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels() + at;
   const Tables& tables = job.of(item);
   float* out = workspace.result[which];
@@ -241,7 +241,8 @@ Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item
   double weighted[kBlock] = {}, plain[kBlock] = {};
   for (int64_t at = first; at < last; at += kBlock) {
     const int64_t width = lesser(kBlock, last - at);
-    for (int which = 0; which < 2; ++which) distances_of_block(job, workspace, item, weighing, which, at, width);
+    for (int which = 0; which < 2; ++which)
+      distances_of_block(job, workspace, item, weighing, which, at, width);
     for (int64_t k = 0; k < depth; ++k) {
       const int64_t place = start + k * plane + at;
       const auto weigh = [&](const auto& row, auto... rest) {

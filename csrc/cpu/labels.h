@@ -179,7 +179,8 @@ void label_slices(const Job& job, const Workspace& workspace, const Labelling& l
     const bool several = workspace.rows[0] == kSeveral || range.low < rows - 1;
     contents[slice] = several ? kSeveral : labels[0] == *(labels - before) ? kSame : kOther;
     if (several && rows > 1) {
-      solve_turns(workspace, to, rows, size, range, tables.y, tables.short_y, 1, {false, {0, 0}, 1}, 0, size, [](int64_t, int64_t) {});
+      solve_turns(workspace, to, rows, size, range, tables.y, tables.short_y, 1, {false, {0, 0}, 1}, 0, size,
+                  [](int64_t, int64_t) {});
     }
     if (before == 0 && !labelling.closed) continue;
     for (int64_t y = 0; y < rows; ++y) {
@@ -222,8 +223,8 @@ void label_columns(const Job& job, const Workspace& workspace, const Labelling& 
     finish_rows(first, last - first, true);
     return;
   }
-  solve_turns(workspace, field, depth, plane, range, tables.z, tables.short_z, tables.before_z, job.outcome_of(item), first, last,
-              [&](int64_t at, int64_t width) {
+  solve_turns(workspace, field, depth, plane, range, tables.z, tables.short_z, tables.before_z,
+              job.outcome_of(item), first, last, [&](int64_t at, int64_t width) {
                 if (labelling.closed || labelling.is_signed) finish_rows(at, width, false);
               });
 }

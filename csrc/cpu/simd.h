@@ -100,9 +100,9 @@ inline void store(int32_t* to, Ints v) { memcpy(to, &v, sizeof v); }
 inline void store(double* to, Doubles v) { memcpy(to, &v, sizeof v); }
 inline void store(int64_t* to, Longs v) { memcpy(to, &v, sizeof v); }
 inline void store(Short* to, Shorts v) { memcpy(to, &v, sizeof v); }
-inline Floats all(float value) { return Floats{} + value; }
+inline Floats all(float value) { return value - Floats{}; }  // where + would be an addition, as -0 + 0 is 0
 inline Ints all(int32_t value) { return Ints{} + value; }
-inline Doubles all(double value) { return Doubles{} + value; }
+inline Doubles all(double value) { return value - Doubles{}; }
 inline Longs all(int64_t value) { return Longs{} + value; }
 inline Shorts all(Short value) { return Shorts{} + value; }
 inline Floats every(float entry) { return all(entry); }
@@ -338,6 +338,7 @@ inline Floats widen(Shorts v, int half) {
   const HalfShorts part = load_as<HalfShorts>((const HalfShorts*)&v + half);
   return __builtin_convertvector(__builtin_convertvector(part, Ints), Floats);
 }
+inline Floats widen(Floats v, int) { return v; }
 inline Ints widen_mask(ShortInts v, int half) {
   return __builtin_convertvector(load_as<HalfShortInts>((const HalfShortInts*)&v + half), Ints);
 }
