@@ -68,6 +68,7 @@ void solve_background(const Workspace& workspace, const From& from, typename End
   const int64_t tile = tile_columns(size);
   T* column = (T*)workspace.column;
   Out* spare = (Out*)workspace.result[0];
+  const Candidates candidates(states, size);
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
     for (int64_t k = 0; k < size; ++k) {
@@ -80,9 +81,9 @@ void solve_background(const Workspace& workspace, const From& from, typename End
       Out* out = whole ? to + at + i : spare;
       const int64_t out_stride = whole ? stride : kWidth;
       if constexpr (sizeof(T) == sizeof(float)) {
-        solve_block(workspace, column + i * size, size, states, table, shorts, end, out, out_stride);
+        solve_block(workspace, column + i * size, size, candidates, table, shorts, end, out, out_stride);
       } else {
-        Columns<T, End>(column + i * size, size, states, table, (int64_t*)workspace.nearest, end)
+        Columns<T, End>(column + i * size, size, candidates, table, (int64_t*)workspace.nearest, end)
             .solve(out, out_stride);
       }
       if (whole) continue;
@@ -214,6 +215,7 @@ void nearest_rows(const Workspace& workspace, const Passed<T> (&passed)[kPassed]
   T* column = (T*)workspace.column;
   typename End::Out* spare = (typename End::Out*)workspace.result[0];
   Whole* rows = (Whole*)workspace.result[1];
+  const Candidates candidates(states, size);
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
     for (int64_t i = 0; i < width; i += kWidth) {
@@ -248,7 +250,7 @@ void nearest_rows(const Workspace& workspace, const Passed<T> (&passed)[kPassed]
     }
     for (int64_t i = 0; i < width; i += kWidth) {
       const int64_t count = lesser(kWidth, width - i);
-      Columns<T, End, true>(column + i * size, size, states, table, rows, end).solve(spare, kWidth);
+      Columns<T, End, true>(column + i * size, size, candidates, table, rows, end).solve(spare, kWidth);
       for (int64_t k = 0; k < size; ++k) {
         const int64_t to = k * stride + at + i;
         int32_t row[kWidth], found[kPassed][kWidth];

@@ -45,6 +45,25 @@ struct Range {
   }
 };
 
+// Rows that may be nearest, to each label.
+struct Candidates {
+  const uint8_t* states;  // of the rows; null if none has a single label
+  Range of[2];
+
+  Candidates(const uint8_t* states, int64_t size) : states(states), of{{0, size - 1}, {0, size - 1}} {
+    for (int side = 0; side < 2; ++side) {
+      // Rows without the other label cannot be nearest to this one.
+      Range& range = of[side];
+      while (range.low < size && states[range.low] == side) ++range.low;
+      while (range.high >= 0 && states[range.high] == side) --range.high;
+    }
+  }
+  explicit Candidates(const Range& range) : states(nullptr), of{range, range} {}
+
+  // Whether there are so many that it matters how fast they are looked at.
+  bool are_many() const { return greater(of[0].high - of[0].low, of[1].high - of[1].low) >= kMinGroup; }
+};
+
 // What becomes of a squared distance. Of two labels: see job.h.
 struct SignedField {  // what feeds the next pass
   using Out = float;
@@ -118,39 +137,19 @@ class Columns {
   static constexpr int kRow = kWidth * (kShort ? kSides : 1);
 
  public:
-  Columns(const T* field, int64_t size, const uint8_t* states, const Entry* table, Whole* nearest,
-          const End& end)
-      : Columns(field, size, Range{0, size - 1}, table, nearest, end) {
-    states_ = states;
-    for (int side = 0; side < 2; ++side) {
-      // Rows without the other label cannot be nearest to this one.
-      Range& range = candidates_[side];
-      while (range.low < size && states[range.low] == side) ++range.low;
-      while (range.high >= 0 && states[range.high] == side) --range.high;
-    }
-  }
-
-  // Rows of no single label; which of them may be nearest is known.
-  Columns(const T* field, int64_t size, const Range& candidates, const Entry* table, Whole* nearest,
+  Columns(const T* field, int64_t size, const Candidates& candidates, const Entry* table, Whole* nearest,
           const End& end)
       : field_(field),
         size_(size),
-        states_(nullptr),
+        candidates_(candidates),
         table_(table),
         step_sq_((T)table[1]),
         nearest_(nearest),
-        end_(end),
-        candidates_{candidates, candidates} {
+        end_(end) {
     if constexpr (kShort) {
       inverse_ = 1.0f / (float)step_sq_;
       near_ = (T)lesser((T)table[lesser(size, kNearSteps)], kMost - 1);
     }
-  }
-
-  // Whether there are so many candidates that it matters how fast they are looked at.
-  bool searches() const {
-    const Range &back = candidates_[0], &fore = candidates_[1];
-    return greater(back.high - back.low, fore.high - fore.low) >= kMinGroup;
   }
 
   // False if a distance was too long for shorts: what has been written then means nothing.
@@ -282,8 +281,9 @@ class Columns {
     const int64_t steps = reach(largest(bound));
     range.clip(y - steps, y + steps);
     // Without states both sides have the same candidates.
-    const uint8_t state = states_ && kSides == 2 ? states_[y] : (uint8_t)kForeground;
-    if (state != kMixed) range.clip(candidates_[state].low, candidates_[state].high);
+    const uint8_t* states = candidates_.states;
+    const uint8_t state = states && kSides == 2 ? states[y] : (uint8_t)kForeground;
+    if (state != kMixed) range.clip(candidates_.of[state].low, candidates_.of[state].high);
     const Entry* table = table_ - y;
     for (int64_t k = range.low; k <= range.high; ++k) {
 #pragma GCC unroll 2
@@ -419,7 +419,7 @@ class Columns {
       range.include(counts, low, high);
     }
     range.clip(first - steps, first + Rows - 1 + steps);
-    range.clip(candidates_[side].low, candidates_[side].high);
+    range.clip(candidates_.of[side].low, candidates_.of[side].high);
 
     const Entry* table = table_ - first;
     for (int64_t k = range.low; k <= range.high; ++k) {
@@ -451,12 +451,11 @@ class Columns {
 
   const T* field_;
   const int64_t size_;
-  const uint8_t* states_;
+  const Candidates& candidates_;
   const Entry* table_;
   const T step_sq_;
   Whole* nearest_;
   const End end_;
-  Range candidates_[2];
   Out* out_;
   int64_t stride_;
   float inverse_;        // 1 / step_sq_
@@ -480,24 +479,21 @@ inline void narrow_block(const float* block, int64_t size, Short* shorts) {
   }
 }
 
-// One block, by shorts if the axis has such a table and no distance is too long for them. `rows` are states,
-// or the range of what may be nearest.
-template <class End, class Rows>
-void solve_block(const Workspace& workspace, const float* block, int64_t size, const Rows& rows,
+// One block, by shorts if the axis has such a table and no distance is too long for them.
+template <class End>
+void solve_block(const Workspace& workspace, const float* block, int64_t size, const Candidates& candidates,
                  const float* table, const int32_t* short_table, const End& end, typename End::Out* out,
                  int64_t stride) {
   Patience& patience = *workspace.patience;
-  if (short_table && patience.tries()) {
+  if (short_table && candidates.are_many() && patience.tries()) {
     Short* shorts = (Short*)workspace.shorts + kNearSteps * End::kSides * kBlock;
-    Columns<Short, End> columns(shorts, size, rows, short_table, (Short*)workspace.nearest, end);
-    if (columns.searches()) {
-      narrow_block<End::kSides>(block, size, shorts);
-      const bool solved = columns.solve(out, stride);
-      patience.learn(solved);
-      if (solved) return;
-    }
+    narrow_block<End::kSides>(block, size, shorts);
+    Columns<Short, End> columns(shorts, size, candidates, short_table, (Short*)workspace.nearest, end);
+    const bool solved = columns.solve(out, stride);
+    patience.learn(solved);
+    if (solved) return;
   }
-  Columns<float, End>(block, size, rows, table, workspace.nearest, end).solve(out, stride);
+  Columns<float, End>(block, size, candidates, table, workspace.nearest, end).solve(out, stride);
 }
 
 // The row of the next block, which no prefetcher foresees where rows are a slice apart.

@@ -23,6 +23,7 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
   const float uniform[2] = {uniform_value(kBackground, job.two_sided),
                             uniform_value(kForeground, job.two_sided)};
   const int64_t tile = tile_columns(size), block = size * kBlock;
+  const Candidates candidates(states, size);
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
     for (int64_t k = 0; k < size; ++k) {
@@ -35,7 +36,7 @@ void solve_columns(const Job& job, const Workspace& workspace, float* field, int
     for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
       float *to = field + at + i, *spare = workspace.result[0];
       const bool whole = width - i >= kBlock;
-      solve_block(workspace, workspace.column + b * block, size, states, table, shorts, end,
+      solve_block(workspace, workspace.column + b * block, size, candidates, table, shorts, end,
                   whole ? to : spare, whole ? stride : kBlock);
       if (whole) continue;
       for (int64_t k = 0; k < size; ++k)
@@ -128,7 +129,8 @@ void distances_of_block(const Job& job, const Workspace& workspace, int64_t item
       gather(workspace.column + k * kBlock, row, width, states[k], uniform, tables.before_z);
     }
     const Outcome magnitude = {false, {0, 0}, tables.after_z};
-    solve_block(workspace, workspace.column, depth, states, tables.z, tables.short_z, magnitude, out, kBlock);
+    solve_block(workspace, workspace.column, depth, Candidates(states, depth), tables.z, tables.short_z,
+                magnitude, out, kBlock);
     return;
   }
   const float instead = weighing.empty == SURFLOSS_EMPTY_DIAGONAL ? (float)tables.diagonal_sq : 0.0f;

@@ -140,13 +140,14 @@ void solve_turns(const Workspace& workspace, float* field, int64_t size, int64_t
                  const float* table, const int32_t* shorts, float scale, const Outcome& outcome,
                  int64_t first, int64_t last, const Finish& finish) {
   const int64_t tile = tile_columns(size);
+  const Candidates candidates(range);
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
     gather_turns(workspace, field + at, size, stride, width, scale);
     for (int64_t i = 0; i < width; i += kBlock) {
       float *to = field + at + i, *spare = workspace.result[0];
       const bool whole = width - i >= kBlock;
-      solve_block(workspace, workspace.column + i * size, size, range, table, shorts, outcome,
+      solve_block(workspace, workspace.column + i * size, size, candidates, table, shorts, outcome,
                   whole ? to : spare, whole ? stride : kBlock);
       if (whole) continue;
       for (int64_t k = 0; k < size; ++k)
