@@ -517,10 +517,12 @@ inline void copy(float* to, const float* from, int64_t width) {
 inline void gather(float* block, const float* row, int64_t width, uint8_t state, const float uniform[2],
                    float scale) {
   if (state == kMixed) {
-    copy(block, row, width);
-    for (int64_t i = width; i < kBlock; ++i) block[i] = block[width - 1];
-    store(block, load(block) * all(scale));
-    store(block + kLanes, load(block + kLanes) * all(scale));
+    if (width < kBlock) {
+      for (int64_t i = 0; i < kBlock; ++i) block[i] = row[lesser(i, width - 1)];
+      row = block;
+    }
+    store(block, load(row) * all(scale));
+    store(block + kLanes, load(row + kLanes) * all(scale));
   } else {
     store(block, all(uniform[state]));
     store(block + kLanes, all(uniform[state]));
