@@ -22,8 +22,9 @@ inline int64_t tile_columns(int64_t rows) {
 
 enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // labels of a row or slice
 
-// Squared distances in mm^2 by number of steps, float32 of the exact double. Distances in double, and
-// indices, have here the exact squares of whole units, and along x the steps themselves.
+// Squared distances by number of steps, float32 of the exact double: in squared units where the steps of the
+// plane (of the item: for z) are whole multiples of one, else in mm^2. Along x, distances in double and
+// indices have here the steps themselves.
 struct Tables {
   double step_sq[3];                 // of z, y, x, in mm^2
   const float *z, *y;                // at the centre: entry d is for d steps either way
@@ -32,7 +33,7 @@ struct Tables {
   double step[3];                    // of z, y, x, in mm
   double unit;                       // mm, of which the steps are multiples
   float multiple_y, multiple_x;
-  float before_z, after_z;    // what squared distances are multiplied by
+  float before_z, after_z;    // what squared distances are multiplied by, to become mm^2
   bool whole_plane, whole;    // whether those of y and x, or of all three, are whole and their squares exact
   const double *z_sq, *y_sq;  // mm^2, at the centre
   double diagonal_sq;         // of the item
