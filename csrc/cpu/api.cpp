@@ -34,7 +34,8 @@ int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shap
     if (voxels == 0 || batch == 0) return SURFLOSS_OK;
     Arena arena(scratch);
     Plan plan(function, batch, dims, shape, item_spacing, threads, arena);
-    if (!fill_tables(plan, function, dims, shape, spacing, item_spacing)) return SURFLOSS_SPACING;
+    if (!fill_tables(plan, function, dims, shape, spacing, item_spacing, kernels->most_short))
+      return SURFLOSS_SPACING;
     run(plan, Job{plan.axes.grid, true, {}, 0.5f, plan.tables, item_spacing}, *kernels);
     return SURFLOSS_OK;
   });
@@ -60,6 +61,22 @@ struct Slices {
   int64_t first(int64_t task) const { return task * a_task; }
   int64_t last(int64_t task) const { return (task + 1) * a_task < total ? (task + 1) * a_task : total; }
 };
+
+// The two phases of a transform: scan(workspace, first, last) over slices of all items, then
+// search(workspace, part) over columns.
+template <class Scan, class Search>
+void transform(const Plan& plan, const Scan& scan, const Search& search) {
+  const Slices slices = {plan.batch * plan.axes.grid.z, plan.slices_a_task};
+  const auto tasks = [&](int64_t phase) { return phase ? plan.batch * plan.tasks_an_item : slices.tasks(); };
+  run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
+    const Workspace& workspace = plan.workspaces[thread];
+    if (phase == 0) {
+      scan(workspace, slices.first(task), slices.last(task));
+    } else {
+      search(workspace, Part(plan, task));
+    }
+  });
+}
 
 // Items [first, first + items): `weighing` and `job` begin at the first of them. Sums are kept by task and
 // added in order, so that the number of threads changes nothing.
@@ -149,20 +166,17 @@ int32_t surfloss_edt(const void* mask, int32_t is_float, float* distance, int64_
                      int32_t squared, int32_t threads, int32_t isa, void* scratch) {
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     job.two_sided = form != SURFLOSS_ONE_SIDED;
-    job.outcome = {!squared, {0, form == SURFLOSS_SIGNED ? INT32_MIN : 0}};
+    job.outcome = {!squared, {0, form == SURFLOSS_SIGNED ? INT32_MIN : 0}, 1};
     prefer_huge_pages(distance, batch * job.grid.voxels() * sizeof(float));
     const auto scan = kernels.slices[is_float ? kFloatMask : kByteMask];
-    const Slices slices = {batch * job.grid.z, plan.slices_a_task};
-    const auto tasks = [&](int64_t phase) { return phase ? batch * plan.tasks_an_item : slices.tasks(); };
-    run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
-      const Workspace& workspace = plan.workspaces[thread];
-      if (phase == 0) {
-        scan(job, workspace, mask, distance, plan.states[0], slices.first(task), slices.last(task));
-      } else {
-        const Part part(plan, task);
-        kernels.columns(job, workspace, part.item, distance, plan.states[0], part.first, part.last);
-      }
-    });
+    transform(
+        plan,
+        [&](const Workspace& workspace, int64_t first, int64_t last) {
+          scan(job, workspace, mask, distance, plan.states[0], first, last);
+        },
+        [&](const Workspace& workspace, const Part& part) {
+          kernels.columns(job, workspace, part.item, distance, plan.states[0], part.first, part.last);
+        });
   };
   return with_plan(SURFLOSS_EDT, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
 }
@@ -181,21 +195,17 @@ int32_t surfloss_label_edt(const void* labels, int32_t bytes, float* distance, i
       in_range &= plan.tables[item].thin_sq >= FLT_MIN;
     }
     if (!in_range) return;
-    job.outcome = {!squared, {0, 0}};
+    job.outcome = {!squared, {0, 0}, 1};
     prefer_huge_pages(distance, batch * job.grid.voxels() * sizeof(float));
-    const Slices slices = {batch * job.grid.z, plan.slices_a_task};
-    const auto tasks = [&](int64_t phase) { return phase ? batch * plan.tasks_an_item : slices.tasks(); };
-    run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
-      const Workspace& workspace = plan.workspaces[thread];
-      if (phase == 0) {
-        kernels.label_slices[size](job, workspace, labelling, distance, plan.states[0], slices.first(task),
-                                   slices.last(task));
-      } else {
-        const Part part(plan, task);
-        kernels.label_columns[size](job, workspace, labelling, part.item, distance, plan.states[0],
-                                    part.first, part.last);
-      }
-    });
+    transform(
+        plan,
+        [&](const Workspace& workspace, int64_t first, int64_t last) {
+          kernels.label_slices[size](job, workspace, labelling, distance, plan.states[0], first, last);
+        },
+        [&](const Workspace& workspace, const Part& part) {
+          kernels.label_columns[size](job, workspace, labelling, part.item, distance, plan.states[0],
+                                      part.first, part.last);
+        });
   };
   const int32_t status =
       with_plan(SURFLOSS_EDT, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
@@ -211,18 +221,15 @@ int32_t surfloss_background_distance(const uint8_t* mask, double* distance, int6
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     job.two_sided = false;
     prefer_huge_pages(distance, batch * job.grid.voxels() * sizeof(double));
-    const Slices slices = {batch * job.grid.z, plan.slices_a_task};
-    const auto tasks = [&](int64_t phase) { return phase ? batch * plan.tasks_an_item : slices.tasks(); };
-    run_phases(plan.threads, 2, tasks, [&](int64_t phase, int64_t task, int thread) {
-      const Workspace& workspace = plan.workspaces[thread];
-      if (phase == 0) {
-        kernels.distance_slices(job, workspace, mask, distance, plan.states[0], slices.first(task),
-                                slices.last(task));
-      } else {
-        const Part part(plan, task);
-        kernels.distance_columns(job, workspace, part.item, distance, plan.states[0], part.first, part.last);
-      }
-    });
+    transform(
+        plan,
+        [&](const Workspace& workspace, int64_t first, int64_t last) {
+          kernels.distance_slices(job, workspace, mask, distance, plan.states[0], first, last);
+        },
+        [&](const Workspace& workspace, const Part& part) {
+          kernels.distance_columns(job, workspace, part.item, distance, plan.states[0], part.first,
+                                   part.last);
+        });
   };
   return with_plan(SURFLOSS_DISTANCE, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
 }

@@ -61,13 +61,14 @@ inline const float* packed(const double* row, int64_t column) {
 // the columns from i, and may lie in `to`.
 template <class T, class From, class End>
 void solve_background(const Workspace& workspace, const From& from, typename End::Out* to, int64_t size,
-                      int64_t stride, const uint8_t* states, const T* table, const Scale<T>& scale,
-                      const End& end, int64_t first, int64_t last) {
+                      int64_t stride, const uint8_t* states, const T* table, const int32_t* shorts,
+                      const Scale<T>& scale, const End& end, int64_t first, int64_t last) {
   using Out = typename End::Out;
   constexpr int kWidth = kBlockOf<T>;
   const int64_t tile = tile_columns(size);
   T* column = (T*)workspace.column;
   Out* spare = (Out*)workspace.result[0];
+  const Candidates candidates(states, size);
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
     for (int64_t k = 0; k < size; ++k) {
@@ -76,13 +77,16 @@ void solve_background(const Workspace& workspace, const From& from, typename End
       }
     }
     for (int64_t i = 0; i < width; i += kWidth) {
-      Columns<T, End> columns(column + i * size, size, states, table,
-                              (typename VectorOf<T>::Whole*)workspace.nearest, end);
-      if (width - i >= kWidth) {
-        columns.solve(to + at + i, stride);
-        continue;
+      const bool whole = width - i >= kWidth;
+      Out* out = whole ? to + at + i : spare;
+      const int64_t out_stride = whole ? stride : kWidth;
+      if constexpr (sizeof(T) == sizeof(float)) {
+        solve_block(workspace, column + i * size, size, candidates, table, shorts, end, out, out_stride);
+      } else {
+        Columns<T, End>(column + i * size, size, candidates, table, (int64_t*)workspace.nearest, end)
+            .solve(out, out_stride);
       }
-      columns.solve(spare, kWidth);
+      if (whole) continue;
       for (int64_t k = 0; k < size; ++k) put_part(to + k * stride + at + i, spare + k * kWidth, width - i);
     }
   }
@@ -108,11 +112,11 @@ void distance_slices(const Job& job, const Workspace& workspace, const uint8_t* 
     if (rows == 1) {
       pack(to, field, plane);
     } else if (tables.whole_plane) {
-      solve_background(workspace, steps, field, rows, size, workspace.rows, tables.y,
+      solve_background(workspace, steps, field, rows, size, workspace.rows, tables.y, tables.short_y,
                        Scale<float>{tables.multiple_x, true}, Squared<float>{}, 0, size);
       pack(to, field, plane);
     } else {
-      solve_background(workspace, steps, to, rows, size, workspace.rows, tables.y_sq,
+      solve_background(workspace, steps, to, rows, size, workspace.rows, tables.y_sq, nullptr,
                        Scale<double>{tables.step[2], true}, Squared<double>{}, 0, size);
     }
   }
@@ -145,16 +149,16 @@ void distance_columns(const Job& job, const Workspace& workspace, int64_t item, 
   const auto floats = [&](int64_t k, int64_t i) { return packed(distance + k * plane, i); };
   const auto doubles = [&](int64_t k, int64_t i) { return distance + k * plane + i; };
   if (tables.whole) {
-    solve_background(workspace, floats, distance, depth, plane, states, tables.z,
+    solve_background(workspace, floats, distance, depth, plane, states, tables.z, tables.short_z,
                      Scale<float>{steps ? tables.multiple_x : 1, steps}, Rooted<float>{tables.unit}, first,
                      last);
   } else if (steps || tables.whole_plane) {
-    solve_background(workspace, floats, distance, depth, plane, states, tables.z_sq,
+    solve_background(workspace, floats, distance, depth, plane, states, tables.z_sq, nullptr,
                      Scale<double>{steps ? tables.step[2] : tables.unit * tables.unit, steps},
                      Rooted<double>{1}, first, last);
   } else {
-    solve_background(workspace, doubles, distance, depth, plane, states, tables.z_sq, Scale<double>{1, false},
-                     Rooted<double>{1}, first, last);
+    solve_background(workspace, doubles, distance, depth, plane, states, tables.z_sq, nullptr,
+                     Scale<double>{1, false}, Rooted<double>{1}, first, last);
   }
 }
 
@@ -211,6 +215,7 @@ void nearest_rows(const Workspace& workspace, const Passed<T> (&passed)[kPassed]
   T* column = (T*)workspace.column;
   typename End::Out* spare = (typename End::Out*)workspace.result[0];
   Whole* rows = (Whole*)workspace.result[1];
+  const Candidates candidates(states, size);
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
     for (int64_t i = 0; i < width; i += kWidth) {
@@ -245,7 +250,7 @@ void nearest_rows(const Workspace& workspace, const Passed<T> (&passed)[kPassed]
     }
     for (int64_t i = 0; i < width; i += kWidth) {
       const int64_t count = lesser(kWidth, width - i);
-      Columns<T, End, true>(column + i * size, size, states, table, rows, end).solve(spare, kWidth);
+      Columns<T, End, true>(column + i * size, size, candidates, table, rows, end).solve(spare, kWidth);
       for (int64_t k = 0; k < size; ++k) {
         const int64_t to = k * stride + at + i;
         int32_t row[kWidth], found[kPassed][kWidth];

@@ -16,22 +16,28 @@ namespace SURFLOSS_ISA {
 inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Columns of T that are worked on together.
+// Columns of T that are worked on together, in so many vectors, and rows between coarse rows, and one.
 template <class T>
-constexpr int kBlockOf = 2 * VectorOf<T>::kCount;
-
-// Label `side` as the sign to flip, so that its voxels are the positive ones.
-inline Ints side_sign(int side) { return side ? all(0) : all(kSign); }
+constexpr int kVectorsOf = 2;
+template <>
+constexpr int kVectorsOf<Short> = 1;
+template <class T>
+constexpr int kBlockOf = kVectorsOf<T> * VectorOf<T>::kCount;
+template <class T>
+constexpr int kGroupOf = kGroup;
+template <>
+constexpr int kGroupOf<Short> = 8;
 
 // Rows, both included.
 struct Range {
   int64_t low, high;
   // Rows `a` to `b` of the lanes that count. Where a step of this axis is nothing beside the distance, sums
   // are equal that should differ, and `a` may lie below `b`: both are then as near as can be told, and stay.
-  template <class Wholes>
-  void include(Wholes counts, Wholes a, Wholes b) {
-    low = lesser(low, smallest(counts ? (a < b ? a : b) : Wholes{} + INT32_MAX));
-    high = greater(high, largest(counts ? (a < b ? b : a) : Wholes{} - 1));
+  template <class Mask, class Wholes>
+  void include(Mask counts, Wholes a, Wholes b) {
+    constexpr auto beyond = (decltype(smallest(a)))(sizeof a[0] == 2 ? kMost : INT32_MAX);
+    low = lesser(low, smallest(counts ? (a < b ? a : b) : all(beyond)));
+    high = greater(high, largest(counts ? (a < b ? b : a) : Wholes{}));
   }
   void clip(int64_t from, int64_t to) {
     low = greater(low, from);
@@ -39,15 +45,42 @@ struct Range {
   }
 };
 
-// What becomes of a squared distance. Of two labels: see job.h.
-constexpr Outcome kSignedField = {false, {kSign, 0}};  // what feeds the next pass
-constexpr Outcome kMagnitude = {false, {0, 0}};        // what the Hausdorff error takes
+// Rows that may be nearest, to each label.
+struct Candidates {
+  const uint8_t* states;  // of the rows; null if none has a single label
+  Range of[2];
 
-inline Floats finish(Floats squared, Ints sign, const Outcome& outcome) {
-  return flip(outcome.root ? root(squared) : squared, sign);
+  Candidates(const uint8_t* states, int64_t size) : states(states), of{{0, size - 1}, {0, size - 1}} {
+    for (int side = 0; side < 2; ++side) {
+      // Rows without the other label cannot be nearest to this one.
+      Range& range = of[side];
+      while (range.low < size && states[range.low] == side) ++range.low;
+      while (range.high >= 0 && states[range.high] == side) --range.high;
+    }
+  }
+  explicit Candidates(const Range& range) : states(nullptr), of{range, range} {}
+
+  // Whether there are so many that it matters how fast they are looked at.
+  bool are_many() const { return greater(of[0].high - of[0].low, of[1].high - of[1].low) >= kMinGroup; }
+};
+
+// What becomes of a squared distance. Of two labels: see job.h.
+struct SignedField {  // what feeds the next pass
+  using Out = float;
+  static constexpr int kSides = 2;
+};
+inline Floats finish(Floats squared, Ints background, SignedField) {
+  return flip(squared, background & kSign);
 }
-inline Ints sign_of(Ints background, const Outcome& outcome) {
-  return background < 0 ? all(outcome.signs[0]) : all(outcome.signs[1]);
+
+inline Floats finish(Floats squared, Ints background, const Outcome& outcome) {
+  const Floats scaled = squared * all(outcome.scale);
+  const Ints sign = background ? all(outcome.signs[0]) : all(outcome.signs[1]);
+  return flip(outcome.root ? root(scaled) : scaled, sign);
+}
+template <class End>
+inline void put(float* to, Floats squared, Ints background, const End& end) {
+  store(to, finish(squared, background, end));
 }
 
 // Of one label: it stays as it is, to feed the next pass.
@@ -56,8 +89,8 @@ struct Squared {
   using Out = T;
   static constexpr int kSides = 1;
 };
-inline void put(float* to, Floats squared, Squared<float>) { store(to, squared); }
-inline void put(double* to, Doubles squared, Squared<double>) { store(to, squared); }
+inline void put(float* to, Floats squared, Ints, Squared<float>) { store(to, squared); }
+inline void put(double* to, Doubles squared, Longs, Squared<double>) { store(to, squared); }
 
 // Its root, times the length of a unit.
 template <class T>
@@ -66,10 +99,10 @@ struct Rooted {
   static constexpr int kSides = 1;
   double unit;
 };
-inline void put(double* to, Doubles squared, Rooted<double> rooted) {
+inline void put(double* to, Doubles squared, Longs, Rooted<double> rooted) {
   store(to, root(squared) * all(rooted.unit));
 }
-inline void put(double* to, Floats squared, Rooted<float> rooted) {
+inline void put(double* to, Floats squared, Ints, Rooted<float> rooted) {
   HalfFloats halves[2];
   memcpy(halves, &squared, sizeof halves);
   for (int half = 0; half < 2; ++half) {
@@ -78,81 +111,120 @@ inline void put(double* to, Floats squared, Rooted<float> rooted) {
   }
 }
 
-// A block of columns of `size` rows, in T. With `kIndices` `nearest` is told of every row, else of coarse
-// ones.
+// Shorts become floats first.
+template <class End>
+__attribute__((always_inline)) inline void put(typename End::Out* to, Shorts squared, ShortInts background,
+                                               const End& end) {
+  for (int half = 0; half < 2; ++half) {
+    put(to + half * kLanes, widen(squared, half), widen_mask(background, half), end);
+  }
+}
+
+// A block of columns of `size` rows. Of two labels floats have the sign, and shorts a plane for each, with 0
+// at the voxels of the other; shorts go on by kNearSteps copies of the outer rows. With `kIndices` `nearest`
+// is told of every row, else of coarse ones.
 template <class T, class End, bool kIndices = false>
 class Columns {
   using Values = typename VectorOf<T>::Values;
   using Whole = typename VectorOf<T>::Whole;
   using Wholes = decltype(all(Whole{}));
+  using Mask = decltype(Wholes{} == Wholes{});
+  using Entry = typename VectorOf<T>::Entry;
   using Out = typename End::Out;
-  static constexpr int kCount = VectorOf<T>::kCount, kWidth = kBlockOf<T>, kSides = End::kSides;
+  static constexpr int kCount = VectorOf<T>::kCount, kVectors = kVectorsOf<T>, kWidth = kBlockOf<T>;
+  static constexpr int kGroup = kGroupOf<T>, kSides = End::kSides;
+  static constexpr bool kShort = sizeof(T) == sizeof(Short);
+  static constexpr int kRow = kWidth * (kShort ? kSides : 1);
 
  public:
-  Columns(const T* field, int64_t size, const uint8_t* states, const T* table, Whole* nearest, const End& end)
-      : Columns(field, size, Range{0, size - 1}, table, nearest, end) {
-    states_ = states;
-    for (int side = 0; side < 2; ++side) {
-      // Rows without the other label cannot be nearest to this one.
-      Range& range = candidates_[side];
-      while (range.low < size && states[range.low] == side) ++range.low;
-      while (range.high >= 0 && states[range.high] == side) --range.high;
-    }
-  }
-
-  // Rows of no single label; which of them may be nearest is known.
-  Columns(const T* field, int64_t size, const Range& candidates, const T* table, Whole* nearest,
+  Columns(const T* field, int64_t size, const Candidates& candidates, const Entry* table, Whole* nearest,
           const End& end)
       : field_(field),
         size_(size),
-        states_(nullptr),
+        candidates_(candidates),
         table_(table),
-        step_sq_(table[1]),
+        step_sq_((T)table[1]),
         nearest_(nearest),
-        end_(end),
-        candidates_{candidates, candidates} {}
+        end_(end) {
+    if constexpr (kShort) {
+      inverse_ = 1.0f / (float)step_sq_;
+      near_ = (T)lesser((T)table[lesser(size, kNearSteps)], kMost - 1);
+    }
+  }
 
-  void solve(Out* out, int64_t stride) {
+  // False if a distance was too long for shorts: what has been written then means nothing.
+  bool solve(Out* out, int64_t stride) {
     out_ = out;
     stride_ = stride;
     const int64_t last = (size_ + kGroup - 2) / kGroup;  // of the coarse rows
     const Range everything = {0, size_ - 1};
-    solve_row(0, everything);
+    solve_coarse(0, [&] { return everything; });
     if (last > 0) {
-      solve_row(last, everything);
+      solve_coarse(last, [&] { return everything; });
       divide(0, last);
     }
+    return !is_too_long();
   }
 
  private:
   int64_t row(int64_t coarse) const { return lesser(coarse * kGroup, size_ - 1); }
-  const T* at(int64_t y) const { return field_ + y * kWidth; }
-  Whole* nearest(int64_t coarse) const { return nearest_ + (kIndices ? row(coarse) : coarse) * kWidth; }
+  // The nearest rows of a coarse row; of shorts the first (0) and last (1) that may be nearest.
+  Whole* nearest(int64_t coarse, int end) const {
+    return nearest_ + ((kIndices ? row(coarse) : coarse) * (1 + kShort) + kShort * end) * kWidth;
+  }
+  Values at(int64_t y, int u, int plane = 0) const {
+    return load(field_ + y * kRow + plane * kWidth + u * kCount);
+  }
 
-  // A row's values as the label of `sign` sees them.
-  static Values seen(Values field, [[maybe_unused]] Ints sign) {
-    if constexpr (kSides == 2) {
-      return max(flip(field, sign), all(0.0f));
+  // A row as label `side` sees it: 0 where it is of the other one.
+  Values seen(int64_t y, int u, int side) const {
+    if constexpr (kSides == 1) {
+      return at(y, u);
+    } else if constexpr (kShort) {
+      return at(y, u, side);
     } else {
-      return field;
+      return max(flip(at(y, u), side ? all(0) : all(kSign)), all(0.0f));
     }
   }
-  // Lanes of this label.
-  static Wholes of_label(Values field, [[maybe_unused]] Ints sign) {
-    if constexpr (kSides == 2) {
-      return flip(field, sign) > 0.0f;
+  // The same for lanes of either label.
+  Values seen(int64_t y, int u, Mask background) const {
+    if constexpr (kSides == 1) {
+      return at(y, u);
+    } else if constexpr (kShort) {
+      return background ? at(y, u, kBackground) : at(y, u, kForeground);
     } else {
-      return field > 0;
+      return max(flip(at(y, u), background & kSign), all(0.0f));
+    }
+  }
+  Mask background(int64_t y, int u) const {
+    if constexpr (kSides == 1) {
+      return Mask{};
+    } else if constexpr (kShort) {
+      return at(y, u, kBackground) > all((T)0);
+    } else {
+      return (Ints)at(y, u) < 0;
+    }
+  }
+
+  bool is_too_long() const {
+    if constexpr (kShort) {
+      return largest(longest_) == kMost;
+    } else {
+      return false;
     }
   }
 
   // Largest number of steps that can still beat `bound`.
   int64_t reach(T bound) const {
-    const T steps_sq = bound / step_sq_;
-    if (!(steps_sq < (T)size_ * (T)size_)) return size_;
-    int64_t steps = lesser((int64_t)__builtin_sqrt((double)steps_sq) + 1, size_ - 1);
-    while (steps > 0 && table_[steps] >= bound) --steps;
-    return steps;
+    if constexpr (kShort) {
+      return bound ? lesser((int64_t)__builtin_sqrtf(((float)bound - 0.5f) * inverse_), size_ - 1) : 0;
+    } else {
+      const T steps_sq = bound / step_sq_;
+      if (!(steps_sq < (T)size_ * (T)size_)) return size_;
+      int64_t steps = lesser((int64_t)__builtin_sqrt((double)steps_sq) + 1, size_ - 1);
+      while (steps > 0 && table_[steps] >= bound) --steps;
+      return steps;
+    }
   }
 
   void divide(int64_t above, int64_t below) {
@@ -161,59 +233,121 @@ class Columns {
       return;
     }
     const int64_t middle = (above + below) / 2;
-    const int64_t y = row(middle);
-    Range range = {size_, -1};
-    for (int u = 0; u < 2; ++u) {
-      Wholes low = load(nearest(above) + u * kCount), high = load(nearest(below) + u * kCount);
-      if constexpr (kSides == 2) {
-        // A lane of the other label at a bounding row sees itself there as nearest.
-        const Ints label = (Ints)load(at(y) + u * kLanes) < 0;
-        const Ints same_above = ((Ints)load(at(row(above)) + u * kLanes) < 0) == label;
-        const Ints same_below = ((Ints)load(at(row(below)) + u * kLanes) < 0) == label;
-        low = same_above ? low : all((int32_t)row(above));
-        high = same_below ? high : all((int32_t)row(below));
+    solve_coarse(middle, [&] {
+      const int64_t y = row(middle);
+      Range range = {size_, -1};
+      for (int u = 0; u < kVectors; ++u) {
+        Wholes low = load(nearest(above, 0) + u * kCount), high = load(nearest(below, 1) + u * kCount);
+        if constexpr (kSides == 2) {
+          // A lane of the other label at a bounding row sees itself there as nearest.
+          const Mask label = background(y, u);
+          low = background(row(above), u) == label ? low : all((Whole)row(above));
+          high = background(row(below), u) == label ? high : all((Whole)row(below));
+        }
+        range.include(Mask{} == 0, low, high);
       }
-      range.include(all((Whole)-1), low, high);
-    }
-    solve_row(middle, range);
+      return range;
+    });
+    if (is_too_long()) return;
     divide(above, middle);
     divide(middle, below);
+  }
+
+  // A coarse row: by the few rows beside it, or in the range that `find` finds.
+  template <class Find>
+  void solve_coarse(int64_t coarse, const Find& find) {
+    const int64_t y = row(coarse), steps = solve_near<1>(y);
+    if (steps < 0) {
+      solve_row(coarse, find());
+    } else {
+      store(nearest(coarse, 0), all((Whole)greater(y - steps, 0)));
+      store(nearest(coarse, 1), all((Whole)lesser(y + steps, size_ - 1)));
+    }
   }
 
   // One coarse row: the minimum of every lane over `range`, and which row gave it.
   void solve_row(int64_t coarse, Range range) {
     const int64_t y = row(coarse);
-    const Values own0 = load(at(y)), own1 = load(at(y) + kCount);
-    Values best0 = own0, best1 = own1;
-    Ints sign0 = {}, sign1 = {};
-    if constexpr (kSides == 2) {
-      sign0 = (Ints)own0 & kSign, sign1 = (Ints)own1 & kSign;
-      best0 = magnitude(own0), best1 = magnitude(own1);
+    Values best[kVectors], bound = {};
+    Wholes from[kVectors];
+    Mask of_background[kVectors];
+#pragma GCC unroll 2
+    for (int u = 0; u < kVectors; ++u) {
+      of_background[u] = background(y, u);
+      best[u] = seen(y, u, of_background[u]);
+      from[u] = all((Whole)y);
+      bound = max(bound, best[u]);
     }
-    Wholes row0 = all((Whole)y), row1 = row0;
-    const int64_t steps = reach(largest(max(best0, best1)));
+    const int64_t steps = reach(largest(bound));
     range.clip(y - steps, y + steps);
     // Without states both sides have the same candidates.
-    const uint8_t state = states_ && kSides == 2 ? states_[y] : (uint8_t)kForeground;
-    if (state != kMixed) range.clip(candidates_[state].low, candidates_[state].high);
-    const T* table = table_ - y;
+    const uint8_t* states = candidates_.states;
+    const uint8_t state = states && kSides == 2 ? states[y] : (uint8_t)kForeground;
+    if (state != kMixed) range.clip(candidates_.of[state].low, candidates_.of[state].high);
+    const Entry* table = table_ - y;
     for (int64_t k = range.low; k <= range.high; ++k) {
-      const Values sum0 = seen(load(at(k)), sign0) + table[k];
-      const Values sum1 = seen(load(at(k) + kCount), sign1) + table[k];
-      row0 = sum0 < best0 ? all((Whole)k) : row0;
-      row1 = sum1 < best1 ? all((Whole)k) : row1;
-      best0 = min(sum0, best0);
-      best1 = min(sum1, best1);
+#pragma GCC unroll 2
+      for (int u = 0; u < kVectors; ++u) {
+        const Values sum = plus(seen(k, u, of_background[u]), every(table[k]));
+        from[u] = sum < best[u] ? all((Whole)k) : from[u];
+        best[u] = min(sum, best[u]);
+      }
     }
-    store(nearest(coarse), row0);
-    store(nearest(coarse) + kCount, row1);
-    Out* to = out_ + y * stride_;
-    if constexpr (kSides == 2) {
-      store(to, finish(best0, sign_of(sign0, end_), end_));
-      store(to + kCount, finish(best1, sign_of(sign1, end_), end_));
+    for (int u = 0; u < kVectors; ++u) {
+      store(nearest(coarse, 0) + u * kCount, from[u]);
+      if constexpr (kShort) {
+        store(nearest(coarse, 1) + u * kCount, from[u]);
+        longest_ = max(longest_, best[u]);
+      }
+      put(out_ + y * stride_ + u * kCount, best[u], of_background[u], end_);
+    }
+  }
+
+  // `Rows` rows from `first` that all find their nearest within kNearSteps: each looks at so many rows on
+  // either side, for both labels at once. Returns how many steps that were; or -1, and does nothing.
+  template <int Rows>
+  int64_t solve_near([[maybe_unused]] int64_t first) {
+    if constexpr (!kShort) {
+      return -1;
     } else {
-      put(to, best0, end_);
-      put(to + kCount, best1, end_);
+      Values own[Rows][kSides], longest = {};
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 2
+        for (int side = 0; side < kSides; ++side) {
+          own[r][side] = at(first + r, 0, side);
+          longest = max(longest, own[r][side]);
+        }
+      }
+      const T worst = largest(longest);
+      if (worst > near_) return -1;
+      const int64_t steps = reach(worst);
+#pragma GCC unroll 1
+      for (int r = 0; r < Rows; ++r) {
+        const Mask of_background = background(first + r, 0);
+        Values best = seen(first + r, 0, of_background);
+        for (int64_t d = 1; d <= steps; ++d) {
+          const int64_t above = first + r - d, below = first + r + d;
+          // Beyond the ends are copies, which are further away than what they are copied from.
+          Values f = min(at(above, 0), at(below, 0));
+          if constexpr (kSides == 2) f = of_background ? f : min(at(above, 0, 1), at(below, 0, 1));
+          best = min(plus(f, every(table_[d])), best);
+        }
+        put(out_ + (first + r) * stride_, best, of_background, end_);
+      }
+      return steps;
+    }
+  }
+
+  // Distances of one label, and 0 for voxels of the other one, which the other side adds.
+  void put_side(Out* to, Values squared, [[maybe_unused]] int side, [[maybe_unused]] bool add) {
+    if constexpr (kSides == 1) {
+      put(to, squared, Mask{}, end_);
+    } else {
+      for (int half = 0; half < (kShort ? 2 : 1); ++half, to += kLanes) {
+        const Floats v = finish(widen(squared, half), side ? all(0) : all(-1), end_);
+        store(to, add ? load(to) + v : v);
+      }
     }
   }
 
@@ -241,78 +375,75 @@ class Columns {
   // 0, so that the two sides add up.
   template <int Rows>
   void solve_group(int64_t above, int64_t below) {
+    const int64_t first = row(above) + 1;
+    if (solve_near<Rows>(first) >= 0) return;
     bool written = false;
     for (int side = 1; side > 1 - kSides; --side) written |= solve_side<Rows>(above, below, side, written);
     if (written) return;
     // Of one label, and all 0.
-    for (int64_t y = row(above) + 1; y <= row(above) + Rows; ++y) {
-      for (int u = 0; u < 2; ++u) {
-        for (int i = 0; i < kCount; ++i) out_[y * stride_ + u * kCount + i] = 0;
-        if (kIndices) store(nearest_ + y * kWidth + u * kCount, all((Whole)y));
-      }
+    for (int64_t y = first; y < first + Rows; ++y) {
+      for (int u = 0; u < kVectors; ++u) put_side(out_ + y * stride_ + u * kCount, Values{}, 1, false);
     }
   }
 
+  // Those of one label; false, and nothing written, if there are none.
   template <int Rows>
-  bool solve_side(int64_t above, int64_t below, int side, [[maybe_unused]] bool add) {
-    const Ints sign = side_sign(side);
+  bool solve_side(int64_t above, int64_t below, int side, bool add) {
     const int64_t first = row(above) + 1;
-    Values best[Rows][2], bound[2] = {};
-    [[maybe_unused]] Wholes nearest_row[Rows][2];
+    Values best[Rows][kVectors], bound[kVectors] = {}, longest = {};
+    [[maybe_unused]] Wholes from[Rows][kVectors];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 2
-      for (int u = 0; u < 2; ++u) {
-        best[r][u] = seen(load(at(first + r) + u * kCount), sign);
+      for (int u = 0; u < kVectors; ++u) {
+        best[r][u] = seen(first + r, u, side);
         bound[u] = max(bound[u], best[r][u]);
-        if constexpr (kIndices) nearest_row[r][u] = all((Whole)(first + r));
+        if constexpr (kIndices) from[r][u] = all((Whole)(first + r));
       }
     }
-    const T worst = largest(max(bound[0], bound[1]));
-    if (worst == 0) return false;
+#pragma GCC unroll 2
+    for (int u = 0; u < kVectors; ++u) longest = max(longest, bound[u]);
+    const T worst = largest(longest);
+    if (worst == 0 && !kIndices) return false;
 
     const int64_t steps = reach(worst);
     Range range = {size_, -1};
-    for (int u = 0; u < 2; ++u) {
+    for (int u = 0; u < kVectors; ++u) {
       // Only lanes with a voxel of this side count; at a bounding row of the other label it is that row
       // itself.
-      const Wholes counts = bound[u] > 0;
-      const Wholes in_above = of_label(load(at(first - 1) + u * kCount), sign);
-      const Wholes in_below = of_label(load(at(first + Rows) + u * kCount), sign);
-      const Wholes low = in_above ? load(nearest(above) + u * kCount) : all((Whole)(first - 1));
-      const Wholes high = in_below ? load(nearest(below) + u * kCount) : all((Whole)(first + Rows));
+      const Mask counts = bound[u] > all((T)0);
+      const Mask in_above = seen(first - 1, u, side) > all((T)0);
+      const Mask in_below = seen(first + Rows, u, side) > all((T)0);
+      const Wholes low = in_above ? load(nearest(above, 0) + u * kCount) : all((Whole)(first - 1));
+      const Wholes high = in_below ? load(nearest(below, 1) + u * kCount) : all((Whole)(first + Rows));
       range.include(counts, low, high);
     }
     range.clip(first - steps, first + Rows - 1 + steps);
-    range.clip(candidates_[side].low, candidates_[side].high);
+    range.clip(candidates_.of[side].low, candidates_.of[side].high);
 
-    const T* table = table_ - first;
+    const Entry* table = table_ - first;
     for (int64_t k = range.low; k <= range.high; ++k) {
-      const Values f0 = seen(load(at(k)), sign), f1 = seen(load(at(k) + kCount), sign);
+      Values f[kVectors];
+#pragma GCC unroll 2
+      for (int u = 0; u < kVectors; ++u) f[u] = seen(k, u, side);
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r) {
-        const Values offset = all(table[k - r]);
-        const Values sum0 = f0 + offset, sum1 = f1 + offset;
-        if constexpr (kIndices) {
-          nearest_row[r][0] = sum0 < best[r][0] ? all((Whole)k) : nearest_row[r][0];
-          nearest_row[r][1] = sum1 < best[r][1] ? all((Whole)k) : nearest_row[r][1];
+        const Values offset = every(table[k - r]);
+#pragma GCC unroll 2
+        for (int u = 0; u < kVectors; ++u) {
+          const Values sum = plus(f[u], offset);
+          if constexpr (kIndices) from[r][u] = sum < best[r][u] ? all((Whole)k) : from[r][u];
+          best[r][u] = min(sum, best[r][u]);
         }
-        best[r][0] = min(sum0, best[r][0]);
-        best[r][1] = min(sum1, best[r][1]);
       }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 2
-      for (int u = 0; u < 2; ++u) {
-        Out* to = out_ + (first + r) * stride_ + u * kCount;
-        if constexpr (kIndices) store(nearest_ + (first + r) * kWidth + u * kCount, nearest_row[r][u]);
-        if constexpr (kSides == 2) {
-          const Values v = finish(best[r][u], all(end_.signs[side]), end_);
-          store(to, add ? load(to) + v : v);
-        } else {
-          put(to, best[r][u], end_);
-        }
+      for (int u = 0; u < kVectors; ++u) {
+        if constexpr (kShort) longest_ = max(longest_, best[r][u]);
+        if constexpr (kIndices) store(nearest_ + (first + r) * kWidth + u * kCount, from[r][u]);
+        put_side(out_ + (first + r) * stride_ + u * kCount, best[r][u], side, add);
       }
     }
     return true;
@@ -320,15 +451,50 @@ class Columns {
 
   const T* field_;
   const int64_t size_;
-  const uint8_t* states_;
-  const T* table_;
+  const Candidates& candidates_;
+  const Entry* table_;
   const T step_sq_;
   Whole* nearest_;
   const End end_;
-  Range candidates_[2];
   Out* out_;
   int64_t stride_;
+  float inverse_;        // 1 / step_sq_
+  T near_;               // what kNearSteps come to
+  Shorts longest_ = {};  // of the distances so far
 };
+
+// A block of floats as one of shorts, with the copies of its outer rows that Columns wants.
+template <int kSides>
+inline void narrow_block(const float* block, int64_t size, Short* shorts) {
+  constexpr int kRow = kSides * kBlock;
+  static_assert(kBlockOf<Short> == kBlock);
+  for (int64_t k = 0; k < size; ++k) {
+    const Floats low = load(block + k * kBlock), high = load(block + k * kBlock + kLanes);
+    if (kSides == 2) store(shorts + k * kRow, narrow(-low, -high));
+    store(shorts + (k + 1) * kRow - kBlock, narrow(low, high));
+  }
+  for (int64_t d = 1; d <= kNearSteps; ++d) {
+    memcpy(shorts - d * kRow, shorts, kRow * sizeof(Short));
+    memcpy(shorts + (size - 1 + d) * kRow, shorts + (size - 1) * kRow, kRow * sizeof(Short));
+  }
+}
+
+// One block, by shorts if the axis has such a table and no distance is too long for them.
+template <class End>
+void solve_block(const Workspace& workspace, const float* block, int64_t size, const Candidates& candidates,
+                 const float* table, const int32_t* short_table, const End& end, typename End::Out* out,
+                 int64_t stride) {
+  Patience& patience = *workspace.patience;
+  if (short_table && candidates.are_many() && patience.tries()) {
+    Short* shorts = (Short*)workspace.shorts + kNearSteps * End::kSides * kBlock;
+    narrow_block<End::kSides>(block, size, shorts);
+    Columns<Short, End> columns(shorts, size, candidates, short_table, (Short*)workspace.nearest, end);
+    const bool solved = columns.solve(out, stride);
+    patience.learn(solved);
+    if (solved) return;
+  }
+  Columns<float, End>(block, size, candidates, table, workspace.nearest, end).solve(out, stride);
+}
 
 // The row of the next block, which no prefetcher foresees where rows are a slice apart.
 template <class Value>
@@ -348,10 +514,15 @@ inline void copy(float* to, const float* from, int64_t width) {
 
 // Brings one row of a field into a block. One of a single label was never written, and is not read. Lanes
 // beyond the width repeat the last column, so that they widen no search.
-inline void gather(float* block, const float* row, int64_t width, uint8_t state, const float uniform[2]) {
+inline void gather(float* block, const float* row, int64_t width, uint8_t state, const float uniform[2],
+                   float scale) {
   if (state == kMixed) {
-    copy(block, row, width);
-    for (int64_t i = width; i < kBlock; ++i) block[i] = block[width - 1];
+    if (width < kBlock) {
+      for (int64_t i = 0; i < kBlock; ++i) block[i] = row[lesser(i, width - 1)];
+      row = block;
+    }
+    store(block, load(row) * all(scale));
+    store(block + kLanes, load(row + kLanes) * all(scale));
   } else {
     store(block, all(uniform[state]));
     store(block + kLanes, all(uniform[state]));

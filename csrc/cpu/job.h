@@ -9,6 +9,8 @@ constexpr int kMaxBlock =
     32;  // the widest block of columns, and the padding of tables, of any instruction set
 constexpr int kMinGroup = 4;  // the closest that coarse rows lie
 
+constexpr int kNearSteps = 8;  // of shorts: as far as all rows are looked at
+
 constexpr int64_t kTile = 1 << 16;  // floats of a tile, which stays in the second cache
 
 // Columns that are brought in together. The rows of a column may lie a slice apart, where each costs a page
@@ -20,15 +22,18 @@ inline int64_t tile_columns(int64_t rows) {
 
 enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // labels of a row or slice
 
-// Squared distances in mm^2 by number of steps, float32 of the exact double. Distances in double, and
-// indices, have here the exact squares of whole units, and along x the steps themselves.
+// Squared distances by number of steps, float32 of the exact double: in squared units where the steps of the
+// plane (of the item: for z) are whole multiples of one, else in mm^2. Along x, distances in double and
+// indices have here the steps themselves.
 struct Tables {
-  double step_sq[3];       // of z, y, x, in mm^2
-  const float *z, *y;      // at the centre: entry d is for d steps either way
-  const float *up, *down;  // entry d of `up` is for d steps, of `down` for x - d
-  double step[3];          // of z, y, x, in mm
-  double unit;             // mm, of which the steps are multiples
+  double step_sq[3];                 // of z, y, x, in mm^2
+  const float *z, *y;                // at the centre: entry d is for d steps either way
+  const int32_t *short_z, *short_y;  // the same, as shorts (simd.h), each twice; or null
+  const float *up, *down;            // entry d of `up` is for d steps, of `down` for x - d
+  double step[3];                    // of z, y, x, in mm
+  double unit;                       // mm, of which the steps are multiples
   float multiple_y, multiple_x;
+  float before_z, after_z;    // what squared distances are multiplied by, to become mm^2
   bool whole_plane, whole;    // whether those of y and x, or of all three, are whole and their squares exact
   const double *z_sq, *y_sq;  // mm^2, at the centre
   double diagonal_sq;         // of the item
@@ -50,6 +55,7 @@ struct Outcome {
   static constexpr int kSides = 2;
   bool root;
   int32_t signs[2];  // sign bit or 0, of background and of foreground
+  float scale;       // of the squared distance
 };
 
 struct Job {
@@ -60,12 +66,24 @@ struct Job {
   const Tables* tables;
   bool item_tables;  // a table for each item, or one for all
   const Tables& of(int64_t item) const { return tables[item_tables ? item : 0]; }
+  Outcome outcome_of(int64_t item) const {
+    return {outcome.root, {outcome.signs[0], outcome.signs[1]}, of(item).after_z};
+  }
+};
+
+// Long distances lie together: after a block that was too long for shorts some are not tried.
+struct Patience {
+  int left, pause;
+  bool tries() { return left == 0 || --left == 0; }
+  void learn(bool solved) { left = pause = solved ? 0 : pause < 16 ? 2 * pause + 1 : 16; }
 };
 
 // Memory of one thread.
 struct Workspace {
-  float* column;      // (rows, columns of a tile), mm^2, signed; rows is y or z
-  float* result[2];   // (max(y, z), kMaxBlock), mm^2: a block of columns each
+  float* column;     // (rows, columns of a tile), mm^2, signed; rows is y or z
+  float* result[2];  // (max(y, z), kMaxBlock), mm^2: a block of columns each
+  uint16_t* shorts;  // (max(y, z) + 2 kNearSteps, 2, kMaxBlock): a block of columns in whole units
+  Patience* patience;
   int32_t* nearest;   // (coarse rows, kMaxBlock): row of what is nearest
   int32_t* index[2];  // (rows, columns of a tile): nearest along y and x, before this pass
   float* slice;       // (y, x): the field of one slice
@@ -136,6 +154,7 @@ inline int64_t bytes_a_voxel(Layout layout) {
 
 // Shapes are by the job's grid: values, fields and masks (batch, z, y, x), states (batch, z).
 struct Kernels {
+  int32_t most_short;  // kMost of simd.h
   // Passes along x and y: slices [first, last) of all items' slices, to a field in mm^2, signed, and a state
   // for each. Foreground is what is not 0 in masks, and what lies above the threshold in values.
   void (*slices[kLayouts])(const Job&, const Workspace&, const void* values, float* field, uint8_t* states,

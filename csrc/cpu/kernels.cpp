@@ -16,30 +16,29 @@ namespace SURFLOSS_ISA {
 namespace {
 
 // Columns [first, last) of one slab of rows, `stride` apart, in place.
+template <class End>
 void solve_columns(const Job& job, const Workspace& workspace, float* field, int64_t size, int64_t stride,
-                   const uint8_t* states, const float* table, const Outcome& outcome, int64_t first,
-                   int64_t last) {
+                   const uint8_t* states, const float* table, const int32_t* shorts, float scale,
+                   const End& end, int64_t first, int64_t last) {
   const float uniform[2] = {uniform_value(kBackground, job.two_sided),
                             uniform_value(kForeground, job.two_sided)};
   const int64_t tile = tile_columns(size), block = size * kBlock;
+  const Candidates candidates(states, size);
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
     for (int64_t k = 0; k < size; ++k) {
       const float* row = field + at + k * stride;
       for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
         gather(workspace.column + b * block + k * kBlock, row + i, lesser(kBlock, width - i), states[k],
-               uniform);
+               uniform, scale);
       }
     }
     for (int64_t i = 0, b = 0; i < width; i += kBlock, ++b) {
       float *to = field + at + i, *spare = workspace.result[0];
-      Columns<float, Outcome> columns(workspace.column + b * block, size, states, table, workspace.nearest,
-                                      outcome);
-      if (width - i >= kBlock) {
-        columns.solve(to, stride);
-        continue;
-      }
-      columns.solve(spare, kBlock);
+      const bool whole = width - i >= kBlock;
+      solve_block(workspace, workspace.column + b * block, size, candidates, table, shorts, end,
+                  whole ? to : spare, whole ? stride : kBlock);
+      if (whole) continue;
       for (int64_t k = 0; k < size; ++k)
         memcpy(to + k * stride, spare + k * kBlock, (width - i) * sizeof(float));
     }
@@ -60,8 +59,8 @@ void scan_slices(const Job& job, const Workspace& workspace, const Value* values
     }
     states[slice] = common_state(workspace.rows, rows);
     if (rows > 1 && states[slice] == kMixed) {
-      solve_columns(job, workspace, field + start, rows, size, workspace.rows, tables.y, kSignedField, 0,
-                    size);
+      solve_columns(job, workspace, field + start, rows, size, workspace.rows, tables.y, tables.short_y, 1,
+                    SignedField{}, 0, size);
     }
   }
 }
@@ -84,8 +83,11 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
   float* start = field + item * job.grid.voxels();
   states += item * depth;
   const State state = common_state(states, depth);
+  const Tables& tables = job.of(item);
+  const Outcome outcome = job.outcome_of(item);
   if (state == kMixed && depth > 1) {
-    solve_columns(job, workspace, start, depth, plane, states, job.of(item).z, job.outcome, first, last);
+    solve_columns(job, workspace, start, depth, plane, states, tables.z, tables.short_z, tables.before_z,
+                  outcome, first, last);
     return;
   }
   // Nothing nearer along z: the field, or one value where there is a single label.
@@ -96,8 +98,7 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
       const int64_t width = lesser(kLanes, last - i);
       Floats own = value;
       if (state == kMixed) memcpy(&own, row + i, width * sizeof(float));
-      const Ints sign = (Ints)own < 0 ? all(job.outcome.signs[0]) : all(job.outcome.signs[1]);
-      const Floats v = finish(magnitude(own), sign, job.outcome);
+      const Floats v = finish(magnitude(own) * all(tables.before_z), (Ints)own < 0, outcome);
       memcpy(row + i, &v, width * sizeof(float));
     }
   }
@@ -113,8 +114,8 @@ float before_first(const Job& job, const Tables& tables, const Weighing& weighin
 }
 
 // Squared distances of a block of columns of the input's (0) or the target's (1) mask, into a block.
-void solve_block(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
-                 int which, int64_t at, int64_t width) {
+void distances_of_block(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
+                        int which, int64_t at, int64_t width) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels() + at;
   const Tables& tables = job.of(item);
   float* out = workspace.result[which];
@@ -125,10 +126,11 @@ void solve_block(const Job& job, const Workspace& workspace, int64_t item, const
     for (int64_t k = 0; k < depth; ++k) {
       const float* row = weighing.fields[which] + start + k * plane;
       prefetch_block(row + kBlock);
-      gather(workspace.column + k * kBlock, row, width, states[k], uniform);
+      gather(workspace.column + k * kBlock, row, width, states[k], uniform, tables.before_z);
     }
-    Columns<float, Outcome>(workspace.column, depth, states, tables.z, workspace.nearest, kMagnitude)
-        .solve(out, kBlock);
+    const Outcome magnitude = {false, {0, 0}, tables.after_z};
+    solve_block(workspace, workspace.column, depth, Candidates(states, depth), tables.z, tables.short_z,
+                magnitude, out, kBlock);
     return;
   }
   const float instead = weighing.empty == SURFLOSS_EMPTY_DIAGONAL ? (float)tables.diagonal_sq : 0.0f;
@@ -241,7 +243,8 @@ Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item
   double weighted[kBlock] = {}, plain[kBlock] = {};
   for (int64_t at = first; at < last; at += kBlock) {
     const int64_t width = lesser(kBlock, last - at);
-    for (int which = 0; which < 2; ++which) solve_block(job, workspace, item, weighing, which, at, width);
+    for (int which = 0; which < 2; ++which)
+      distances_of_block(job, workspace, item, weighing, which, at, width);
     for (int64_t k = 0; k < depth; ++k) {
       const int64_t place = start + k * plane + at;
       const auto weigh = [&](const auto& row, auto... rest) {
@@ -283,6 +286,7 @@ Sums weigh_columns(const Job& job, const Workspace& workspace, int64_t item, con
 }  // namespace
 
 extern const Kernels kernels = {
+    kMost,
     {mask_slices<uint8_t>, mask_slices<float>, value_slices<float>, value_slices<double>},
     columns,
     {weigh_columns<float>, weigh_columns<double>},

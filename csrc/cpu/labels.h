@@ -119,17 +119,16 @@ inline Range candidates(const uint8_t* contents, int64_t size) {
 
 // Brings a tile in, and turns changes of label into the signs of segments.
 inline void gather_turns(const Workspace& workspace, const float* field, int64_t size, int64_t stride,
-                         int64_t width) {
+                         int64_t width, float scale) {
   for (int64_t k = 0; k < size; ++k) {
     const float* row = field + k * stride;
     for (int64_t i = 0; i < width; i += kBlock) {
       float* block = workspace.column + i * size + k * kBlock;
       copy(block, row + i, lesser(kBlock, width - i));
       for (int64_t j = width - i; j < kBlock; ++j) block[j] = block[width - i - 1];
-      if (k == 0) continue;
       for (int u = 0; u < kBlock; u += kLanes) {
-        const Ints turn = (Ints)load(block - kBlock + u) & kSign;
-        store(block + u, flip(load(block + u), turn));
+        const Ints turn = k == 0 ? all(0) : (Ints)load(block - kBlock + u) & kSign;
+        store(block + u, flip(load(block + u) * all(scale), turn));
       }
     }
   }
@@ -138,21 +137,19 @@ inline void gather_turns(const Workspace& workspace, const float* field, int64_t
 // Columns [first, last) of one slab of rows, `stride` apart, in place; finish(tile, width) follows on each.
 template <class Finish>
 void solve_turns(const Workspace& workspace, float* field, int64_t size, int64_t stride, const Range& range,
-                 const float* table, const Outcome& outcome, int64_t first, int64_t last,
-                 const Finish& finish) {
+                 const float* table, const int32_t* shorts, float scale, const Outcome& outcome,
+                 int64_t first, int64_t last, const Finish& finish) {
   const int64_t tile = tile_columns(size);
+  const Candidates candidates(range);
   for (int64_t at = first; at < last; at += tile) {
     const int64_t width = lesser(tile, last - at);
-    gather_turns(workspace, field + at, size, stride, width);
+    gather_turns(workspace, field + at, size, stride, width, scale);
     for (int64_t i = 0; i < width; i += kBlock) {
       float *to = field + at + i, *spare = workspace.result[0];
-      Columns<float, Outcome> columns(workspace.column + i * size, size, range, table, workspace.nearest,
-                                      outcome);
-      if (width - i >= kBlock) {
-        columns.solve(to, stride);
-        continue;
-      }
-      columns.solve(spare, kBlock);
+      const bool whole = width - i >= kBlock;
+      solve_block(workspace, workspace.column + i * size, size, candidates, table, shorts, outcome,
+                  whole ? to : spare, whole ? stride : kBlock);
+      if (whole) continue;
       for (int64_t k = 0; k < size; ++k)
         memcpy(to + k * stride, spare + k * kBlock, (width - i) * sizeof(float));
     }
@@ -183,7 +180,8 @@ void label_slices(const Job& job, const Workspace& workspace, const Labelling& l
     const bool several = workspace.rows[0] == kSeveral || range.low < rows - 1;
     contents[slice] = several ? kSeveral : labels[0] == *(labels - before) ? kSame : kOther;
     if (several && rows > 1) {
-      solve_turns(workspace, to, rows, size, range, tables.y, kMagnitude, 0, size, [](int64_t, int64_t) {});
+      solve_turns(workspace, to, rows, size, range, tables.y, tables.short_y, 1, {false, {0, 0}, 1}, 0, size,
+                  [](int64_t, int64_t) {});
     }
     if (before == 0 && !labelling.closed) continue;
     for (int64_t y = 0; y < rows; ++y) {
@@ -204,13 +202,17 @@ void label_columns(const Job& job, const Workspace& workspace, const Labelling& 
   const auto finish_rows = [&](int64_t at, int64_t width, bool root_now) {
     for (int64_t k = 0; k < depth; ++k) {
       float cap = labelling.closed ? tables.thin_sq : INFINITY;
-      if (labelling.closed && depth > 1 && to_border(tables.z, k, depth) < cap)
-        cap = to_border(tables.z, k, depth);
+      if (labelling.closed && depth > 1) {
+        const float border = to_border(tables.z, k, depth) * tables.after_z;
+        if (border < cap) cap = border;
+      }
       if (job.outcome.root && !root_now) cap = __builtin_sqrtf(cap);
       const Label* labels = (const Label*)labelling.labels + start + k * plane + at;
       float* row = field + k * plane + at;
       each_vector(labels, labels, width, [&](int64_t i, const Label* own, const Label*) {
-        Floats v = min(magnitude(load_part(row, i, width)), all(cap));
+        Floats v = magnitude(load_part(row, i, width));
+        if (root_now) v *= all(tables.before_z * tables.after_z);
+        v = min(v, all(cap));
         if (root_now && job.outcome.root) v = root(v);
         if (labelling.is_signed) v = flip(v, differ(own, zeros) & kSign);
         store_part(row, i, width, v);
@@ -222,8 +224,8 @@ void label_columns(const Job& job, const Workspace& workspace, const Labelling& 
     finish_rows(first, last - first, true);
     return;
   }
-  solve_turns(workspace, field, depth, plane, range, tables.z, job.outcome, first, last,
-              [&](int64_t at, int64_t width) {
+  solve_turns(workspace, field, depth, plane, range, tables.z, tables.short_z, tables.before_z,
+              job.outcome_of(item), first, last, [&](int64_t at, int64_t width) {
                 if (labelling.closed || labelling.is_signed) finish_rows(at, width, false);
               });
 }

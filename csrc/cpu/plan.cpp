@@ -12,6 +12,7 @@ constexpr int64_t kVoxelsATask = 1 << 15;
 constexpr int64_t kVoxelsARound = 1 << 20;  // of the Hausdorff error, which keeps a field of each round
 
 int64_t values_a_table(const Grid& grid) { return 2 * (grid.z + grid.y + grid.x) + 4 * kMaxBlock; }
+int64_t shorts_a_table(const Grid& grid) { return 2 * (grid.z + grid.y + 1); }
 
 }  // namespace
 
@@ -60,6 +61,7 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
   tables = arena.take<Tables>(sets);
   double_values = doubles ? arena.take<double>(sets * (2 * (grid.z + grid.y) + 2)) : nullptr;
   table_values = arena.take<float>(sets * values_a_table(grid));
+  table_shorts = arena.take<int32_t>(sets * shorts_a_table(grid));
   for (auto& part : states) part = arena.take<uint8_t>(round * grid.z);
   const int64_t rows = std::max(grid.z, grid.y);
   const int64_t tiles = std::max(grid.z * tile, grid.y * tile_columns(grid.y));
@@ -69,6 +71,9 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
     for (auto& result : workspace.result) result = arena.take<float>((doubles ? 2 : 1) * rows * kMaxBlock);
     for (auto& index : workspace.index) index = indices ? arena.take<int32_t>(tiles) : nullptr;
     workspace.nearest = arena.take<int32_t>((rows / kMinGroup + 2) * kMaxBlock);
+    workspace.patience = arena.take<Patience>(1);
+    if (workspace.patience) *workspace.patience = {};
+    workspace.shorts = arena.take<uint16_t>((rows + 2 * kNearSteps) * 2 * kMaxBlock);
     workspace.slice = alone ? arena.take<float>(grid.slice()) : nullptr;
     workspace.rows = arena.take<uint8_t>(grid.y);
     workspace.words = arena.take<uint64_t>(grid.x / 64 + 3);
@@ -88,6 +93,7 @@ void choose_unit(Tables& tables, const Grid& grid) {
     for (int axis = first; axis < 3; ++axis) {
       if (size[axis] > 1) tables.unit = std::min(tables.unit, tables.step[axis]);
     }
+    if (tables.unit == INFINITY) tables.unit = 1;  // one voxel
     double diagonal_sq = 0;
     for (int axis = first; axis < 3; ++axis) {
       if (size[axis] == 1) continue;
@@ -104,12 +110,13 @@ void choose_unit(Tables& tables, const Grid& grid) {
 }  // namespace
 
 bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const double* spacing,
-                 bool item_spacing) {
+                 bool item_spacing, int32_t most) {
   const Grid& grid = plan.axes.grid;
   const bool doubles = function == SURFLOSS_NEAREST || function == SURFLOSS_DISTANCE;
   double* double_values = plan.double_values;
   const int64_t size[3] = {grid.z, grid.y, grid.x};
   float* values = plan.table_values;
+  int32_t* shorts = plan.table_shorts;
   for (int64_t set = 0; set < (item_spacing ? plan.batch : 1); ++set, spacing += dims) {
     Tables& tables = plan.tables[set];
     tables.diagonal_sq = 0;
@@ -133,10 +140,17 @@ bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const
     const auto squared = [](double step, int64_t steps) {
       return (double)steps * (double)steps * (step * step);
     };
-    double table_step[3] = {tables.step[0], tables.step[1], tables.step[2]};
+    choose_unit(tables, grid);
+    const bool whole[3] = {tables.whole, tables.whole_plane, tables.whole_plane};
+    double table_step[3];
+    for (int axis = 0; axis < 3; ++axis) {
+      const double step = tables.step[axis];
+      table_step[axis] = whole[axis] || doubles ? std::round(step / tables.unit) : step;
+    }
+    const float unit_sq = tables.whole_plane ? (float)(tables.unit * tables.unit) : 1.0f;
+    tables.before_z = tables.whole ? 1.0f : unit_sq;
+    tables.after_z = tables.whole ? unit_sq : 1.0f;
     if (doubles) {
-      choose_unit(tables, grid);
-      for (double& step : table_step) step = std::round(step / tables.unit);
       tables.multiple_y = (float)table_step[1];
       tables.multiple_x = (float)table_step[2];
       const double** centred[2] = {&tables.z_sq, &tables.y_sq};
@@ -156,6 +170,17 @@ bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const
       for (int64_t d = 0; d <= size[axis]; ++d) centre[d] = centre[-d] = (float)squared(table_step[axis], d);
       *centred[axis] = centre;
       values += 2 * size[axis] + 1;
+    }
+    const int32_t** short_centred[2] = {&tables.short_z, &tables.short_y};
+    for (int axis = 0; axis < 2; ++axis) {
+      int32_t* centre = shorts + size[axis];
+      for (int64_t d = 0; d <= size[axis]; ++d) {
+        const uint32_t entry = (uint32_t)std::min<double>(most, squared(table_step[axis], d));
+        centre[d] = centre[-d] = (int32_t)(entry << 16 | entry);
+      }
+      // Rows are numbered by shorts too.
+      *short_centred[axis] = whole[axis] && size[axis] <= INT16_MAX ? centre : nullptr;
+      shorts += 2 * size[axis] + 1;
     }
     // A vector that begins within a run may read past its end.
     const auto along_x = [&](int64_t steps) {

@@ -51,6 +51,7 @@ struct Plan {
   Tables* tables;
   double* double_values;
   float* table_values;
+  int32_t* table_shorts;
   uint8_t* states[2];
   Workspace workspaces[kMaxThreads];
   float* target_field;
@@ -60,8 +61,8 @@ struct Plan {
        Arena& arena);
 };
 
-// Fills the tables; false if a squared distance leaves float32's range.
+// Fills the tables, those of shorts up to `most`; false if a squared distance leaves float32's range.
 bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const double* spacing,
-                 bool item_spacing);
+                 bool item_spacing, int32_t most);
 
 }  // namespace surfloss

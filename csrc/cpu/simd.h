@@ -45,21 +45,43 @@ typedef double Doubles __attribute__((vector_size(4 * kLanes)));
 typedef int64_t Longs __attribute__((vector_size(4 * kLanes)));
 typedef float HalfFloats __attribute__((vector_size(2 * kLanes)));  // as many as Doubles
 typedef int32_t HalfInts __attribute__((vector_size(2 * kLanes)));
+// Whole numbers up to kMost, which stands for all beyond. The oldest instruction set has no minimum but of
+// signed ones.
+#if defined(__SSE2__) && !defined(__AVX2__)
+typedef int16_t Short;
+constexpr Short kMost = INT16_MAX;
+#else
+typedef uint16_t Short;
+constexpr Short kMost = UINT16_MAX;
+#endif
+typedef Short Shorts __attribute__((vector_size(4 * kLanes)));
+typedef Short HalfShorts __attribute__((vector_size(2 * kLanes)));  // as many as Floats
+typedef int16_t ShortInts __attribute__((vector_size(4 * kLanes)));
+typedef int16_t HalfShortInts __attribute__((vector_size(2 * kLanes)));
 
 // A vector of T, the integers as wide, which also are its masks, and how many of them fit.
 template <class T>
 struct VectorOf;
 template <>
 struct VectorOf<float> {
+  using Entry = float;  // of a table
   using Values = Floats;
   using Whole = int32_t;
   static constexpr int kCount = kLanes;
 };
 template <>
 struct VectorOf<double> {
+  using Entry = double;
   using Values = Doubles;
   using Whole = int64_t;
   static constexpr int kCount = kLanes / 2;
+};
+template <>
+struct VectorOf<Short> {
+  using Entry = int32_t;  // twice the same short, since no vector of shorts is filled as fast
+  using Values = Shorts;
+  using Whole = Short;
+  static constexpr int kCount = 2 * kLanes;
 };
 
 template <class Vector, class T>
@@ -72,14 +94,20 @@ inline Floats load(const float* from) { return load_as<Floats>(from); }
 inline Ints load(const int32_t* from) { return load_as<Ints>(from); }
 inline Doubles load(const double* from) { return load_as<Doubles>(from); }
 inline Longs load(const int64_t* from) { return load_as<Longs>(from); }
+inline Shorts load(const Short* from) { return load_as<Shorts>(from); }
 inline void store(float* to, Floats v) { memcpy(to, &v, sizeof v); }
 inline void store(int32_t* to, Ints v) { memcpy(to, &v, sizeof v); }
 inline void store(double* to, Doubles v) { memcpy(to, &v, sizeof v); }
 inline void store(int64_t* to, Longs v) { memcpy(to, &v, sizeof v); }
-inline Floats all(float value) { return Floats{} + value; }
+inline void store(Short* to, Shorts v) { memcpy(to, &v, sizeof v); }
+inline Floats all(float value) { return value - Floats{}; }  // where + would be an addition, as -0 + 0 is 0
 inline Ints all(int32_t value) { return Ints{} + value; }
-inline Doubles all(double value) { return Doubles{} + value; }
+inline Doubles all(double value) { return value - Doubles{}; }
 inline Longs all(int64_t value) { return Longs{} + value; }
+inline Shorts all(Short value) { return Shorts{} + value; }
+inline Floats every(float entry) { return all(entry); }
+inline Doubles every(double entry) { return all(entry); }
+inline Shorts every(int32_t entry) { return (Shorts)all(entry); }
 
 inline Doubles min(Doubles a, Doubles b) {
 #if defined(__AVX512F__)
@@ -119,6 +147,27 @@ inline Floats max(Floats a, Floats b) {
   return (Floats)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
 #else
   return a > b ? a : b;
+#endif
+}
+
+inline Shorts min(Shorts a, Shorts b) { return a < b ? a : b; }
+inline Shorts max(Shorts a, Shorts b) { return a > b ? a : b; }
+
+// Sums, of shorts at most kMost.
+inline Floats plus(Floats a, Floats b) { return a + b; }
+inline Doubles plus(Doubles a, Doubles b) { return a + b; }
+inline Shorts plus(Shorts a, Shorts b) {
+#if defined(__AVX512BW__)
+  return (Shorts)_mm512_adds_epu16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return (Shorts)_mm256_adds_epu16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+  return (Shorts)_mm_adds_epi16((__m128i)a, (__m128i)b);
+#elif defined(__aarch64__)
+  return (Shorts)vqaddq_u16((uint16x8_t)a, (uint16x8_t)b);
+#else
+  const Shorts sum = a + b;
+  return sum < a ? Shorts{} + kMost : sum;
 #endif
 }
 
@@ -215,7 +264,30 @@ inline int64_t largest(Longs v) {
   return most;
 #endif
 }
+inline Short largest(Shorts v) {
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  const __m256i half =
+      _mm256_max_epu16(_mm512_castsi512_si256((__m512i)v), _mm512_extracti64x4_epi64((__m512i)v, 1));
+#else
+  const __m256i half = (__m256i)v;
+#endif
+  const __m128i x = _mm_max_epu16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  return (Short)~_mm_extract_epi16(_mm_minpos_epu16(~x), 0);
+#elif defined(__SSE2__)
+  __m128i x = _mm_max_epi16((__m128i)v, _mm_shuffle_epi32((__m128i)v, 0x4E));
+  x = _mm_max_epi16(x, _mm_shuffle_epi32(x, 0xB1));
+  return (Short)_mm_extract_epi16(_mm_max_epi16(x, _mm_srli_epi32(x, 16)), 0);
+#elif defined(__aarch64__)
+  return vmaxvq_u16((uint16x8_t)v);
+#else
+  Short most = v[0];
+  for (int i = 1; i < 2 * kLanes; ++i) most = v[i] > most ? v[i] : most;
+  return most;
+#endif
+}
 inline int32_t smallest(Ints v) { return ~largest(~v); }
+inline Short smallest(Shorts v) { return (Short)(kMost - largest(kMost - v)); }
 inline int64_t smallest(Longs v) { return ~largest(~v); }
 
 // Values as T, as many as a vector of T has: `from` may be of the other width, or integers.
@@ -239,6 +311,36 @@ inline typename VectorOf<T>::Values convert(const int32_t* from) {
   } else {
     return __builtin_convertvector(load_as<HalfInts>(from), Doubles);
   }
+}
+
+// Two vectors as one of shorts, numbers below 0 as 0.
+inline Shorts narrow(Floats low, Floats high) {
+  const Floats most = all((float)kMost);
+  const Ints a = __builtin_convertvector(min(max(low, all(0.0f)), most), Ints);
+  const Ints b = __builtin_convertvector(min(max(high, all(0.0f)), most), Ints);
+#if defined(__AVX512BW__)
+  const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  return (Shorts)_mm512_permutexvar_epi64(order, _mm512_packus_epi32((__m512i)a, (__m512i)b));
+#elif defined(__AVX2__)
+  return (Shorts)_mm256_permute4x64_epi64(_mm256_packus_epi32((__m256i)a, (__m256i)b), 0xD8);
+#elif defined(__SSE2__)
+  return (Shorts)_mm_packs_epi32((__m128i)a, (__m128i)b);
+#elif defined(__aarch64__)
+  return (Shorts)vcombine_u16(vqmovun_s32((int32x4_t)a), vqmovun_s32((int32x4_t)b));
+#else
+  const HalfShorts halves[2] = {__builtin_convertvector(a, HalfShorts),
+                                __builtin_convertvector(b, HalfShorts)};
+  return load_as<Shorts>(halves);
+#endif
+}
+// Half of a vector of shorts as floats, or of its masks as those of floats.
+inline Floats widen(Shorts v, int half) {
+  const HalfShorts part = load_as<HalfShorts>((const HalfShorts*)&v + half);
+  return __builtin_convertvector(__builtin_convertvector(part, Ints), Floats);
+}
+inline Floats widen(Floats v, int) { return v; }
+inline Ints widen_mask(ShortInts v, int half) {
+  return __builtin_convertvector(load_as<HalfShortInts>((const HalfShortInts*)&v + half), Ints);
 }
 
 // from[index], lane by lane.

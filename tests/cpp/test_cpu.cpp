@@ -334,10 +334,12 @@ Case random_case(std::mt19937_64& random) {
     left = std::max<int64_t>(1, left / size);
   }
   c.item_spacing = below(2);
-  const bool unit = below(2), extreme = below(3) == 0;
+  const bool whole = below(2), extreme = below(3) == 0;
+  const double unit = below(2) ? 1.0 : 0.42, multiples[] = {1, 2, 20, 60};
+  const int64_t kinds = below(2) ? 1 : 4;  // the last ones go beyond 16 bits
   for (int64_t i = 0; i < c.dims * (c.item_spacing ? c.batch : 1); ++i) {
     const double magnitude = (double)below(600) / 100 - 3;  // sums absorb the smallest steps at 7 and more
-    c.spacing.push_back(unit ? 1.0 : std::pow(10.0, extreme ? 2 * magnitude : magnitude));
+    c.spacing.push_back(whole ? unit * multiples[below(kinds)] : std::pow(10.0, extreme ? 2 * magnitude : magnitude));
   }
   const double shares[] = {0, 0.02, 0.2, 0.5, 0.9, 0.99, 1};
   for (int64_t item = 0; item < c.batch; ++item) {
