@@ -1,8 +1,8 @@
 """From PTX text to the rows that the core executes.
 
 Most instructions need nothing but their name: the core knows what operands they have. Here are those whose
-operands are vectors, addresses, labels or pairs, and those that stand for two. An instruction, a modifier or an
-operand that is not known is an error that names it: nothing is guessed.
+operands are vectors, addresses, labels or pairs, and those that stand for two. An instruction, a modifier or
+an operand that is not known is an error that names it: nothing is guessed.
 """
 
 import re
@@ -33,7 +33,13 @@ SPECIALS = (
 )
 # Of loads and stores: hints to caches and the like, which change no value.
 _HINTS = {"nc", "ca", "cg", "cs", "wb", "wt", "weak", "relaxed", "cta", "gpu", "volatile", "ptr"}
-_SPACES = {"global": "global", "shared": "shared", "shared::cta": "shared", "local": "local", "param": "param"}
+_SPACES = {
+    "global": "global",
+    "shared": "shared",
+    "shared::cta": "shared",
+    "local": "local",
+    "param": "param",
+}
 _JUNK = 0xDEADBEEF
 
 
@@ -156,6 +162,7 @@ class _Assembler:
         self.scopes: list[dict[str, Register]] = [{}]
         self.symbols: dict[str, int] = {}  # addresses in shared or local memory
         self.sizes = {"shared": 0, "local": 0}
+        self.open_ended: set[str] = set()
         self.names: dict[str, int] = {}
         self.statement = self.location = ""
         self.guard: tuple[int, int] = (-1, 0)
@@ -167,7 +174,7 @@ class _Assembler:
         empty = np.empty(0, np.uint32)
         self.code = Code(self.name, [], shape, [], [], [], [], [], empty, empty, [], 0, 0)  # type: ignore[arg-type]
         self._declare_parameters(parameters)
-        for declaration in self.module.shared:
+        for declaration in sorted(self.module.shared, key=lambda text: text.rstrip().endswith("[]")):
             self._declare_memory(declaration)
         self._assemble(body)
         self._finish()
@@ -182,7 +189,7 @@ class _Assembler:
                 labels[text] = len(self.code.rows)
             elif kind == "brace":
                 self.scopes.append({}) if text == "{" else self.scopes.pop()
-            elif text.startswith(".loc"):
+            elif text.startswith(".loc "):
                 self.location = text
             else:
                 self.statement = text
@@ -230,7 +237,7 @@ class _Assembler:
             end = offset + size
 
     def _declare(self, text: str) -> None:
-        directive = text.split()[0]
+        directive = text.split(maxsplit=1)[0]
         if directive == ".reg":
             _, kind, names = text.split(None, 2)
             for name in map(str.strip, names.split(",")):
@@ -253,7 +260,11 @@ class _Assembler:
         if match is None or match[3] not in SIZES:
             self._fail("a declaration")
         space, align, size = match[1], int(match[2] or 1), SIZES[match[3]]
-        # An array without a size is the memory that the launch gives, and begins where the others end.
+        # An array without a size is the memory that the launch gives, behind all others.
+        if space in self.open_ended:
+            self._fail("an array behind that of the launch")
+        if match[5] == "":
+            self.open_ended.add(space)
         count = 1 if match[5] is None else int(match[5] or 0)
         begin = -(-self.sizes[space] // align) * align
         self.symbols[match[4]] = begin
@@ -341,7 +352,7 @@ class _Assembler:
 
     def _add(self, name: str, places: list[int] | None = None, **fields: int) -> Row:
         if signature(name) is None:
-            self._fail(f"the instruction {name.split('/')[0]}")
+            self._fail(f"the instruction {name.split('/', maxsplit=1)[0]}")
         places = places or []
         row = Row(
             self.names.setdefault(name, len(self.names)), *self.guard, **fields,
@@ -506,7 +517,9 @@ class _Assembler:
                 space = _SPACES[modifier]
             elif modifier in ("v2", "v4", "v8"):
                 count = int(modifier[1:])
-            elif modifier not in _HINTS and not modifier.startswith(("L1::evict", "L1::no", "L2::", "level::")):
+            elif modifier not in _HINTS and not modifier.startswith(
+                ("L1::evict", "L1::no", "L2::", "level::")
+            ):
                 self._fail(f"the modifier .{modifier}")
         if space is None or kind not in SIZES or len(operands) != 2:
             self._fail(f"the instruction {opcode}")
@@ -537,7 +550,8 @@ class _Assembler:
 
     def _matrix(self, opcode: str, operands: list[str]) -> None:
         match = re.fullmatch(
-            r"(ld|st)matrix\.sync\.aligned\.(?:m8n8\.)?x([124])\.(?:m8n8\.)?(trans\.)?shared(?:::cta)?\.b16", opcode
+            r"(ld|st)matrix\.sync\.aligned\.(?:m8n8\.)?x([124])\.(?:m8n8\.)?(trans\.)?shared(?:::cta)?\.b16",
+            opcode,
         )
         if match is None or len(operands) != 2:
             self._fail(f"the instruction {opcode}")

@@ -37,7 +37,9 @@ class Stretch(NamedTuple):
 class Memory:
     """The memory of one launch: what its tensors cover, and nothing beside it."""
 
-    def __init__(self, tensors: Iterable[tuple[str, Tensor]], race_limit: int, read_only: bool = False) -> None:
+    def __init__(
+        self, tensors: Iterable[tuple[str, Tensor]], race_limit: int, read_only: bool = False
+    ) -> None:
         """Races are looked for where all tensors together have at most `race_limit` bytes."""
         stretches: list[Stretch] = []
         for name, tensor in sorted(tensors, key=lambda pair: pair[1].data_ptr()):
@@ -49,8 +51,9 @@ class Memory:
             if stretches and begin < stretches[-1].end:
                 # Views of one storage: a kernel may be given a tensor twice.
                 before = stretches.pop()
-                name = before.name if name in before.name.split(" and ") else f"{before.name} and {name}"
                 begin, end = before.begin, max(end, before.end)
+                if name not in before.name.split(" and "):
+                    name = f"{before.name} and {name}"  # noqa: PLW2901
             flags = _initialised.get(storage)
             at = begin - storage.data_ptr()
             flags = None if flags is None else flags[at : at + end - begin]
@@ -72,7 +75,7 @@ class Memory:
 
 
 def fresh(shape: Iterable[int], dtype: torch.dtype) -> Tensor:
-    """A tensor that counts as uninitialised, filled with noise; a large one is memory on demand, and zeros."""
+    """A tensor that counts as uninitialised, filled with noise; a large one is zeros that need no memory."""
     sizes = list(shape)
     count = int(np.prod(sizes, dtype=np.int64))
     size = count * dtype.itemsize

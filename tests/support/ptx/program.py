@@ -99,7 +99,7 @@ class Program:
         arguments: Sequence[int | float],
         memory: Memory,
         shared_bytes: int = 0,
-        options: Options = Options(),  # noqa: B008 - it is immutable
+        options: Options = Options(),
         description: str = "",
     ) -> None:
         """Launch, and wait for the end.
@@ -108,7 +108,7 @@ class Program:
             FaultyLaunch: after the last block, if there was a fault.
         """
         code, counts = self.code, self.counts
-        assert all(0 < n for n in (*grid, *threads)), f"{code.name}: grid {grid}, threads {threads}"
+        assert all(n > 0 for n in (*grid, *threads)), f"{code.name}: grid {grid}, threads {threads}"
         assert grid[0] < 2**31 and max(grid[1:]) < 2**16 and np.prod(threads) <= 1024, (grid, threads)  # noqa: PT018
         parameters = self._packed(arguments)
         blocks = self._blocks(int(np.prod(grid, dtype=np.int64)), options)
@@ -157,14 +157,15 @@ class Program:
 
     def _fault(self, report: Report, memory: Memory) -> Fault:
         code, space = self.code, SPACES[report.space]
-        where = memory.describe(report.address % 2**64) if space == "global" else f"{space} byte {report.address}"
+        where = (
+            memory.describe(report.address % 2**64) if space == "global" else f"{space} byte {report.address}"
+        )
+        row = report.instruction
         return Fault(
-            FAULTS[report.fault], space, code.statements[report.instruction], code.sources[report.instruction],
-            report.block, report.thread, where, report.size, report.other, report.count,
+            FAULTS[report.fault], space, code.statements[row], code.sources[row], report.block, report.thread,
+            where, report.size, report.other, report.count,
         )  # fmt: skip
 
 
 def _address(array: npt.NDArray[np.uint8] | None) -> int | None:
     return None if array is None else array.ctypes.data
-
-

@@ -1,6 +1,6 @@
 """The emulator below Triton's launch code: kernels compiled for a GPU that is not here, run on CPU tensors.
 
-Triton does all that it does for a GPU: it specializes, compiles, chooses the grid. Only the driver is another.
+Triton does all that it does for a GPU: it specializes, compiles and launches. Only the driver is another.
 """
 
 import importlib
@@ -63,7 +63,7 @@ class _Launcher:
         program.run(
             (x, y, z), program.threads or (32 * self.warps, 1, 1), values,
             Memory(tensors, self.options.race_limit), function.shared_bytes, self.options,
-            description=", ".join(f"{n} {tuple(t.shape)} {t.dtype}".replace("torch.", "") for n, t in tensors),
+            description=", ".join(f"{name} {tuple(t.shape)} {t.dtype}" for name, t in tensors),
         )  # fmt: skip
 
 

@@ -1,0 +1,108 @@
+"""The emulator below the CUDA backend's adapter: csrc/cuda compiled to PTX, run on CPU tensors."""
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from shutil import which
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from surfloss.backends import cuda
+from surfloss.backends.cuda import device as adapter
+from tests.support.ptx import library
+from tests.support.ptx.memory import Memory, watched
+from tests.support.ptx.program import Options, Program
+
+SHARED_BYTES = 227 * 1024  # of a block, on an H100
+
+programs: list[Program] = []
+"""All that have been launched, for their counts."""
+
+
+def missing(compiler: str) -> str | None:
+    """Why the kernels cannot be emulated with "nvcc" or "nvrtc", or None where they can."""
+    if compiler == "nvcc" and not which("nvcc"):
+        return "nvcc is not on the path"
+    reason = adapter.compiler_problem() if compiler == "nvrtc" else None
+    return reason or library.missing()
+
+
+@cache
+def compiled(compiler: str, architecture: int) -> str:
+    """All kernels of csrc/cuda as PTX, by the options that the backend compiles with."""
+    sources, unit = adapter._source_folder(), adapter._PROGRAM
+    if compiler == "nvrtc":
+        from cuda.core import Program as Unit
+        from cuda.core import ProgramOptions
+
+        options = ProgramOptions(std=adapter._STANDARD, arch=f"sm_{architecture}", include_path=str(sources))
+        code: bytes = Unit(unit, "c++", options).compile("ptx").code
+        return code.decode().rstrip("\0")
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "unit.cu"), Path(folder, "unit.ptx")
+        source.write_text(unit)
+        command = ["nvcc", "-ptx", f"-arch=sm_{architecture}", f"-std={adapter._STANDARD}", f"-I{sources}"]
+        subprocess.run([*command, "-o", str(target), str(source)], check=True)
+        return target.read_text()
+
+
+class _Pointer(adapter.int64):
+    """A tensor's address that keeps the tensor: the launch is told what memory it may use."""
+
+    tensor: Tensor | None = None
+
+
+def _pointer(tensor: Tensor | None) -> _Pointer:
+    address = _Pointer(0 if tensor is None else tensor.data_ptr())
+    address.tensor = tensor
+    return address
+
+
+@contextmanager
+def emulated(
+    compiler: str, architecture: int, options: Options | None = None, shared_bytes: int = SHARED_BYTES
+) -> Iterator[None]:
+    """Within the block the CUDA backend's kernels run on CPU tensors, compiled for `sm_<architecture>`."""
+    text, chosen = compiled(compiler, architecture), options or Options()
+
+    def launch(
+        kernel: str, blocks: int, threads: tuple[int, int], shared: int, arguments: Sequence[Any],
+        device: torch.device,
+    ) -> None:  # fmt: skip
+        assert device.type == "cpu", device
+        assert shared <= shared_bytes, f"{kernel}: {shared} bytes of shared memory"
+        tensors = [
+            (f"argument {i}", argument.tensor)
+            for i, argument in enumerate(arguments)
+            if getattr(argument, "tensor", None) is not None
+        ]
+        values = [argument.value for argument in arguments]
+        _program(text, kernel).run(
+            (blocks, 1, 1), (*threads, 1), values, Memory(tensors, chosen.race_limit), shared, chosen,
+            description=f"{', '.join(f'{n} {tuple(t.shape)} {t.dtype}' for n, t in tensors)}, {values}",
+        )  # fmt: skip
+
+    replaced: dict[str, Callable[..., Any]] = {
+        "launch": launch,
+        "shared_bytes_limit": lambda _: shared_bytes,
+        "pointer": _pointer,
+    }
+    with (
+        mock.patch.multiple(adapter, **replaced),
+        mock.patch.object(cuda, "pointer", _pointer),
+        watched(cuda),
+    ):
+        yield
+
+
+@cache
+def _program(text: str, kernel: str) -> Program:
+    program = Program(text, kernel)
+    programs.append(program)
+    return program
