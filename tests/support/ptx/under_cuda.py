@@ -38,18 +38,29 @@ def compiled(compiler: str, architecture: int) -> str:
     """All kernels of csrc/cuda as PTX, by the options that the backend compiles with."""
     sources, unit = adapter._source_folder(), adapter._PROGRAM
     if compiler == "nvrtc":
-        from cuda.core import Program as Unit
-        from cuda.core import ProgramOptions
-
-        options = ProgramOptions(std=adapter._STANDARD, arch=f"sm_{architecture}", include_path=str(sources))
-        code: bytes = Unit(unit, "c++", options).compile("ptx").code
-        return code.decode().rstrip("\0")
+        return _by_nvrtc(unit, f"--gpu-architecture=sm_{architecture}", f"--include-path={sources}")
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "unit.cu"), Path(folder, "unit.ptx")
         source.write_text(unit)
         command = ["nvcc", "-ptx", f"-arch=sm_{architecture}", f"-std={adapter._STANDARD}", f"-I{sources}"]
         subprocess.run([*command, "-o", str(target), str(source)], check=True)
         return target.read_text()
+
+
+def _by_nvrtc(source: str, *options: str) -> str:
+    """Without `cuda-core`, which for PTX wants a driver."""
+    from cuda.bindings import nvrtc
+
+    def checked(status: Any, *results: Any) -> Any:
+        assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS, status
+        return results[0] if results else None
+
+    program = checked(*nvrtc.nvrtcCreateProgram(source.encode(), b"kernels.cu", 0, [], []))
+    flags = [f"--std={adapter._STANDARD}".encode(), *(option.encode() for option in options)]
+    checked(*nvrtc.nvrtcCompileProgram(program, len(flags), flags))
+    text = bytearray(checked(*nvrtc.nvrtcGetPTXSize(program)))
+    checked(*nvrtc.nvrtcGetPTX(program, text))
+    return text.decode().rstrip("\0")
 
 
 class _Pointer(adapter.int64):

@@ -4,6 +4,8 @@ Triton does all that it does for a GPU: it specializes, compiles and launches. O
 """
 
 import importlib
+import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -147,6 +149,8 @@ def emulated(architecture: int, options: Options | None = None) -> Iterator[None
         mock.patch.object(CUDABackend, "add_stages", shorter),
         mock.patch.object(_Launcher, "options", options or Options()),
         mock.patch.object(torch.cuda, "device", mock.MagicMock()),
+        # Apart from what other processes keep: what is here called machine code is none.
+        mock.patch.dict(os.environ, TRITON_CACHE_DIR=str(library.BUILD / "triton")),
         watched(backend),
     ):
         yield
