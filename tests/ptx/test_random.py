@@ -10,7 +10,7 @@ import pytest
 
 from tests.ptx.checks import CHECKS, OPERATORS, Draw
 from tests.ptx.targets import TARGETS
-from tests.support.ptx import Options
+from tests.support.ptx import Options, under_cuda
 
 CASES, SEED = int(os.environ.get("PTX_CASES", "150")), int(os.environ.get("PTX_SEED", "0"))
 
@@ -24,7 +24,9 @@ def test_case(number: int) -> None:
         pytest.skip(reason)
     operator = draw.one("operator", OPERATORS[target.backend])
     backwards = {name: draw.random.random() < 0.5 for name in ("blocks_backwards", "warps_backwards")}
-    with target.emulated(Options(**backwards)), in_rounds(target.backend, draw):
+    # Without shared memory the CUDA backend takes axes for too long for it.
+    shared_bytes = draw.one("shared bytes", (0, *[under_cuda.SHARED_BYTES] * 5))
+    with target.emulated(Options(**backwards), shared_bytes), in_rounds(target.backend, draw):
         CHECKS[operator](draw, target.backend)
 
 
