@@ -66,7 +66,7 @@ def test_every_value_but_zero_is_foreground(dtype: torch.dtype, backend: str) ->
     assert_equal(got, edt(mask, [1.0] * 2, None, "signed", True, "reference"))
 
 
-# Around words of 32, tiles of 8 rows and 32 columns, chunks of 512 voxels, and the levels of the CUDA backend.
+# Around words of 32, tiles of 8 rows and 32 columns, chunks of 512 voxels, and the CUDA backend's levels.
 SIZES = (1, 2, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 511, 512, 513, 1024, 1025)
 
 
@@ -105,7 +105,7 @@ LONG = [
 
 @pytest.mark.parametrize("shape", LONG, ids=str)
 def test_long_axes(shape: tuple[int, ...], backend: str) -> None:
-    """Past 4,096, whose square is the last one in a float, and past 16 bits."""
+    """Past 4,096, beyond which squares need not be floats, and past 16 bits."""
     draw = Draw(random.Random(0))
     for share in (0.5, 0.999):
         mask = cases.noise(*shape, share=share)
