@@ -5,7 +5,7 @@ of the two GPU backends. README.md tells what is checked, and what is not.
 """
 
 from tests.support.ptx.assembler import UnknownPTX
-from tests.support.ptx.memory import Memory
-from tests.support.ptx.program import Counts, Fault, FaultyLaunch, Options, Program
+from tests.support.ptx.memory import Memory, Options
+from tests.support.ptx.program import Counts, Fault, FaultyLaunch, Program
 
 __all__ = ["Counts", "Fault", "FaultyLaunch", "Memory", "Options", "Program", "UnknownPTX"]

@@ -4,6 +4,7 @@ import mmap
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -23,6 +24,18 @@ _initialised: WeakKeyDictionary[torch.UntypedStorage, Bytes] = WeakKeyDictionary
 _random = np.random.default_rng(0)
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a launch is emulated."""
+
+    blocks_backwards: bool = False  # the order of the blocks
+    warps_backwards: bool = False  # the order of a block's warps
+    ends: int | None = None  # so many blocks at either end alone
+    race_limit: int = 2**20  # bytes of memory that a launch may have for races to be looked for
+    traffic: bool = False  # count sectors of memory
+    budget: int = 2**34  # branches
+
+
 class Stretch(NamedTuple):
     """A range of addresses with the names of its tensors."""
 
@@ -37,10 +50,7 @@ class Stretch(NamedTuple):
 class Memory:
     """The memory of one launch: what its tensors cover, and nothing beside it."""
 
-    def __init__(
-        self, tensors: Iterable[tuple[str, Tensor]], race_limit: int, read_only: bool = False
-    ) -> None:
-        """Races are looked for where all tensors together have at most `race_limit` bytes."""
+    def __init__(self, tensors: Iterable[tuple[str, Tensor]], options: Options) -> None:
         stretches: list[Stretch] = []
         for name, tensor in sorted(tensors, key=lambda pair: pair[1].data_ptr()):
             if not tensor.numel():
@@ -54,11 +64,12 @@ class Memory:
                 begin, end = before.begin, max(end, before.end)
                 if name not in before.name.split(" and "):
                     name = f"{before.name} and {name}"  # noqa: PLW2901
-            flags = _initialised.get(storage)
+            # Where some blocks are left out, others may read what these would have written.
+            flags = None if options.ends is not None else _initialised.get(storage)
             at = begin - storage.data_ptr()
             flags = None if flags is None else flags[at : at + end - begin]
-            stretches.append(Stretch(name, begin, end, flags, read_only=read_only))
-        self.races = sum(stretch.end - stretch.begin for stretch in stretches) <= race_limit
+            stretches.append(Stretch(name, begin, end, flags))
+        self.races = sum(stretch.end - stretch.begin for stretch in stretches) <= options.race_limit
         if self.races:
             stretches = [
                 stretch._replace(history=np.zeros((stretch.end - stretch.begin) * HISTORY_BYTES, np.uint8))

@@ -11,21 +11,9 @@ import numpy.typing as npt
 
 from tests.support.ptx.assembler import SIZES, assemble
 from tests.support.ptx.library import FAULTS, SPACES, Launch, Region, Report, Row, library
-from tests.support.ptx.memory import Memory
+from tests.support.ptx.memory import Memory, Options
 
 _REPORTS = 32  # at most, of a launch
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a launch is emulated."""
-
-    blocks_backwards: bool = False  # the order of the blocks
-    warps_backwards: bool = False  # the order of a block's warps
-    ends: int | None = None  # so many blocks at either end alone
-    race_limit: int = 2**20  # bytes of memory that a launch may have for races to be looked for
-    traffic: bool = False  # count sectors of memory
-    budget: int = 2**34  # branches
 
 
 @dataclass

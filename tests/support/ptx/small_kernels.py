@@ -29,7 +29,7 @@ def launch(
         f"{loads} mov.u32 %t, %tid.x;\n{body}\nret;\n}}\n"
     )
     program = Program(text, "k")
-    memory = Memory([(f"tensor {i}", tensor) for i, tensor in enumerate(tensors)], options.race_limit)
+    memory = Memory([(f"tensor {i}", tensor) for i, tensor in enumerate(tensors)], options)
     addresses = [tensor.data_ptr() for tensor in tensors]
     program.run((grid, 1, 1), (threads, 1, 1), addresses, memory, shared_bytes, options)
     return program

@@ -16,8 +16,8 @@ from torch import Tensor
 from surfloss.backends import cuda
 from surfloss.backends.cuda import device as adapter
 from tests.support.ptx import library
-from tests.support.ptx.memory import Memory, watched
-from tests.support.ptx.program import Options, Program
+from tests.support.ptx.memory import Memory, Options, watched
+from tests.support.ptx.program import Program
 
 SHARED_BYTES = 227 * 1024  # of a block, on an H100
 
@@ -79,7 +79,10 @@ def _pointer(tensor: Tensor | None) -> _Pointer:
 def emulated(
     compiler: str, architecture: int, options: Options | None = None, shared_bytes: int = SHARED_BYTES
 ) -> Iterator[None]:
-    """Within the block the CUDA backend's kernels run on CPU tensors, compiled for `sm_<architecture>`."""
+    """Within the block the CUDA backend's kernels run on CPU tensors, compiled for `sm_<architecture>`.
+
+    The adapter is told that a block has `shared_bytes` of shared memory.
+    """
     text, chosen = compiled(compiler, architecture), options or Options()
 
     def launch(
@@ -87,7 +90,7 @@ def emulated(
         device: torch.device,
     ) -> None:  # fmt: skip
         assert device.type == "cpu", device
-        assert shared <= shared_bytes, f"{kernel}: {shared} bytes of shared memory"
+        assert shared <= SHARED_BYTES, f"{kernel}: {shared} bytes of shared memory"
         tensors = [
             (f"argument {i}", argument.tensor)
             for i, argument in enumerate(arguments)
@@ -95,7 +98,7 @@ def emulated(
         ]
         values = [argument.value for argument in arguments]
         _program(text, kernel).run(
-            (blocks, 1, 1), (*threads, 1), values, Memory(tensors, chosen.race_limit), shared, chosen,
+            (blocks, 1, 1), (*threads, 1), values, Memory(tensors, chosen), shared, chosen,
             description=f"{', '.join(f'{n} {tuple(t.shape)} {t.dtype}' for n, t in tensors)}, {values}",
         )  # fmt: skip
 

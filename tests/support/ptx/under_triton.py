@@ -15,8 +15,8 @@ from unittest import mock
 import torch
 
 from tests.support.ptx import library
-from tests.support.ptx.memory import Memory, watched
-from tests.support.ptx.program import Options, Program
+from tests.support.ptx.memory import Memory, Options, watched
+from tests.support.ptx.program import Program
 
 SHARED_BYTES = 227 * 1024  # of a block, on an H100
 
@@ -64,7 +64,7 @@ class _Launcher:
         values += [0] * (len(program.code.parameters) - len(values))
         program.run(
             (x, y, z), program.threads or (32 * self.warps, 1, 1), values,
-            Memory(tensors, self.options.race_limit), function.shared_bytes, self.options,
+            Memory(tensors, self.options), function.shared_bytes, self.options,
             description=", ".join(f"{name} {tuple(t.shape)} {t.dtype}" for name, t in tensors),
         )  # fmt: skip
 
