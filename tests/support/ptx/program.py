@@ -87,7 +87,7 @@ class Program:
         arguments: Sequence[int | float],
         memory: Memory,
         shared_bytes: int = 0,
-        options: Options = Options(),
+        options: Options = Options(),  # noqa: B008 - it is immutable
         description: str = "",
     ) -> None:
         """Launch, and wait for the end.
