@@ -12,7 +12,7 @@ from tests.ptx.checks import CHECKS, OPERATORS, Draw
 from tests.ptx.targets import TARGETS
 from tests.support.ptx import Options, under_cuda
 
-CASES, SEED = int(os.environ.get("PTX_CASES", "150")), int(os.environ.get("PTX_SEED", "0"))
+CASES, SEED = int(os.environ.get("PTX_CASES", "80")), int(os.environ.get("PTX_SEED", "0"))
 
 
 @pytest.mark.parametrize("number", range(CASES), ids=lambda number: f"{SEED}-{number}")
