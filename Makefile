@@ -5,14 +5,14 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-slow test-cpp test-threads fuzz lint format bench study gpu docs wheel clean
+.PHONY: help demo test test-ptx test-slow test-cpp test-threads fuzz lint format bench study gpu docs wheel clean
 
-# Of `make fuzz`.
-CASES ?= 20000
-SEED ?= $(shell date +%s)
+# Of `make fuzz`, and of `make test-ptx`, whose cases take longer.
+CASES ?= $(if $(filter test-ptx,$(MAKECMDGOALS)),2000,20000)
+SEED := $(or $(SEED),$(shell date +%s))
 
 # PyTorch's threads spin as they wait; for long, that made training ten times slower on a machine with other work.
-demo test test-slow: export GOMP_SPINCOUNT ?= 1000
+demo test test-ptx test-slow: export GOMP_SPINCOUNT ?= 1000
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -21,8 +21,13 @@ demo: $(INSTALLED)  ## the paper's experiment on the phantom, through nnU-Net, a
 	$(BIN)/surfloss info
 	$(BIN)/surfloss reproduce --preset tiny --out $(DEMO) --min-dice 0.5
 
-test: $(INSTALLED) test-cpp  ## all tests but the slow ones
+test: $(INSTALLED) test-cpp  ## all tests but the slow ones, with some of test-ptx
 	$(BIN)/python -m pytest
+	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m ptx tests/ptx
+
+test-ptx: $(INSTALLED)  ## compiled GPU kernels in the emulator: CASES random ones, seed SEED, every compiler
+	@echo "seed $(SEED), $(CASES) cases"
+	TRITON_INTERPRET=0 PTX_TARGETS=all PTX_CASES=$(CASES) PTX_SEED=$(SEED) $(BIN)/python -m pytest -m ptx tests/ptx
 
 test-slow: $(INSTALLED)  ## the slow ones: trainings on real volumes
 	$(BIN)/python -m pytest -m slow

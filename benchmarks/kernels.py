@@ -205,9 +205,8 @@ VARIANTS = {
 
 def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict[str, Any]:
     """Registers, bytes of shared memory and of spills, and the instructions of the binary."""
-    options: dict[str, Any] = {"num_warps": kernel.warps}
-    if kernel.registers and target.backend == "cuda":
-        options["maxnreg"] = kernel.registers
+    registers = kernel.registers if target.backend == "cuda" else None
+    options: dict[str, Any] = backend._options(kernel.warps, registers or None)
     result = triton.compile(kernel.source(), target=target, options=options)
     shared = result.metadata.shared
     if target.backend == "hip":

@@ -13,7 +13,7 @@ are constants, so that new ones compile anew; a tensor's are not. Distances are 
 centre to voxel centre, and are constants: no gradient flows into the mask.
 
 Squared distances are exact integers up to 2^24 at spacing 1; otherwise a distance is within 2 units in the
-last place of the true one. An item may have up to 2^31 - 1 voxels. Nothing here waits for the device.
+last place of the true one. An item may have up to 2^31 - 512 voxels. Nothing here waits for the device.
 """
 
 import math

@@ -27,7 +27,7 @@ from surfloss.ops.edt import edt, nearest_background
 from surfloss.ops.hausdorff import hausdorff_error as hausdorff_operator
 from tests.support import cases, visits
 from tests.support.compare import assert_equal, assert_within_ulp
-from tests.support.operators import hausdorff_error
+from tests.support.operators import assert_pooled, hausdorff_error
 
 REASON = _select._by_name("backend", "triton").unavailable("cpu")
 pytestmark = [
@@ -297,19 +297,6 @@ def test_gradient_of_the_loss() -> None:
 
 
 # Contours, against PyTorch's pooling.
-
-
-def assert_pooled(x: Tensor, kernel: int | tuple[int, ...], ignore: Tensor | None = None) -> None:
-    """Contour and gradient are those that PyTorch's own pooling gives."""
-    grad, results = torch.randn(x.shape, dtype=x.dtype), []
-    for name in ("triton", "reference"):
-        leaf = x.clone().requires_grad_()
-        with surfloss.use_backend(name):
-            contour = contour_map(leaf, kernel, ignore=ignore)
-            contour.backward(grad)
-        results.append((contour.detach(), leaf.grad))
-    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=0, equal_nan=True)
-    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
 # Strips have 4 rows, 28 columns and here 3 planes: those of the larger shapes are crossed.

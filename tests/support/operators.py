@@ -1,7 +1,10 @@
 """The operators, called as the tests mostly want them."""
 
+import torch
 from torch import Tensor
 
+import surfloss
+from surfloss.functional import contour_map
 from surfloss.ops import hausdorff
 from surfloss.ops.edt import edt
 
@@ -18,3 +21,24 @@ def hausdorff_error(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The operator with the gradient kept in the input's dtype."""
     return hausdorff.hausdorff_error(*arguments, None, max_distance, by_errors)
+
+
+def assert_pooled(
+    x: Tensor,
+    kernel: int | tuple[int, ...],
+    ignore: Tensor | None = None,
+    backend: str = "triton",
+    what: str = "",
+) -> None:
+    """A backend's contour and its gradient are those that PyTorch's own pooling gives."""
+    grad, results = torch.randn(x.shape, dtype=x.dtype), []
+    for name in (backend, "reference"):
+        leaf = x.clone().requires_grad_()
+        with surfloss.use_backend(name):
+            contour = contour_map(leaf, kernel, ignore=ignore)
+            contour.backward(grad)
+        results.append((contour.detach(), leaf.grad))
+    for got, wanted, tolerance in zip(*results, (0, 1e-6), strict=True):
+        torch.testing.assert_close(
+            got, wanted, rtol=tolerance, atol=tolerance, equal_nan=True, msg=lambda text: f"{what}\n{text}"
+        )

@@ -34,7 +34,7 @@ CONTOUR_PLANES = 32  # of a program, at most
 ROUND = 2**22  # voxels of the Hausdorff error that share scratch memory, if an item has no more
 SMALL = 2**19  # voxels of a round whose scratch memory is not worth more launches
 LONGEST = 4096  # beyond it the square of a distance need not be a float
-MOST_VOXELS = 2**31 - 1
+MOST_VOXELS = 2**31 - CHUNK  # so that places past the end, up to a whole chunk or tile, have 32 bits too
 ROW_LIMIT = 2**15 - 1  # row distances up to here have 16 bits
 # As few registers as a search has room in, without and with indices: more leave a multiprocessor fewer warps.
 REGISTERS = (112, 128)
@@ -115,7 +115,7 @@ def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
             layout.last_pass(field, nearest, "one_sided", True, with_index=True)
             kernels.trace_indices[(batch * ceil_div(layout.voxels, TRACED),)](
                 rows.distances, nearest_y, nearest, indices, layout.voxels, layout.y, layout.x,
-                DIMS=layout.dims, DEEP=layout.is_deep, TILE=TRACED,
+                DIMS=layout.dims, DEEP=layout.is_deep, TILE=TRACED, **_options(4, None),
             )  # fmt: skip
     return indices
 
@@ -350,9 +350,9 @@ def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
 
 
 def _options(warps: int, registers: int | None) -> dict[str, int]:
-    if registers is None or torch.version.hip:
-        return {"num_warps": warps}
-    return {"num_warps": warps, "maxnreg": registers}
+    # What fusion changes is rounded within the tests' limits; its default differs between Triton's versions.
+    options = {"num_warps": warps, "enable_fp_fusion": True}
+    return options if registers is None or torch.version.hip else options | {"maxnreg": registers}
 
 
 def _contour_grid(
@@ -370,7 +370,8 @@ def _contour_grid(
         * ceil_div(y, CONTOUR_ROWS)
         * ceil_div(x, LANES - 2 * contour_kernels.RIM.value)
     )
-    return (grid,), (z, y, x, span), {"DEPTH": depth, "ROWS": CONTOUR_ROWS, "LANES": LANES, "num_warps": 1}
+    options = {"DEPTH": depth, "ROWS": CONTOUR_ROWS, "LANES": LANES, **_options(1, None)}
+    return (grid,), (z, y, x, span), options
 
 
 def _check_size(name: str, spatial: list[int]) -> None:

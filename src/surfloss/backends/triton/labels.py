@@ -31,13 +31,14 @@ def turn_signs(
     before = tl.load(labels)
     turn = tl.zeros([LANES], tl.int32)
     for block in range(blocks):
-        lowest = tl.load(field)
+        lowest = tl.load(field, mask=inside, other=0)
         highest = lowest
         for within in range(BLOCK):
             # Past the end the last row is repeated, which changes nothing.
             row = tl.minimum(block * BLOCK + within, size - 1)
             own = tl.load(labels + row * inner)
-            value = tl.abs(tl.load(field + row * inner))
+            # A column past the end would read what the last one replaces.
+            value = tl.abs(tl.load(field + row * inner, mask=inside, other=0))
             if ZERO:
                 value = tl.where(own == 0, 0, value).to(value.dtype)
             turn = turn ^ (own != before).to(tl.int32)

@@ -65,8 +65,10 @@ def scan_rows(
         place = tl.where(place >= 0, index * CHUNK + place, previous)
         distance = tl.where(place >= 0, x - place + 1, NONE)
         if SEVERAL:
-            own = tl.minimum(x, X - 1)
-            right = tl.load(rows + (line + place_in_row(own, side, X, width, PAIR))).to(tl.int32)
+            # Only its own: rows past the end, which repeat the last, would read what that replaces. Without
+            # this distance theirs is longer, of the same sign, and still changes no summary.
+            place = rows + (line + place_in_row(x, side, X, width, PAIR))
+            right = tl.load(place, mask=(y < Y) & (x < X), other=NONE).to(tl.int32)
             previous = tl.maximum(previous, tl.max(tl.max(tl.where(starts, x, -1), 2), 1)[:, None, None])
         else:
             place = _nearest_mark(ends, X, True)
