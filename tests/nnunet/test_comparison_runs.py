@@ -17,6 +17,8 @@ from surfloss.nnunet.run_folder import RunFolder, read_run
 from tests.nnunet.conftest import perform_here
 from tests.nnunet.raw import write_planes, write_volumes
 
+pytestmark = pytest.mark.timeout(1200)  # nnU-Net plans and trains in the fixtures
+
 LOSSES = find_losses(["dice_ce", "hausdorff"])
 
 
