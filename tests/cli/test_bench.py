@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel
@@ -53,7 +54,8 @@ def test_what_every_loss_costs(tmp_path: Path) -> None:
     done = bench("losses", "--size", "4,16,16", *FAST, "--json", tmp_path / "out.json")
     assert done.exit_code == 0, done.stderr
     (rows,) = json.loads((tmp_path / "out.json").read_text())["batches"].values()
-    assert list(rows) == [*losses.LOSSES, losses.NETWORK]
+    peers = [name for name, (package, _) in losses.PEERS.items() if find_spec(package)]
+    assert list(rows) == [*losses.LOSSES, *peers, losses.NETWORK]
     assert all(row["times"]["median_s"] > 0 for row in rows.values())
     for name in ("HausdorffDTLoss()", "ContourLoss", losses.NETWORK, "2x2x4x16x16"):
         assert name in done.stdout
