@@ -155,7 +155,7 @@ def test_no_picture_without_matplotlib(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gpu"], "task: got 'gpu', wanted some of edt, loss, contour"),
+        (["gpu"], "task: got 'gpu', wanted some of edt, labels, loss"),
         (["--peers", "numpy"], "peers: got 'numpy', wanted some of"),
         (["--backends", "abacus"], "backends: got 'abacus', wanted some of"),
         (["--mask", "cube"], "mask: got 'cube', wanted one of blobs,"),
