@@ -115,7 +115,7 @@ def do_jobs(run: RunFolder, until: str, where: Where, retries: int, dry_run: boo
     jobs = list_jobs(run, until)
     if run.data:
         source = run.read_source()
-        tested = "validation" if run.experiment.layout == "instance2022" else "test"
+        tested = "validation" if run.experiment.follows_paper else "test"
         counts = f"{len(source.training)} training and {len(source.test)} {tested} cases"
         say(f"{counts} in {run.data}")
         if source.passed_over:

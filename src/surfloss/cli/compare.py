@@ -8,8 +8,6 @@ import typer
 from surfloss.cli import _jobs
 from surfloss.cli._terminal import check_packages, exit_on_bad_input
 
-_PATIENT = 1000  # epochs of nnU-Net itself
-
 
 def compare(
     dataset: Annotated[
@@ -31,7 +29,7 @@ def compare(
         bool, typer.Option("--ensemble", help="Average the configurations of each loss too.")
     ] = False,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a training.")] = _PATIENT,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a training.")] = 1000,
     iterations: Annotated[int, typer.Option(min=1, help="Training iterations of an epoch.")] = 250,
     validation_iterations: Annotated[
         int, typer.Option(min=1, help="Iterations on validation patches, for the curves.")

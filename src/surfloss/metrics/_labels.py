@@ -119,13 +119,18 @@ def _of_text(text: str) -> tuple[str, list[int]]:
     fail("labels", repr(text), "all, a dataset.json, or labels as 1,2=liver,1+2=whole with commas between")
 
 
+def by_name(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels in nnU-Net's form; the Decathlon's has names and numbers the other way round."""
+    if all(isinstance(value, str) and name.isdecimal() for name, value in labels.items()):
+        return {value: int(name) for name, value in labels.items()}
+    return dict(labels)
+
+
 def _of_mapping(labels: Mapping[str, Any]) -> list[tuple[str, Sequence[int]]]:
-    """Names and numbers of nnU-Net's form, or of the Decathlon's, which has them the other way round."""
+    """Names and numbers of either form that `by_name` knows."""
     if wrong := [name for name in labels if not isinstance(name, str)]:
         fail("labels", f"{wrong[0]!r} as a name", "a mapping from names to numbers")
-    if all(isinstance(value, str) and name.isdecimal() for name, value in labels.items()):
-        labels = {value: int(name) for name, value in labels.items()}
-    parts = {name: _check.plain(part) for name, part in labels.items()}
+    parts = {name: _check.plain(part) for name, part in by_name(labels).items()}
     named = [(name, part if isinstance(part, tuple) else (part,)) for name, part in parts.items()]
     return [(name, part) for name, part in named if part != (0,)]
 

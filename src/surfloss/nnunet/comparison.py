@@ -64,14 +64,13 @@ class Comparison:
         return f"{shown} ({test.ci95[0] * factor:+.2f} to {test.ci95[1] * factor:+.2f})"
 
 
-def comparisons(run: RunFolder, part: str, metrics: Sequence[Metric] | None = None) -> list[Comparison]:
+def comparisons(run: RunFolder, part: str) -> list[Comparison]:
     """Every evaluated loss against the first one of its networks: the mean over classes, then each class.
 
     P-values are corrected over the losses and networks of a metric, for the mean and for each class apart.
 
     Args:
         part: what the names of the predictions begin with.
-        metrics: those of the run's tables without it.
     """
     cases = {one: read_cases(run, part + one.name) for one in run.experiment.contenders}
     pairs = [
@@ -83,7 +82,7 @@ def comparisons(run: RunFolder, part: str, metrics: Sequence[Metric] | None = No
     classes = classes_of(run)
     found = []
     for one_class in [None, *(classes if len(classes) > 1 else [])]:
-        for metric in metrics or _tested(run):
+        for metric in _tested(run):
             values = [paired(cases[baseline], cases[other], metric, one_class) for baseline, other in pairs]
             found += [
                 Comparison(baseline, other, one_class, metric, test)
@@ -93,7 +92,7 @@ def comparisons(run: RunFolder, part: str, metrics: Sequence[Metric] | None = No
 
 
 def _tested(run: RunFolder) -> tuple[Metric, ...]:
-    if run.experiment.layout == "instance2022":
+    if run.experiment.follows_paper:
         return (*PAPER_METRICS[:3], HD95, *PAPER_METRICS[3:])
     return METRICS
 
@@ -102,7 +101,7 @@ def part_name(run: RunFolder, part: str) -> str:
     """What the cases of a part are called."""
     if part == CROSS_VALIDATION:
         return "cross-validation"
-    return "validation cases" if run.experiment.layout == "instance2022" else "test cases"
+    return "validation cases" if run.experiment.follows_paper else "test cases"
 
 
 def comparison_table(run: RunFolder, part: str) -> TextTable | None:

@@ -153,6 +153,11 @@ class Experiment:
     seed: int = 0
 
     @property
+    def follows_paper(self) -> bool:
+        """Whether this is the paper's experiment, on the challenge's data or the phantom."""
+        return self.layout == "instance2022"
+
+    @property
     def configurations(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(model.configuration for model in self.models))
 

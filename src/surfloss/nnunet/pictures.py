@@ -136,7 +136,7 @@ def _picture(
     for axes in grid:
         axes.set(xticks=(), yticks=(), frame_on=False)
     low, high = HU_WINDOW
-    if run.experiment.layout != "instance2022":
+    if not run.experiment.follows_paper:
         low, high = np.percentile(image, (1, 99.5)).tolist()
     for axes, (heading, (truth, prediction, place)) in zip(grid, panels.items(), strict=False):
         axes.imshow(image[place], cmap="gray", vmin=low, vmax=high, origin="lower")

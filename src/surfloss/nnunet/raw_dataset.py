@@ -9,11 +9,11 @@ from typing import Any
 
 from surfloss._check import fail, is_whole
 from surfloss._volumes import Unavailable
+from surfloss.metrics._labels import IGNORE, by_name
 from surfloss.nnunet.convert import read_case
 from surfloss.nnunet.source import Fault, Source, SourceCase, check_left_out, named_twice, pair, refuse
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
-_IGNORE = "ignore"  # what nnU-Net calls the label of voxels that do not count
 _WANTED = (
     "dataset.json of nnU-Net (channel_names, labels, file_ending) or of the Decathlon (modality, labels)"
 )
@@ -56,7 +56,7 @@ def read_raw_dataset(folder: Path, leave_out: Collection[str] = ()) -> Source:
         fail("data", f"{folder}, which is no folder", "a data set's folder with a dataset.json")
     description = _read_description(folder / "dataset.json")
     of_decathlon = "channel_names" not in description
-    labels = _labels(description["labels"])
+    labels = by_name(description["labels"])
     faults = _label_faults(labels, description.get("regions_class_order"))
     read_training = _decathlon_cases if of_decathlon else _raw_cases
     training, test, more, passed_over = read_training(folder, description)
@@ -102,13 +102,6 @@ def _read_description(path: Path) -> dict[str, Any]:
     return description
 
 
-def _labels(labels: Mapping[str, Any]) -> dict[str, Any]:
-    """In nnU-Net's form; the Decathlon's has names and numbers the other way round."""
-    if all(name.isdecimal() and isinstance(value, str) for name, value in labels.items()):
-        return {value: int(name) for name, value in labels.items()}
-    return dict(labels)
-
-
 def _label_faults(labels: Mapping[str, Any], order: Any) -> list[Fault]:
     """What nnU-Net would stumble over only later."""
     parts = {name: part if isinstance(part, list) else [part] for name, part in labels.items()}
@@ -123,9 +116,9 @@ def _label_faults(labels: Mapping[str, Any], order: Any) -> list[Fault]:
         faults.append("labels without background as 0")
     if numbers != list(range(len(numbers))):
         faults.append(f"the labels {numbers}, which leave numbers out or are below 0")
-    if _IGNORE in parts and parts[_IGNORE] != numbers[-1:]:
-        faults.append(f"the label {_IGNORE!r} is {labels[_IGNORE]!r}, not the highest")
-    regions = [name for name in labels if name not in ("background", _IGNORE)]
+    if IGNORE in parts and parts[IGNORE] != numbers[-1:]:
+        faults.append(f"the label {IGNORE!r} is {labels[IGNORE]!r}, not the highest")
+    regions = [name for name in labels if name not in ("background", IGNORE)]
     if not regions:
         faults.append("no label but the background")
     if any(isinstance(part, list) for part in labels.values()) and (

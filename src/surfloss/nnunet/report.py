@@ -59,12 +59,7 @@ def write_report(run: RunFolder, beside: Sequence[RunFolder] = ()) -> Path:
         beside: further runs, whose comparisons the answer shows too.
     """
     sections = [
-        section
-        for section in _sections(run, beside)
-        if (section.text and section.anchor == "answer")
-        or section.tables
-        or section.folded
-        or section.pictures
+        section for section in _sections(run, beside) if section.tables or section.folded or section.pictures
     ]
     published = [section for section in sections if section.published and section.tables]
     latex = [latex_table(table) for section in published for table in section.tables]
@@ -90,7 +85,7 @@ def write_report(run: RunFolder, beside: Sequence[RunFolder] = ()) -> Path:
 
 
 def _sections(run: RunFolder, beside: Sequence[RunFolder]) -> Iterable[Section]:
-    follows_paper = run.experiment.layout == "instance2022"
+    follows_paper = run.experiment.follows_paper
     found = comparisons(run, run.part)
     others = [(_data(other), comparisons(other, other.part)) for other in beside]
     answers = [answer(run, found)]
@@ -100,18 +95,17 @@ def _sections(run: RunFolder, beside: Sequence[RunFolder]) -> Iterable[Section]:
         "answer", "The answer", " ".join(answers), [time_table(run)], pictures=[picture] if picture else []
     )
     paper = " The paper's Hausdorff column is printed as published; it is not in mm." if follows_paper else ""
-    held_out = rows(run, run.cross_validated(), PAPER_METRICS if follows_paper else METRICS)
-    more = []
-    if held_out:
+    results = [_figures(table) for table in tables(run)]
+    if names := run.cross_validated():
         columns = PAPER_METRICS if follows_paper else METRICS
-        note = "Each training case by the fold that did not see it."
-        more.append(_figures(ResultTable("Cross-validation", columns, held_out), note))
+        held_out = ResultTable("Cross-validation", columns, rows(run, names, columns))
+        results.append(_figures(held_out, "Each training case by the fold that did not see it."))
     yield Section(
         "results",
         "Results",
         "Mean ± standard deviation over the cases in which a metric is defined, and beside it the number "
         f"of cases in which one is not (“null”: a mask is empty).{paper}",
-        [*map(_figures, tables(run)), *more],
+        results,
     )
     yield Section(
         "tests",
@@ -156,7 +150,7 @@ def _sections(run: RunFolder, beside: Sequence[RunFolder]) -> Iterable[Section]:
 
 
 def _title(run: RunFolder) -> str:
-    if run.experiment.layout == "instance2022":
+    if run.experiment.follows_paper:
         return f"surfloss reproduction, preset {run.experiment.name}"
     return f"surfloss comparison: {_data(run)}"
 

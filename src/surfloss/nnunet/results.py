@@ -82,7 +82,7 @@ def tables(run: RunFolder) -> list[ResultTable]:
     Of the paper's experiment its two tables with our figures; else a table for all classes and, with several,
     one for each class.
     """
-    if run.experiment.layout == "instance2022":
+    if run.experiment.follows_paper:
         architectures = [name for name in run.evaluated() if name in ("dice_ce_2d", "dice_ce_3d", "ensemble")]
         losses = [run.part + one.name for family in families(run) if len(family) > 1 for one in family]
         named = {"Architectures": architectures, "Losses": losses}
@@ -122,18 +122,17 @@ def rows(
 ) -> list[ModelRow]:
     """A row for each set of predictions, over all classes or of one."""
     found = []
-    follows_paper = run.experiment.layout == "instance2022"
     for name in names:
         evaluation = read_evaluation(run, name)
         values = [
             each
-            for classes in read_cases(run, name).values()
+            for classes in _by_case(evaluation).values()
             for label, each in classes.items()
             if one_class in (None, label)
         ]
         ours = tuple(_mean_and_spread(evaluation, metric, one_class) for metric in metrics)
         null = sum(any(each[metric.name] is None for metric in metrics) for each in values)
-        paper = PAPER.get(name, ("-",) * len(metrics)) if follows_paper else ()
+        paper = PAPER.get(name, ("-",) * len(metrics)) if run.experiment.follows_paper else ()
         found.append(ModelRow(title_of(run, name), paper, ours, null, len(values)))
     return found
 
@@ -152,7 +151,10 @@ def read_evaluation(run: RunFolder, name: str) -> FolderEvaluation | None:
 
 def read_cases(run: RunFolder, name: str) -> Cases:
     """The values of every case of a set of predictions; empty where it has not been evaluated."""
-    evaluation = read_evaluation(run, name)
+    return _by_case(read_evaluation(run, name))
+
+
+def _by_case(evaluation: FolderEvaluation | None) -> Cases:
     found: dict[str, dict[str, Values]] = {}
     for row in evaluation.cases if evaluation else ():
         found.setdefault(row.case, {})[row.label] = row.values

@@ -259,7 +259,7 @@ class RunFolder:
 
     def _data_name(self) -> str:
         """The data set's, without the number that nnU-Net and the Decathlon put before it."""
-        if self.experiment.layout == "instance2022" or self.data is None:
+        if self.experiment.follows_paper or self.data is None:
             return "Hemorrhage"
         name = re.sub(r"^(Dataset|Task)\d+_", "", self.data.name)
         return re.sub(r"\W+", "_", name, flags=re.ASCII) or "Data"

@@ -98,7 +98,7 @@ def evaluate(run: RunFolder, progress: Progress, name: str) -> None:
         run.truth(name),
         tolerance=run.experiment.tolerance,
         labels=run.raw / "dataset.json",
-        both_empty="official" if run.experiment.layout == "instance2022" else "null",
+        both_empty="official" if run.experiment.follows_paper else "null",
     )
     for case in result.cases:
         if case.problem and case.problem.kind != "absent":
