@@ -80,7 +80,7 @@ void transform(const Plan& plan, const Scan& scan, const Search& search) {
 
 // Items [first, first + items): `weighing` and `job` begin at the first of them. Sums are kept by task and
 // added in order, so that the number of threads changes nothing.
-void weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* weighted,
+Sums weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* weighted,
                  double* plain, const Layout layouts[2], const Kernels& kernels) {
   const Slices parts = {items * job.grid.z, plan.slices_a_task};
   const auto weigh_columns = kernels.weigh_columns[layouts[0] == kDoubleValues];
@@ -107,27 +107,27 @@ void weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing
       plan.sums[task] = weigh_columns(job, workspace, part.item, weighing, part.first, part.last);
     }
   });
+  Sums all = {};
   for (int64_t item = 0; item < items; ++item) {
     Sums sums = {};
-    for (int64_t i = 0; i < plan.tasks_an_item; ++i) {
-      const Sums& part = plan.sums[item * plan.tasks_an_item + i];
-      sums.weighted += part.weighted;
-      sums.plain += part.plain;
-    }
+    for (int64_t i = 0; i < plan.tasks_an_item; ++i) sums.add(plan.sums[item * plan.tasks_an_item + i]);
     weighted[item] = sums.weighted;
     if (plain) plain[item] = sums.plain;
+    all.add(sums);
   }
+  return all;
 }
 
 // All items, a round of them after the other.
-void weigh_batch(const Plan& plan, Job job, Weighing weighing, double* weighted, double* plain,
+Sums weigh_batch(const Plan& plan, Job job, Weighing weighing, double* weighted, double* plain,
                  bool is_double, const Kernels& kernels) {
   const Layout values = is_double ? kDoubleValues : kFloatValues;
   const Layout layouts[2] = {values, weighing.byte_target ? kByteMask : values};
+  Sums all = {};
   for (int64_t first = 0; first < plan.batch; first += plan.round) {
     const int64_t items = first + plan.round < plan.batch ? plan.round : plan.batch - first;
-    weigh_items(plan, job, items, weighing, weighted + first, plain ? plain + first : nullptr, layouts,
-                kernels);
+    all.add(weigh_items(plan, job, items, weighing, weighted + first, plain ? plain + first : nullptr,
+                        layouts, kernels));
     const int64_t voxels = items * job.grid.voxels();
     if (job.item_tables) job.tables += items;
     weighing.fields[0] += voxels;
@@ -138,6 +138,7 @@ void weigh_batch(const Plan& plan, Job job, Weighing weighing, double* weighted,
       if (weighing.given[which]) weighing.given[which] += voxels;
     }
   }
+  return all;
 }
 
 }  // namespace
@@ -280,10 +281,11 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, doubl
 
 int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_double, int32_t byte_target,
                            const float* input_squared, const float* target_squared, const uint8_t* ignore,
-                           float* field, void* gradient, double* weighted, double* plain, int64_t batch,
-                           int32_t dims, const int64_t* shape, const double* spacing, int32_t item_spacing,
-                           int32_t sigmoid, double alpha, double max_distance, int32_t empty, int32_t threads,
-                           int32_t isa, void* scratch) {
+                           float* field, void* gradient, double* weighted, double* plain, uint8_t* wrong,
+                           int64_t batch, int32_t dims, const int64_t* shape, const double* spacing,
+                           int32_t item_spacing, int32_t sigmoid, double alpha, double max_distance,
+                           double lowest, double highest, int32_t empty, int32_t threads, int32_t isa,
+                           void* scratch) {
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     job.threshold = sigmoid ? 0.0f : 0.5f;
     const int64_t voxels = job.grid.voxels();
@@ -304,8 +306,12 @@ int32_t surfloss_hausdorff(const void* input, const void* target, int32_t is_dou
         empty,
         plan.axes.from[0] == 0,
         plan.axes.from[2] == 0,
+        lowest,
+        highest,
     };
-    weigh_batch(plan, job, weighing, weighted, plain, is_double, kernels);
+    const Sums all = weigh_batch(plan, job, weighing, weighted, plain, is_double, kernels);
+    if (all.wrong_input) wrong[0] = 1;
+    if (all.wrong_target) wrong[1] = 1;
   };
   return with_plan(SURFLOSS_HAUSDORFF, batch, dims, shape, spacing, item_spacing, threads, isa, scratch, run);
 }

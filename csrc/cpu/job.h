@@ -105,11 +105,20 @@ struct Weighing {
   bool with_plain;    // whether plain sums are wanted
   int32_t empty;
   bool before_z, before_x;  // whether the first axis, before which SciPy's missing voxel lies, is z or x here
+  double lowest, highest;   // values of the input that are right
 };
 
-// Of squared errors, times their weights, and as if those were 1.
+// Sums of squared errors, times their weights and with weights of 1, and whether there were wrong values.
 struct Sums {
   double weighted, plain;
+  bool wrong_input, wrong_target;
+
+  void add(const Sums& other) {
+    weighted += other.weighted;
+    plain += other.plain;
+    wrong_input |= other.wrong_input;
+    wrong_target |= other.wrong_target;
+  }
 };
 
 // Many labels at once: what is measured to what.

@@ -186,12 +186,34 @@ inline void add_to(double* sums, Floats v) {
 }
 inline void add_to(double* sums, Doubles v) { store(sums, load(sums) + v); }
 
+// Finds values of the input outside [lowest, highest], and values of the target other than 0 and 1. NaN is both.
+template <class Value>
+struct WrongValues {
+  using Values = decltype(all(Value{}));
+  using Mask = decltype(Values{} != Values{});
+  Values lowest, highest;
+  Mask input = {}, target = {};
+
+  explicit WrongValues(const Weighing& weighing)
+      : lowest(all((Value)weighing.lowest)), highest(all((Value)weighing.highest)) {}
+  void look_at(Values x, const Value* g) {
+    input |= ~((x >= lowest) & (x <= highest));
+    target |= (load(g) != 0) & (load(g) != 1);
+  }
+  void look_at(Values x, const uint8_t*) { input |= ~((x >= lowest) & (x <= highest)); }
+  static bool any(const Mask& mask) {
+    bool found = false;
+    for (int i = 0; i < VectorOf<Value>::kCount; ++i) found |= mask[i] != 0;
+    return found;
+  }
+};
+
 // One row of a block: the gradient, and the squared errors added to sums for each column. With `plain` null
 // there is no plain sum.
 template <class Value, class Target, class Raise>
 inline void weigh_row(const Value* input, const Target* target, const float* mine, const float* theirs,
                       const uint8_t* ignore, Value* gradient, double* weighted, double* plain, Value scale,
-                      bool sigmoid, float most, const Raise& raise) {
+                      bool sigmoid, float most, const Raise& raise, WrongValues<Value>& wrong) {
   constexpr int kCount = VectorOf<Value>::kCount;
   float weight[kBlock];
   for (int i = 0; i < kBlock; i += kLanes) {
@@ -201,6 +223,7 @@ inline void weigh_row(const Value* input, const Target* target, const float* min
   }
   for (int i = 0; i < kBlock; i += kCount) {
     auto prediction = load(input + i), slope = all((Value)1);
+    wrong.look_at(prediction, target + i);
     if (sigmoid) logistic(load(input + i), prediction, slope);
     const auto difference = prediction - numbers<Value>(target + i);
     const auto pull = difference * convert<Value>(weight + i);
@@ -213,11 +236,12 @@ inline void weigh_row(const Value* input, const Target* target, const float* min
   }
 }
 
-// The same of a block that is cut short. What is added for the lanes beyond it is 0.
+// The same of a block that is cut short. What is added for the lanes beyond it is 0, a value that is never wrong.
 template <class Value, class Target, class Raise>
 inline void weigh_part(const Value* input, const Target* target, const float* mine, const float* theirs,
                        const uint8_t* ignore, Value* gradient, double* weighted, double* plain, Value scale,
-                       bool sigmoid, float most, const Raise& raise, int64_t width) {
+                       bool sigmoid, float most, const Raise& raise, WrongValues<Value>& wrong,
+                      int64_t width) {
   Value own_input[kBlock] = {}, own_gradient[kBlock];
   Target own_target[kBlock] = {};
   uint8_t own_ignore[kBlock];
@@ -230,7 +254,7 @@ inline void weigh_part(const Value* input, const Target* target, const float* mi
     memset(own_ignore, 0, width);
   }
   weigh_row(own_input, own_target, mine, theirs, own_ignore, own_gradient, weighted, plain, scale, sigmoid,
-            most, raise);
+            most, raise, wrong);
   memcpy(gradient, own_gradient, width * sizeof(Value));
 }
 
@@ -241,6 +265,7 @@ Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels();
   const Value scale = (Value)(2.0 / (double)job.grid.voxels());
   double weighted[kBlock] = {}, plain[kBlock] = {};
+  WrongValues<Value> wrong(weighing);
   for (int64_t at = first; at < last; at += kBlock) {
     const int64_t width = lesser(kBlock, last - at);
     for (int which = 0; which < 2; ++which)
@@ -252,7 +277,7 @@ Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item
             workspace.result[0] + k * kBlock, workspace.result[1] + k * kBlock,
             weighing.ignore ? weighing.ignore + place : nullptr, (Value*)weighing.gradient + place, weighted,
             weighing.with_plain ? plain : nullptr, scale, weighing.sigmoid, weighing.max_squared, raise,
-            rest...);
+            wrong, rest...);
       };
       if (width == kBlock) {
         prefetch_block((const Value*)weighing.values[0] + place + kBlock);
@@ -263,7 +288,7 @@ Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item
       }
     }
   }
-  Sums sums = {};
+  Sums sums = {0, 0, wrong.any(wrong.input), wrong.any(wrong.target)};
   for (int i = 0; i < kBlock; ++i) sums.weighted += weighted[i], sums.plain += plain[i];
   return sums;
 }

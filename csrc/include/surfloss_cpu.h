@@ -20,7 +20,7 @@
 #define SURFLOSS_API __attribute__((visibility("default")))
 #endif
 
-#define SURFLOSS_ABI 6
+#define SURFLOSS_ABI 7
 
 #ifdef __cplusplus
 extern "C" {
@@ -99,7 +99,8 @@ surfloss_nearest_background(const uint8_t* mask, /* (batch, *shape) */
 /* For each item the sum of w (p - g)^2 with p the input, or its sigmoid, g the target and w = d_p^alpha +
  * d_g^alpha, d_x the two-sided distance of the mask x > 0.5, at most max_distance; and the gradient with
  * respect to the input of that sum divided by the item's voxels. Values are float32, or float64 with
- * `is_double`. */
+ * `is_double`. Wrong values are found beside that: of the input outside [lowest, highest], and of a target of
+ * values other than 0 and 1. */
 SURFLOSS_API int32_t surfloss_hausdorff(
     const void* input,           /* (batch, *shape), values */
     const void* target,          /* (batch, *shape), values, or bytes of which all but 0 are 1 */
@@ -112,10 +113,11 @@ SURFLOSS_API int32_t surfloss_hausdorff(
     void* gradient,              /* (batch, *shape), values */
     double* weighted,            /* (batch): the sum */
     double* plain,               /* (batch): the same sum with w = 1, or 0 where ignored; or null */
+    uint8_t* wrong,              /* (2): set to 1 where the input, the target has a wrong value */
     int64_t batch, int32_t dims, const int64_t* shape, const double* spacing, int32_t item_spacing,
     int32_t sigmoid,                   /* flag: the input has logits, and its mask is input > 0 */
     double alpha, double max_distance, /* mm, above 0; inf for none */
-    int32_t empty,                     /* of enum surfloss_empty: what stands in where there is no distance */
+    double lowest, double highest, int32_t empty,                     /* of enum surfloss_empty: what stands in where there is no distance */
     int32_t threads, int32_t isa, void* scratch);
 
 /* Bytes of scratch that the four functions below need. */

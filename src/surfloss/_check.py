@@ -61,6 +61,10 @@ def in_transform() -> bool:
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
+class WrongValues(ValueError):
+    """An operator met values that it was told to refuse. Its caller names the argument."""
+
+
 def is_plain(*tensors: Tensor | None) -> bool:
     """Whether PyTorch just computes: no compiler, tracer, transform or mode; tensors are their memory.
 

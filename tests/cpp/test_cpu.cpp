@@ -207,11 +207,16 @@ void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_dista
   std::vector<float> field(sizeof(Value) == 8 ? count : 0);
   std::vector<double> weighted(c.batch, NAN), plain(c.batch, NAN);
   const Memory scratch = scratch_for(c, SURFLOSS_HAUSDORFF);
-  const int status = surfloss_hausdorff(
-      input.data(), target.data(), sizeof(Value) == 8, sizeof(Target) == 1, nullptr, nullptr, nullptr,
-      field.empty() ? (float*)gradient.data() : field.data(), gradient.data(), weighted.data(), plain.data(),
-      c.batch, c.dims, c.shape.data(), c.spacing.data(), c.item_spacing, sigmoid, alpha, max_distance,
-      SURFLOSS_EMPTY_ZERO, c.threads, c.isa, scratch.data.get());
+  uint8_t wrong[2] = {};
+  const auto run = [&] {
+    return surfloss_hausdorff(input.data(), target.data(), sizeof(Value) == 8, sizeof(Target) == 1, nullptr,
+                              nullptr, nullptr, field.empty() ? (float*)gradient.data() : field.data(),
+                              gradient.data(), weighted.data(), plain.data(), wrong, c.batch, c.dims,
+                              c.shape.data(), c.spacing.data(), c.item_spacing, sigmoid, alpha, max_distance,
+                              sigmoid ? -6 : 0, sigmoid ? 6 : 1, SURFLOSS_EMPTY_ZERO, c.threads, c.isa,
+                              scratch.data.get());
+  };
+  const int status = run();
   const auto weight_of = [&](float squared) {
     const double distance = std::isinf(squared) ? 0.0 : std::sqrt((double)squared);
     return std::pow(std::min(distance, max_distance), alpha);
@@ -238,6 +243,19 @@ void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_dista
     CHECK(std::fabs(plain[item] - squares) <= close, "item %lld: got %.9g, wanted %.9g", (long long)item,
           plain[item], squares);
   }
+  CHECK(!wrong[0] && !wrong[1], "right values are called wrong: %d %d", wrong[0], wrong[1]);
+  const double bad[] = {NAN, INFINITY, -INFINITY, sigmoid ? 6.1 : 1.1, sigmoid ? -6.1 : -0.1};
+  const int64_t at = (int64_t)(random() % count);
+  const Value right = input[at];
+  input[at] = (Value)bad[random() % 5];
+  run();
+  CHECK(wrong[0] && !wrong[1], "voxel %lld, %g: %d %d", (long long)at, (double)input[at], wrong[0], wrong[1]);
+  if (sizeof(Target) == 1) return;
+  input[at] = right;
+  target[at] = (Target)(random() % 2 ? bad[random() % 3] : 0.5);
+  wrong[0] = 0;
+  run();
+  CHECK(!wrong[0] && wrong[1], "voxel %lld: %d %d", (long long)at, wrong[0], wrong[1]);
 }
 
 // The contour and the soft surface of the case's shape, by their definitions, and that their gradients sum up: the

@@ -543,3 +543,57 @@ def test_refuses_to_keep_the_gradient_in_other_dtypes() -> None:
     wanted = r"^kept_dtype: got torch.float64, wanted None, torch.bfloat16 or torch.float16$"
     with pytest.raises(ValueError, match=wanted):
         HausdorffDTLoss(kept_dtype=torch.float64)
+
+
+@pytest.mark.parametrize("sigmoid", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1.5])
+def test_operator_refuses_values_as_the_check_does(sigmoid: bool, dtype: torch.dtype, bad: float) -> None:
+    """The C++ operator looks at values itself; with `softmax` and for the reference they are read before."""
+    input = torch.rand(2, 1, 3, 5, 7).to(dtype)
+    target = (torch.rand(2, 1, 3, 5, 7) < 0.5).to(dtype)
+    HausdorffDTLoss(sigmoid=sigmoid)(input, target)
+    wrong_input, wrong_target = input.clone(), target.clone()
+    wrong_input[1, 0, 2, 4, 6] = wrong_target[0, 0, 1, 2, 3] = bad
+    for backend in ("cpu", "reference"):
+        loss = HausdorffDTLoss(sigmoid=sigmoid, backend=backend)
+        if math.isfinite(bad) and sigmoid:
+            loss(wrong_input, target)
+        else:
+            with pytest.raises(ValueError, match=r"^input: "):
+                loss(wrong_input, target)
+        with pytest.raises(ValueError, match=r"^target: "):
+            loss(input, wrong_target)
+    HausdorffDTLoss(sigmoid=sigmoid, validate=False)(input, wrong_target)
+
+
+def test_background_is_checked_too() -> None:
+    input, target = torch.rand(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    input[0, 0, 0, 0] = math.nan  # a channel that the operator does not see
+    with pytest.raises(ValueError, match=r"^input: "):
+        HausdorffDTLoss()(input, target)
+
+
+def test_gradient_is_the_same_whether_the_graph_is_kept() -> None:
+    """Only the last backward pass may write over the gradient that the forward pass saved."""
+    input = torch.rand(1, 1, 6, 7, 8, requires_grad=True)
+    target = (torch.rand(1, 1, 6, 7, 8) < 0.5).float()
+    value = 3 * HausdorffDTLoss()(input, target)
+    grads = [torch.autograd.grad(value, input, retain_graph=keep)[0].clone() for keep in (True, True, False)]
+    assert grads[0].abs().sum() > 0
+    for grad in grads[1:]:
+        assert torch.equal(grad, grads[0])
+
+
+def test_backward_takes_no_memory_of_its_own() -> None:
+    input = torch.rand(1, 1, 6, 7, 8, requires_grad=True)
+    kept = []
+
+    def pack(saved: torch.Tensor) -> torch.Tensor:
+        kept.append(saved)
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        value = HausdorffDTLoss()(input, (torch.rand(1, 1, 6, 7, 8) < 0.5).float())
+    (grad,) = torch.autograd.grad(value, input)
+    assert grad.data_ptr() in [saved.data_ptr() for saved in kept]

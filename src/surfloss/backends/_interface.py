@@ -5,7 +5,7 @@ others are space.
 """
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -30,6 +30,7 @@ class HausdorffArguments(NamedTuple):
     empty: str  # the distance in an item of one label: "zero", its "diagonal" in mm, or "scipy", SciPy's
     max_distance: float = math.inf  # mm: longer distances, those of `empty` too, count as this one
     with_plain: bool = False  # also the errors with weight 1, or 0 where ignored
+    allowed: tuple[float, float] | None = None  # for a `ValueCheckingImplementation`: see there
 
 
 class Implementation(Protocol):
@@ -61,6 +62,17 @@ class Implementation(Protocol):
             of the weighted ones with respect to the input, `(items, *spatial)`. Both in the input's dtype.
         """
         ...
+
+
+@runtime_checkable
+class ValueCheckingImplementation(Protocol):
+    """A backend whose `hausdorff_error` checks values on its way.
+
+    Given `allowed`, it raises `WrongValues` if the input has values outside this range, or a floating target
+    has values other than 0 and 1. NaN is wrong in both.
+    """
+
+    checks_values: Literal[True]
 
 
 @runtime_checkable

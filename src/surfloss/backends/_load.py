@@ -11,21 +11,21 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-_ABI = 6
+_ABI = 7
 _NAMES = {"win32": "surfloss_cpu.dll", "darwin": "libsurfloss_cpu.dylib"}
 
 _int, _long, _pointer, _double = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 _SHAPE = (_long, _int, _pointer)  # batch, dims, shape
 _ITEMS = (*_SHAPE, _pointer, _int)  # and spacing, item_spacing
 _CALL = (_int, _int, _pointer)  # threads, isa, scratch
-_ERROR = (_pointer, _pointer, _int, _int, *(_pointer,) * 7)  # from input to plain
+_ERROR = (_pointer, _pointer, _int, _int, *(_pointer,) * 8)  # from input to wrong
 _ARGUMENTS = {
     "surfloss_scratch_bytes": (_int, *_SHAPE, _int, _int),
     "surfloss_edt": (_pointer, _int, _pointer, *_ITEMS, _int, _int, *_CALL),
     "surfloss_label_edt": (_pointer, _int, _pointer, *_ITEMS, _int, _int, _int, *_CALL),
     "surfloss_background_distance": (_pointer, _pointer, *_ITEMS, *_CALL),
     "surfloss_nearest_background": (_pointer, _pointer, _pointer, *_ITEMS, *_CALL),
-    "surfloss_hausdorff": (*_ERROR, *_ITEMS, _int, _double, _double, _int, *_CALL),
+    "surfloss_hausdorff": (*_ERROR, *_ITEMS, _int, *(_double,) * 4, _int, *_CALL),
     "surfloss_contour_scratch_bytes": (_int, _long, _int),
     "surfloss_contour": (*(_pointer,) * 5, _int, _int, _long, _pointer, *_CALL),
     "surfloss_contour_gradient": (*(_pointer,) * 4, _int, _int, _long, _pointer, *_CALL),

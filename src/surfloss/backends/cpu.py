@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from surfloss import _env
-from surfloss._check import Steps, fail, has_array
+from surfloss._check import Steps, WrongValues, fail, has_array
 from surfloss.backends import _load
 from surfloss.backends._interface import EMPTY, FORMS, HausdorffArguments
+
+checks_values = True
 
 # By what scratch they need.
 _FUNCTIONS = {
@@ -81,12 +83,16 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
     field = torch.empty(input.shape, dtype=torch.float32) if is_double else gradient
     errors = torch.zeros((1 + arguments.with_plain, len(input)), dtype=torch.float64)
     weighted, plain = errors[0], errors[1] if arguments.with_plain else None
+    wrong = torch.zeros(2, dtype=torch.uint8)
     arrays = (
         input, target, is_double, byte_target, input_squared, target_squared, ignore, field, gradient,
-        weighted, plain,
+        weighted, plain, wrong,
     )  # fmt: skip
-    options = (sigmoid, alpha, arguments.max_distance, EMPTY[empty])
+    lowest, highest = arguments.allowed or (-math.inf, math.inf)
+    options = (sigmoid, alpha, arguments.max_distance, lowest, highest, EMPTY[empty])
     _call("hausdorff", input.shape, steps, arrays, options)
+    if arguments.allowed is not None and any(wrong.tolist()):
+        raise WrongValues
     return (errors / max(1, math.prod(input.shape[1:]))).to(input.dtype), gradient
 
 

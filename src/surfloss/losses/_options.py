@@ -99,7 +99,13 @@ class InputOptions:
         _prepare.check_choice("reduction", self.reduction, Reduction)
 
     def prepare(
-        self, input: Tensor, target: Tensor, *, bool_target: bool = False, fused_sigmoid: bool = False
+        self,
+        input: Tensor,
+        target: Tensor,
+        *,
+        bool_target: bool = False,
+        fused_sigmoid: bool = False,
+        check_values: bool = True,
     ) -> Prepared:
         """Apply the activation, turn labels into channels, drop the background.
 
@@ -111,6 +117,7 @@ class InputOptions:
             bool_target: leave a target that is bool by then as it is; otherwise it gets the prediction's
                 dtype.
             fused_sigmoid: the caller's operator applies the sigmoid, so the prediction remains the logits.
+            check_values: False if the caller's operator checks the values.
 
         Raises:
             TypeError, ValueError: on a shape, dtype or device that does not fit, and where values may be read
@@ -129,7 +136,8 @@ class InputOptions:
         input, target, ignore = _prepare.without_ignored(input, target, self.ignore_index, to_onehot_y)
         activated = self.sigmoid or softmax or self.other_act is not None
         classes = channels if to_onehot_y else None
-        _prepare.check_values(input, target, classes, self.validate, probabilities=not activated)
+        if check_values:
+            _prepare.check_values(input, target, classes, self.validate, probabilities=not activated)
 
         prediction = _prepare.full_precision(input)
         with _prepare.without_autocast(input.device.type):  # `other_act` may do what autocast takes to half

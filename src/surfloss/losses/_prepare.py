@@ -125,10 +125,19 @@ def check_values(
     low, high = _extremes(input)
     if not (math.isfinite(low) and math.isfinite(high)):
         _check.finite("input", input)
-    if probabilities and not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+    least, greatest = allowed_range(input, probabilities=probabilities)
+    if not least <= low <= high <= greatest:
         wanted = "probabilities from 0 to 1, or sigmoid=True or softmax=True for logits"
         fail("input", f"values from {low:g} to {high:g} without an activation", wanted)
     check_classes("target", target, classes)
+
+
+def allowed_range(input: Tensor, *, probabilities: bool) -> tuple[float, float]:
+    """The least and the greatest value that the input may have."""
+    if probabilities:
+        return -_ROUNDING, 1 + _ROUNDING
+    largest = torch.finfo(input.dtype).max
+    return -largest, largest
 
 
 def check_classes(argument: str, target: Tensor, classes: int | None) -> None:

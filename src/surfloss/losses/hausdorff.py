@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from surfloss import _check
-from surfloss._check import SpacingLike, fail
+from surfloss._check import SpacingLike, WrongValues, fail
 from surfloss.losses._distance import checked_map, diagonal, refuse_uniform
 from surfloss.losses._options import Activation, DistanceLoss, InputKeywords, InputOptions, Reduction
-from surfloss.losses._prepare import check_choice
-from surfloss.ops.hausdorff import differentiable_hausdorff_error
+from surfloss.losses._prepare import allowed_range, check_choice, check_values
+from surfloss.ops.hausdorff import checks_values, differentiable_hausdorff_error
 
 Empty: TypeAlias = Literal["zero", "diagonal", "scipy", "raise"]
 Normalize: TypeAlias = Literal["diagonal", "errors", None]
@@ -55,29 +55,44 @@ def hausdorff_dt_loss(
     alpha, max_distance = _checked(alpha, max_distance, normalize, empty, kept_dtype)
     # The operator has a sigmoid of its own, which saves the probabilities, but no gradient for the target.
     fused_sigmoid = inputs.sigmoid and not (isinstance(target, Tensor) and target.requires_grad)
-    prediction, target, ignore = inputs.prepare(input, target, bool_target=True, fused_sigmoid=fused_sigmoid)
+    # Values are read twice otherwise: for the check, and by the operator.
+    operator_checks = (
+        empty != "raise"
+        and _reach_operator(inputs, input, target, fused_sigmoid)
+        and checks_values(backend, input, target, target_distance)
+    )
+    allowed = allowed_range(input, probabilities=not inputs.sigmoid) if operator_checks else None
+    given = input, target
+    prediction, target, ignore = inputs.prepare(
+        input, target, bool_target=True, fused_sigmoid=fused_sigmoid, check_values=not operator_checks
+    )
     lead, dims = prediction.shape[:2], prediction.ndim - 2
     steps = _check.spacing(spacing, dims, lead, prediction.device)
     if target_distance is not None:
-        given = checked_map(target_distance, target, inputs.validate)
-        target_distance = _as_items(given)
+        target_distance = _as_items(checked_map(target_distance, target, inputs.validate))
     if empty == "raise":
         refuse_uniform("input", prediction > (0 if fused_sigmoid else 0.5), ignore)
         refuse_uniform("target", target > 0.5, ignore)
-    error, _, _ = differentiable_hausdorff_error(
-        _as_items(prediction),
-        _as_items(target),
-        target_distance,
-        None if ignore is None else _as_items(ignore.expand_as(prediction)),
-        fused_sigmoid,
-        alpha,
-        *steps,
-        "zero" if empty == "raise" else empty,
-        backend,
-        kept_dtype,
-        max_distance,
-        normalize == "errors",
-    )
+    try:
+        error, _, _ = differentiable_hausdorff_error(
+            _as_items(prediction),
+            _as_items(target),
+            target_distance,
+            None if ignore is None else _as_items(ignore.expand_as(prediction)),
+            fused_sigmoid,
+            alpha,
+            *steps,
+            "zero" if empty == "raise" else empty,
+            backend,
+            kept_dtype,
+            max_distance,
+            normalize == "errors",
+            allowed,
+        )
+    except WrongValues:
+        # The operator does not know what its arguments are called here.
+        check_values(*given, None, inputs.validate, probabilities=not inputs.sigmoid)
+        raise
     values = error.view(*lead, *(1,) * dims)
     if normalize == "diagonal":
         values = values / diagonal(prediction, spacing) ** alpha
@@ -167,6 +182,24 @@ def _checked(
     if max_distance is not None:
         max_distance = _check.positive("max_distance", max_distance)
     return _check.not_negative("alpha", alpha), max_distance
+
+
+def _reach_operator(inputs: InputOptions, input: Tensor, target: Tensor, fused_sigmoid: bool) -> bool:
+    """Whether the operator receives every value that is to be checked, unchanged."""
+    return (
+        isinstance(input, Tensor)
+        and isinstance(target, Tensor)
+        and input.shape == target.shape
+        and input.ndim > 1
+        and input.is_floating_point()
+        and target.is_floating_point()
+        and (target.dtype != torch.float64 or input.dtype == torch.float64)
+        and not (inputs.softmax or inputs.other_act or inputs.to_onehot_y)
+        and (inputs.include_background or input.shape[1] == 1)
+        and inputs.sigmoid == fused_sigmoid
+        and inputs.ignore_index is None
+        and _check.can_read(input, inputs.validate)
+    )
 
 
 def _as_items(value: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class _ConvErrors(torch.autograd.Function):
         if grad is None:
             return (None,) * 7
         gradient, values = ctx.saved_tensors
-        return scaled(gradient, grad, values), *(None,) * 6
+        return scaled(gradient, grad, values, is_private=True), *(None,) * 6
 
 
 def _conv_error(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from surfloss._check import Steps, fail, in_transform, is_plain
-from surfloss.backends._interface import HausdorffArguments
+from surfloss.backends._interface import HausdorffArguments, ValueCheckingImplementation
 from surfloss.ops._select import select
 from surfloss.ops.derivative import eager, scaled
 from surfloss.ops.edt import two_sided_without
@@ -29,6 +29,7 @@ def _hausdorff_error(
     kept_dtype: torch.dtype | None,
     max_distance: float | None,
     by_errors: bool,
+    allowed: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 
@@ -43,6 +44,8 @@ def _hausdorff_error(
         max_distance: mm, above 0: longer distances count as this one; None for no limit.
         by_errors: divide the weights by their mean over an item's errors, `sum w (p - g)^2 / sum (p - g)^2`,
             a constant of the gradient. The error is then that of weight 1, or 0 where all weights are.
+        allowed: None, or, if `checks_values`, the least and the greatest value that the input may have. A
+            floating target may then have 0 and 1. Other values raise `WrongValues`.
 
     Returns:
         The errors `(batch,)` in the input's dtype, 0 for an item without voxels; their gradient with respect
@@ -64,6 +67,7 @@ def _hausdorff_error(
     arguments = HausdorffArguments(
         input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty,
         math.inf if max_distance is None else max_distance, by_errors,
+        None if allowed is None else (allowed[0], allowed[1]),
     )  # fmt: skip
     errors, gradient = implementation.hausdorff_error(arguments)
     error = errors[0]
@@ -98,7 +102,7 @@ def _scale(gradient: Tensor) -> Tensor:
 
 @hausdorff_error.register_fake
 def _(input: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
-    kept_dtype, _, by_errors = options[-3:]
+    kept_dtype, _, by_errors = options[9:12]
     error = input.new_empty(input.shape[:1])
     gradient = torch.empty_like(input, dtype=kept_dtype or input.dtype)
     return error, gradient, error.new_empty(len(error) if _is_scaled(kept_dtype, by_errors) else 0)
@@ -115,14 +119,15 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 def _backward(ctx: Any, grad_error: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if ctx.sigmoid and ctx.needs_input_grad[1]:
         fail("target", "one that requires a gradient", "one without, beside the fused sigmoid", RuntimeError)
-    nothing = (None,) * 11
+    nothing = (None,) * 12
     if grad_error is None:
         return (None, None, *nothing)
     gradient, scale, error = ctx.saved_tensors
     if ctx.is_scaled:
         grad_error = grad_error * scale
     # In the dtype of the error, whichever the gradient is kept in.
-    grad = scaled(gradient, grad_error, error)
+    # Outside the dispatcher the caller keeps the error alone.
+    grad = scaled(gradient, grad_error, error, is_private=getattr(ctx, "is_eager", False))
     # The error is a function of the difference of the two.
     return (grad, -grad if ctx.needs_input_grad[1] else None, *nothing)
 
@@ -142,6 +147,11 @@ class _Transformable(torch.autograd.Function):
 
 
 _eager = eager(_hausdorff_error, _setup_context, _backward)
+
+
+def checks_values(backend: str | None, input: Tensor, *others: Tensor | None) -> bool:
+    """Whether `differentiable_hausdorff_error` can check the values of these tensors, given `allowed`."""
+    return is_plain(input, *others) and isinstance(select(backend, input.device), ValueCheckingImplementation)
 
 
 def differentiable_hausdorff_error(

@@ -152,7 +152,7 @@ def _hausdorff_round(
             weighted errors and of the plain ones.
         strips: of the last axis.
     """
-    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty, most, _ = arguments
+    input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty, most, *_ = arguments
     layout = _Layout("input", input, steps)
     is_bool = target.dtype == torch.bool
     # Fields and summaries, or the squares as they are.
