@@ -193,7 +193,7 @@ def test_a_missing_nvrtc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("available", "capability", "reason"),
     [
-        (False, None, "PyTorch finds no NVIDIA GPU, driver, or CUDA build of its own"),
+        (False, None, "PyTorch finds no NVIDIA GPU or driver, or was built without CUDA"),
         (True, (6, 1), "An old GPU is sm_61, older than sm_70"),
         (True, (9, 0), None),
     ],

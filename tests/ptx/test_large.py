@@ -91,7 +91,7 @@ def test_larger_items_are_refused(shape: tuple[int, ...], module: object) -> Non
     """Where they are not, places past the end are negative, and are taken for places of the item."""
     mask = fresh((1, *shape), torch.bool)
     with pytest.raises(
-        ValueError, match=r"^mask: got items of shape .*, wanted at most 2147483136 voxels an item"
+        ValueError, match=r"^mask: got items of shape .*, wanted at most 2147483136 voxels per item"
     ):
         module.nearest_background(mask, unit(shape))
     with (
