@@ -1,5 +1,5 @@
-// Instructions that compute lane by lane: each is a function of one lane's values, and its types say which
-// registers it takes. `bool` is a predicate, types of 64 bits have wide registers.
+// Elementwise instructions: each is a function of one lane's values. The types of the function select the
+// registers: predicates for `bool`, wide registers for 64-bit types.
 #pragma once
 
 #include <cstring>
@@ -10,7 +10,7 @@
 #include "machine.h"
 
 namespace ptx {
-namespace {  // each file that includes this has its own
+namespace {  // one copy per file that includes this header
 
 using i8 = std::int8_t;
 using u8 = std::uint8_t;
@@ -31,7 +31,7 @@ To bits(From value) {
   return result;
 }
 
-// Lanes of a register, as values of T.
+// The lanes of a register, as values of T.
 
 template <class T>
 using Word = std::conditional_t<sizeof(T) == 8, u64, u32>;
@@ -71,7 +71,7 @@ struct Source<bool> {
   bool operator[](int lane) const { return mask >> lane & 1; }
 };
 
-// Bytes that are 0 or 1, as a mask.
+// Packs bytes that are 0 or 1 into a mask.
 Mask packed(const u8* flags) {
   Mask mask = 0;
   for (int part = 0; part < 4; ++part) {
@@ -115,7 +115,7 @@ void add_function(const std::string& name, R (F::*)(A...) const) {
   add_known(name + "/" + std::to_string(signature.size()), {run, signature});
 }
 
-// The instruction of a name, by a function of one lane's values that captures nothing.
+// Adds the instruction `name`, defined by a captureless function of one lane's values.
 template <class F>
 void add(const std::string& name, F) {
   add_function<F>(name, &F::operator());
