@@ -188,8 +188,8 @@ int32_t surfloss_label_edt(const void* labels, int32_t bytes, float* distance, i
   while (size < kLabelSizes && 1 << size != bytes) ++size;
   if (size == kLabelSizes) return SURFLOSS_UNSUPPORTED;
   const Labelling labelling = {labels, form == SURFLOSS_ONE_SIDED, form == SURFLOSS_SIGNED, closed != 0};
-  bool in_range =
-      true;  // closed border: squared steps along axes of size 1, which `fill_tables` does not check
+  // With a closed border, squared steps along axes of size 1 count, which `fill_tables` does not check.
+  bool in_range = true;
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     for (int64_t item = 0; closed && item < (item_spacing ? batch : 1); ++item) {
       in_range &= plan.tables[item].thin_sq >= FLT_MIN;

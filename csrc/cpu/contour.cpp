@@ -73,14 +73,14 @@ int32_t surfloss_contour(const void* x, const uint8_t* ignore, void* contour, in
 int32_t surfloss_contour_gradient(const void* gradient, const int8_t* highest, const int8_t* lowest,
                                   void* input_gradient, int32_t is_double, int32_t volume, int64_t batch,
                                   const int64_t* shape, int32_t threads, int32_t isa, void* scratch) {
-  const ContourJob job = {grid_of(shape),  volume != 0,      0,
-                          gradient,        nullptr,          input_gradient,
+  const ContourJob job = {grid_of(shape),   volume != 0,    0, gradient, nullptr, input_gradient,
                           (int8_t*)highest, (int8_t*)lowest};
   return in_strips(job, &Kernels::contour_gradient, is_double, batch, threads, isa, scratch);
 }
 
-int32_t surfloss_surface(const void* x, const uint8_t* ignore, void* surface, int8_t* lowest, int32_t is_double,
-                         int64_t batch, const int64_t* shape, int32_t threads, int32_t isa, void* scratch) {
+int32_t surfloss_surface(const void* x, const uint8_t* ignore, void* surface, int8_t* lowest,
+                         int32_t is_double, int64_t batch, const int64_t* shape, int32_t threads, int32_t isa,
+                         void* scratch) {
   const ContourJob job = {grid_of(shape), true, 0, x, ignore, surface, nullptr, lowest};
   return in_strips(job, &Kernels::surface, is_double, batch, threads, isa, scratch);
 }
@@ -88,7 +88,8 @@ int32_t surfloss_surface(const void* x, const uint8_t* ignore, void* surface, in
 int32_t surfloss_surface_gradient(const void* gradient, const int8_t* lowest, void* input_gradient,
                                   int32_t is_double, int64_t batch, const int64_t* shape, int32_t threads,
                                   int32_t isa, void* scratch) {
-  const ContourJob job = {grid_of(shape), true, 0, gradient, nullptr, input_gradient, nullptr, (int8_t*)lowest};
+  const ContourJob job = {grid_of(shape), true,           0,       gradient,
+                          nullptr,        input_gradient, nullptr, (int8_t*)lowest};
   return in_strips(job, &Kernels::surface_gradient, is_double, batch, threads, isa, scratch);
 }
 

@@ -112,8 +112,8 @@ void negate_row(const ContourJob& job, int64_t item, int64_t z, int64_t y, const
 }
 
 template <class Value, class Way>
-void write_contour(const Value* negated, const Value* least, const Way* ways, bool with_ignored, int64_t count,
-                   Value* __restrict contour, int8_t* __restrict highest) {
+void write_contour(const Value* negated, const Value* least, const Way* ways, bool with_ignored,
+                   int64_t count, Value* __restrict contour, int8_t* __restrict highest) {
   const Value ignored = (Value)(with_ignored ? INFINITY : NAN);  // nothing equals NaN
   for (int64_t i = 0; i < count; ++i) {
     const Value difference = negated[i] - least[i];
@@ -136,9 +136,8 @@ void contour_strip(const ContourJob& job, const Strip& strip, char* memory) {
   const int64_t reach = job.volume ? 1 : 0;
   Ways<Value> across(memory, rows + 2 * kRim, job, nothing), again(memory, rows + 2, job, nothing);
   // Rings of three: this plane and the two before.
-  Ways<Value> least[3] = {{memory, rows + 2, job, nothing},
-                          {memory, rows + 2, job, nothing},
-                          {memory, rows + 2, job, nothing}};
+  Ways<Value> least[3] = {
+      {memory, rows + 2, job, nothing}, {memory, rows + 2, job, nothing}, {memory, rows + 2, job, nothing}};
   Ways<Value> most[3] = {
       {memory, rows, job, nothing}, {memory, rows, job, nothing}, {memory, rows, job, nothing}};
   Rows<Value> negated[2] = {{memory, rows + 2, job, nothing}, {memory, rows + 2, job, nothing}};
@@ -259,7 +258,9 @@ void contour_gradient_strip(const ContourJob& job, const Strip& strip, char* mem
   for (const Rows<Value>* rows_got : got) {
     if (job.volume) rows_got->clear();
   }
-  const auto exists = [&](int64_t z, int64_t y) { return z >= 0 && z < job.grid.z && y >= 0 && y < job.grid.y; };
+  const auto exists = [&](int64_t z, int64_t y) {
+    return z >= 0 && z < job.grid.z && y >= 0 && y < job.grid.y;
+  };
   const auto place = [&](int64_t z, int64_t y) {
     return ((strip.item * job.grid.z + z) * job.grid.y + y) * size;
   };

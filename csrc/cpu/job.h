@@ -5,9 +5,8 @@
 
 namespace surfloss {
 
-constexpr int kMaxBlock =
-    32;  // columns of the widest block, and padding of tables, over all instruction sets
-constexpr int kMinGroup = 4;  // smallest distance between coarse rows
+constexpr int kMaxBlock = 32;  // columns of the widest block of any instruction set; also pads tables
+constexpr int kMinGroup = 4;   // smallest distance between coarse rows
 
 constexpr int kNearSteps = 8;  // in shorts: distance within which all rows are searched without bounds
 
@@ -102,9 +101,9 @@ struct Weighing {
   const float* given[2];     // (batch, z, y, x), mm^2: known squared distances, inf for none; or null
   const uint8_t* ignore;     // (batch, z, y, x): voxels of weight 0; or null
   double alpha;
-  float max_squared;  // mm^2: cap of the squared distance; inf for none
-  bool with_plain;    // whether to compute plain sums
-  int32_t empty;      // of enum surfloss_empty
+  float max_squared;        // mm^2: cap of the squared distance; inf for none
+  bool with_plain;          // whether to compute plain sums
+  int32_t empty;            // of enum surfloss_empty
   bool before_z, before_x;  // whether the caller's first axis, where SciPy adds a voxel in front, is z or x
 };
 

@@ -176,8 +176,8 @@ void label_slices(const Job& job, const Workspace& workspace, const Labelling& l
       workspace.rows[y] = several ? kSeveral : *own == *before ? kSame : kOther;
       finish_row(labelling, tables, own, before, to + y * size, size, several);
     }
-    const int64_t before =
-        slice % depth == 0 ? 0 : plane;  // offset of the slice before, 0 if there is none
+    // Offset of the slice before, 0 if there is none.
+    const int64_t before = slice % depth == 0 ? 0 : plane;
     const Range range = candidates(workspace.rows, rows);
     const bool several = workspace.rows[0] == kSeveral || range.low < rows - 1;
     contents[slice] = several ? kSeveral : labels[0] == *(labels - before) ? kSame : kOther;

@@ -369,7 +369,7 @@ inline uint64_t bits(const uint8_t* from, NotZero) {
   for (int i = 0; i < 2; ++i) {
     const __m256i v = _mm256_loadu_si256((const __m256i*)from + i);
     const __m256i zero = _mm256_cmpeq_epi8(v, _mm256_setzero_si256());
-    word |= (uint64_t) ~(uint32_t)_mm256_movemask_epi8(zero) << (32 * i);
+    word |= (uint64_t)~(uint32_t)_mm256_movemask_epi8(zero) << (32 * i);
   }
   return word;
 #elif defined(__SSE2__)

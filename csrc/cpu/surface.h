@@ -53,8 +53,8 @@ void surface_strip(const ContourJob& job, const Strip& strip, char* memory) {
       memcpy(least, own, size * sizeof(Value));
       memset(ways, 0, size * sizeof(Way));
       visit_sides(job.grid, z, y, [&](int side, int64_t offset, int64_t first, int64_t count) {
-        compare_with<Value, Way>(own + offset + first, ignore ? ignore + offset + first : nullptr, side, count,
-                                 least + first, ways + first);
+        compare_with<Value, Way>(own + offset + first, ignore ? ignore + offset + first : nullptr, side,
+                                 count, least + first, ways + first);
       });
       Value* surface = (Value*)job.result + place;
       for (int64_t i = 0; i < size; ++i) surface[i] = own[i] - least[i];

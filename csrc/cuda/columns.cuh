@@ -33,9 +33,8 @@ __device__ inline float candidate(float distance, float weight, float f) {
 
 template <typename T, bool tiled, bool indexed>
 struct Columns {
-  void*
-      field[2];  // (split, z, y, x) each, T: mm^2 or squared steps, signed; the last pass writes float
-  Offset split;  // items below it are in the first field, the others in the second
+  void* field[2];              // (split, z, y, x), T, signed: mm^2 or squared steps; last pass: float
+  Offset split;                // items below it are in the first field, the others in the second
   const T* source;             // (items, z, y, x): a copy of the field; unused if tiled
   int* coarse;                 // (blocks, every 8th row, 32 columns): nearest rows; unused if tiled
   int* where;                  // (items, z, y, x): the nearest row; if indexed

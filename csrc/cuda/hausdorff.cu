@@ -99,20 +99,29 @@ struct Hausdorff {
   }
 };
 
-#define SURFLOSS_HAUSDORFF(name, Real)                                                                      \
-  extern "C" __global__ void __launch_bounds__(kThreads)                                                    \
-      name(const Real* input, const void* target, int byte_target, const float* input_squared,              \
-           const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha,              \
-           float max_squared, int empty, int nz, int ny, int nx, double step_z, double step_y, double step_x, const double* item_spacing, \
-           int dims, Offset voxels, int blocks, Real* gradient, double* partial, double* plain) {           \
-    const Hausdorff<Real> error{                                                                            \
-        input,         target,         byte_target != 0,                                                    \
-        input_squared, target_squared, ignore,                                                              \
-        sigmoid != 0,  alpha,          max_squared,                                                         \
-        {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims}, \
-        voxels,        blocks,         gradient,                                                            \
-        partial,       plain};                                                                                           \
-    error.solve();                                                                                          \
+#define SURFLOSS_HAUSDORFF(name, Real)                                                                     \
+  extern "C" __global__ void __launch_bounds__(kThreads)                                                   \
+      name(const Real* input, const void* target, int byte_target, const float* input_squared,             \
+           const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha,             \
+           float max_squared, int empty, int nz, int ny, int nx, double step_z, double step_y,             \
+           double step_x, const double* item_spacing, int dims, Offset voxels, int blocks, Real* gradient, \
+           double* partial, double* plain) {                                                               \
+    const Hausdorff<Real> error{input,                                                                     \
+                                target,                                                                    \
+                                byte_target != 0,                                                          \
+                                input_squared,                                                             \
+                                target_squared,                                                            \
+                                ignore,                                                                    \
+                                sigmoid != 0,                                                              \
+                                alpha,                                                                     \
+                                max_squared,                                                               \
+                                {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims},       \
+                                voxels,                                                                    \
+                                blocks,                                                                    \
+                                gradient,                                                                  \
+                                partial,                                                                   \
+                                plain};                                                                    \
+    error.solve();                                                                                         \
   }
 
 SURFLOSS_HAUSDORFF(hausdorff_float, float)

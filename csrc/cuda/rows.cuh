@@ -73,10 +73,9 @@ struct Labels {
 
 struct Rows {
   Labels labels[2];
-  void*
-      field[2];  // (split, z, y, x) each, T: mm^2 or squared steps, signed; the last pass writes float
-  Offset split;  // items below it have the first labels and field, the others the second
-  int* where;    // (items, z, y, x): x of the nearest background voxel; or null
+  void* field[2];  // (split, z, y, x), T, signed: mm^2 or squared steps; last pass: float
+  Offset split;    // items below it have the first labels and field, the others the second
+  int* where;      // (items, z, y, x): x of the nearest background voxel; or null
   Offset items, rows_per_item;
   int size;                    // voxels per row
   double step;                 // along x, in mm

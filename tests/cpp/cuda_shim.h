@@ -52,7 +52,7 @@ struct Fiber {
 struct Machine {
   std::vector<Fiber> fibers;
   Group block, warps[kMostThreads / kLanes];
-  std::vector<long> slots[kMostThreads / kLanes];  // per call of count_candidates: maximum over a warp's lanes
+  std::vector<long> slots[kMostThreads / kLanes];  // per call: largest count of a warp's lanes
   int threads = 0, current = -1;
   bool backwards = false;  // order of the threads; changes with every launch
   jmp_buf outside;

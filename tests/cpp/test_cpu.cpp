@@ -98,7 +98,8 @@ std::vector<float> run_edt(const Case& c, surfloss_form form, bool squared = tru
 void check_edt(const Case& c) {
   const auto two_sided = run_edt(c, SURFLOSS_TWO_SIDED), one_sided = run_edt(c, SURFLOSS_ONE_SIDED);
   const auto signs = run_edt(c, SURFLOSS_SIGNED), rooted = run_edt(c, SURFLOSS_SIGNED, false);
-  CHECK(run_edt(c, SURFLOSS_TWO_SIDED, true, true) == two_sided, "a mask of floats differs from one of bytes");
+  CHECK(run_edt(c, SURFLOSS_TWO_SIDED, true, true) == two_sided,
+        "a mask of floats differs from one of bytes");
   for (int64_t i = 0; i < c.batch * c.voxels(); ++i) {
     const int64_t item = i / c.voxels(), voxel = i % c.voxels();
     const double right = c.nearest(item, voxel, !c.mask[i]), sign = c.mask[i] ? -1 : 1;
@@ -191,7 +192,8 @@ void check_nearest(const Case& c) {
 }
 
 template <class Value, class Target>
-void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_distance, std::mt19937_64& random) {
+void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_distance,
+                     std::mt19937_64& random) {
   const int64_t count = c.batch * c.voxels();
   std::vector<Value> input(count);
   std::vector<Target> target(count);
@@ -226,8 +228,8 @@ void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_dista
       const double steep = 2 * weight * slope / (double)c.voxels(), right = steep * difference;
       // The difference between a float close to 1 and a target of 1 has few digits.
       const double close = 2e-6 * std::fabs(right) + 1.2e-7 * steep;
-      CHECK(std::fabs(gradient[i] - right) <= close, "voxel %lld: got %.9g, wanted %.9g",
-            (long long)i, (double)gradient[i], right);
+      CHECK(std::fabs(gradient[i] - right) <= close, "voxel %lld: got %.9g, wanted %.9g", (long long)i,
+            (double)gradient[i], right);
       sum += weight * difference * difference;
       few_digits += 2.4e-7 * weight * std::fabs(difference);
       squares += difference * difference;
@@ -304,12 +306,13 @@ void check_pooling(const Case& c, std::mt19937_64& random) {
     CHECK(contour[own] == wanted, "contour at %lld: got %g, wanted %g", (long long)own, (double)contour[own],
           (double)wanted);
   });
-  CHECK(surfloss_contour_gradient(grad.data(), highest.data(), lowest.data(), gradient.data(), is_double, volume,
-                                  c.batch, shape, c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
-        "gradient");
+  CHECK(
+      surfloss_contour_gradient(grad.data(), highest.data(), lowest.data(), gradient.data(), is_double,
+                                volume, c.batch, shape, c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
+      "gradient");
   CHECK(sums(gradient) == 0, "the contour's gradient sums up to %g", sums(gradient));
-  CHECK(surfloss_surface(x.data(), skipped, surface.data(), lowest.data(), is_double, c.batch, shape, c.threads,
-                         c.isa, scratch.data.get()) == SURFLOSS_OK,
+  CHECK(surfloss_surface(x.data(), skipped, surface.data(), lowest.data(), is_double, c.batch, shape,
+                         c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
         "surface");
   for (int64_t i = 0; i < count; ++i) {
     const Value wanted = ignore[i] ? 0 : x[i] - faces[i];
@@ -340,7 +343,8 @@ Case random_case(std::mt19937_64& random) {
   for (int64_t i = 0; i < c.dims * (c.item_spacing ? c.batch : 1); ++i) {
     // If steps differ by a factor of 10^7 or more, sums lose the smallest ones.
     const double magnitude = (double)below(600) / 100 - 3;
-    c.spacing.push_back(whole ? unit * multiples[below(kinds)] : std::pow(10.0, extreme ? 2 * magnitude : magnitude));
+    c.spacing.push_back(whole ? unit * multiples[below(kinds)]
+                              : std::pow(10.0, extreme ? 2 * magnitude : magnitude));
   }
   const double shares[] = {0, 0.02, 0.2, 0.5, 0.9, 0.99, 1};
   for (int64_t item = 0; item < c.batch; ++item) {

@@ -38,23 +38,32 @@ using Word = std::conditional_t<sizeof(T) == 8, u64, u32>;
 
 template <class T>
 Word<T>* lanes(Warp& warp, int place) {
-  if constexpr (sizeof(T) == 8) return warp.long_words(place);
-  else return warp.words(place);
+  if constexpr (sizeof(T) == 8)
+    return warp.long_words(place);
+  else
+    return warp.words(place);
 }
 
 template <class T>
 T value_of(Word<T> word) {
-  if constexpr (sizeof(T) == 1) return bits<T>(static_cast<u8>(word));
-  else if constexpr (sizeof(T) == 2) return bits<T>(static_cast<u16>(word));
-  else return bits<T>(word);
+  if constexpr (sizeof(T) == 1)
+    return bits<T>(static_cast<u8>(word));
+  else if constexpr (sizeof(T) == 2)
+    return bits<T>(static_cast<u16>(word));
+  else
+    return bits<T>(word);
 }
 
 template <class T>
 Word<T> word_of(T value) {
-  if constexpr (sizeof(T) == 1) return std::is_signed_v<T> ? u32(i32(value)) : bits<u8>(value);
-  else if constexpr (std::is_same_v<T, i16>) return u32(i32(value));
-  else if constexpr (sizeof(T) == 2) return bits<u16>(value);
-  else return bits<Word<T>>(value);
+  if constexpr (sizeof(T) == 1)
+    return std::is_signed_v<T> ? u32(i32(value)) : bits<u8>(value);
+  else if constexpr (std::is_same_v<T, i16>)
+    return u32(i32(value));
+  else if constexpr (sizeof(T) == 2)
+    return bits<u16>(value);
+  else
+    return bits<Word<T>>(value);
 }
 
 template <class T>
@@ -98,13 +107,16 @@ void compute(Warp& warp, const Instruction& instruction, Mask active, std::index
     if (active == ~Mask{0}) {
       std::memcpy(words, results, sizeof results);
     } else {
-      for (int lane = 0; lane < kLanes; ++lane) words[lane] = active >> lane & 1 ? results[lane] : words[lane];
+      for (int lane = 0; lane < kLanes; ++lane)
+        words[lane] = active >> lane & 1 ? results[lane] : words[lane];
     }
   }
 }
 
 template <class T>
-constexpr char kind_of = std::is_same_v<T, bool> ? 'p' : sizeof(T) == 8 ? '8' : '4';
+constexpr char kind_of = std::is_same_v<T, bool> ? 'p'
+                         : sizeof(T) == 8        ? '8'
+                                                 : '4';
 
 template <class F, class R, class... A>
 void add_function(const std::string& name, R (F::*)(A...) const) {

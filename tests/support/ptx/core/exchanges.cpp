@@ -118,7 +118,9 @@ void add_exchanges() {
   add_known("redux.sync.xor.b32/3", {reduce<'^', std::uint32_t>, "444", Kind::kTogether, 2});
   const Handler sync = [](Warp& warp, const Instruction&, Mask) { ++warp.step; };
   add_known("bar.warp.sync/1", {sync, "4", Kind::kTogether, 0});
-  const Handler active = [](Warp& warp, const Instruction& i, Mask mask) { set(warp, i.operands[0], mask, mask); };
+  const Handler active = [](Warp& warp, const Instruction& i, Mask mask) {
+    set(warp, i.operands[0], mask, mask);
+  };
   add_known("activemask.b32/1", {active, "4"});
 }
 

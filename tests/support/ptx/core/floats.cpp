@@ -21,9 +21,11 @@ struct BFloat {
 float to_float(BFloat value) { return bits<float>(u32{value.bits} << 16); }
 
 float to_float(Half value) {
-  const u32 sign = (value.bits & 0x8000u) << 16, exponent = value.bits >> 10 & 31, fraction = value.bits & 0x3ff;
+  const u32 sign = (value.bits & 0x8000u) << 16, exponent = value.bits >> 10 & 31,
+            fraction = value.bits & 0x3ff;
   if (exponent == 31) return bits<float>(sign | 0x7f800000u | fraction << 13);
-  const float size = exponent ? std::ldexp(float(fraction | 0x400), int(exponent) - 25) : std::ldexp(float(fraction), -24);
+  const float size =
+      exponent ? std::ldexp(float(fraction | 0x400), int(exponent) - 25) : std::ldexp(float(fraction), -24);
   return bits<float>(sign | bits<u32>(size));
 }
 
@@ -134,9 +136,8 @@ void add_single() {
   add("max.NaN.f32", [](float a, float b) { return unordered(a, b) ? kQuiet : greatest(a, b); });
   add("min.f32", [](float a, float b, float c) { return least(least(a, b), c); });
   add("max.f32", [](float a, float b, float c) { return greatest(greatest(a, b), c); });
-  add("min.NaN.f32", [](float a, float b, float c) {
-    return unordered(a, b) || c != c ? kQuiet : least(least(a, b), c);
-  });
+  add("min.NaN.f32",
+      [](float a, float b, float c) { return unordered(a, b) || c != c ? kQuiet : least(least(a, b), c); });
   add("max.NaN.f32", [](float a, float b, float c) {
     return unordered(a, b) || c != c ? kQuiet : greatest(greatest(a, b), c);
   });

@@ -5,10 +5,9 @@ namespace ptx {
 namespace {
 
 template <class T>
-using Double = std::conditional_t<
-    sizeof(T) == 2, std::conditional_t<kSigned<T>, i32, u32>,
-    std::conditional_t<sizeof(T) == 4, std::conditional_t<kSigned<T>, i64, u64>,
-                       std::conditional_t<kSigned<T>, i128, u128>>>;
+using Double = std::conditional_t<sizeof(T) == 2, std::conditional_t<kSigned<T>, i32, u32>,
+                                  std::conditional_t<sizeof(T) == 4, std::conditional_t<kSigned<T>, i64, u64>,
+                                                     std::conditional_t<kSigned<T>, i128, u128>>>;
 
 // PTX leaves division by 0 undefined. NVIDIA GPUs set all bits of the quotient.
 template <class T>
@@ -157,14 +156,13 @@ void add_words() {
   add("bfi.b32", [](u32 a, u32 b, u32 first, u32 size) { return with_field(a, b, first, size); });
   add("prmt.b32", [](u32 a, u32 b, u32 selector) { return permuted(a, b, selector); });
   add("lop3.b32", [](u32 a, u32 b, u32 c, u32 table) { return looked_up(a, b, c, table); });
-  add("shf.l.wrap.b32", [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) << (by & 31) >> 32); });
+  add("shf.l.wrap.b32",
+      [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) << (by & 31) >> 32); });
   add("shf.r.wrap.b32", [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) >> (by & 31)); });
-  add("shf.l.clamp.b32", [](u32 low, u32 high, u32 by) {
-    return u32((u64{high} << 32 | low) << (by < 32 ? by : 32) >> 32);
-  });
-  add("shf.r.clamp.b32", [](u32 low, u32 high, u32 by) {
-    return u32((u64{high} << 32 | low) >> (by < 32 ? by : 32));
-  });
+  add("shf.l.clamp.b32",
+      [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) << (by < 32 ? by : 32) >> 32); });
+  add("shf.r.clamp.b32",
+      [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) >> (by < 32 ? by : 32)); });
   add_integer_pairs<u16>(".u16x2");
   add_integer_pairs<i16>(".s16x2");
   // Conversions between one wide register and two narrow ones. The assembler uses them for vectors in `mov`.

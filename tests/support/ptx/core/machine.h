@@ -20,8 +20,8 @@ struct Instruction;
 using Handler = void (*)(Warp&, const Instruction&, Mask active);
 
 enum class Kind {
-  kPlain,    // the handler runs for the active lanes
-  kTogether, // as kPlain, once all lanes in the mask `members` have arrived
+  kPlain,     // the handler runs for the active lanes
+  kTogether,  // as kPlain, once all lanes in the mask `members` have arrived
   kBranch,
   kExit,
   kBarrier,  // of the block
@@ -29,8 +29,8 @@ enum class Kind {
 
 // One instruction as the assembler writes it; `Row` in library.py has the same fields.
 struct Row {
-  std::int32_t name;           // index in the program's list of names
-  std::int32_t guard;          // a predicate, or -1
+  std::int32_t name;   // index in the program's list of names
+  std::int32_t guard;  // a predicate, or -1
   std::int32_t guard_negated;
   std::int32_t target;         // branch: index of an instruction
   std::int32_t count;          // access: elements per lane
@@ -39,7 +39,7 @@ struct Row {
   std::int32_t wide_value;     // whether the registers of the loaded or stored values have 64 bits
   std::int32_t wide_address;
   std::int32_t operands[kOperands];  // places, destinations first; -1 for none
-  std::int64_t offset;         // access: added to the address; parameter: the address
+  std::int64_t offset;               // access: added to the address; parameter: the address
 };
 
 struct Instruction : Row {
@@ -71,8 +71,8 @@ enum Fault {
   kUninitialised,
   kReadOnly,
   kRace,
-  kMissingLanes,    // the lanes that execute an instruction differ from those in its mask
-  kInactiveLane,    // a shuffle reads from a lane that does not take part
+  kMissingLanes,  // the lanes that execute an instruction differ from those in its mask
+  kInactiveLane,  // a shuffle reads from a lane that does not take part
   kDivergentBarrier,
   kRunaway,
   kTrap,
@@ -90,11 +90,11 @@ struct Report {
 // warp orders accesses of its lanes, and nothing orders accesses of two blocks.
 struct Access {
   static constexpr std::int64_t kNever = 0, kSeveral = -1;
-  std::int64_t block = kNever;     // its number from 1 on, or kSeveral
-  std::int32_t thread = 0;         // or kSeveral
-  std::int32_t warp = 0;           // or kSeveral
-  std::uint32_t phase = 0;         // number of barriers of the block before it
-  std::uint32_t step = 0;          // number of barriers of the warp before it
+  std::int64_t block = kNever;  // its number from 1 on, or kSeveral
+  std::int32_t thread = 0;      // or kSeveral
+  std::int32_t warp = 0;        // or kSeveral
+  std::uint32_t phase = 0;      // number of barriers of the block before it
+  std::uint32_t step = 0;       // number of barriers of the warp before it
 };
 
 // The last write and the last reads of a byte; all zeros if there are none.

@@ -83,7 +83,8 @@ void race(Warp& warp, int lane, Space space, std::uint64_t address, std::int64_t
 }
 
 // Checks and records a read. Returns false if it is invalid.
-bool check_read(Warp& warp, int lane, Space space, const Place& place, std::uint64_t address, std::int64_t size) {
+bool check_read(Warp& warp, int lane, Space space, const Place& place, std::uint64_t address,
+                std::int64_t size) {
   Block& block = warp.block;
   if (!place.bytes) {
     block.report(kOutOfBounds, warp, lane, space, address, size);
@@ -102,8 +103,8 @@ bool check_read(Warp& warp, int lane, Space space, const Place& place, std::uint
 
 // Checks, records and executes a write. A write that changes nothing does not race, since compilers let
 // several lanes store the same value.
-void write(Warp& warp, int lane, Space space, const Place& place, std::uint64_t address, const std::uint8_t* bytes,
-           std::int64_t size) {
+void write(Warp& warp, int lane, Space space, const Place& place, std::uint64_t address,
+           const std::uint8_t* bytes, std::int64_t size) {
   Block& block = warp.block;
   if (!place.bytes) return block.report(kOutOfBounds, warp, lane, space, address, size);
   if (place.read_only) return block.report(kReadOnly, warp, lane, space, address, size);
@@ -121,7 +122,8 @@ void write(Warp& warp, int lane, Space space, const Place& place, std::uint64_t 
 std::uint64_t address_of(Warp& warp, const Instruction& instruction, int lane) {
   const int place = instruction.operands[0];
   if (place < 0) return instruction.offset;
-  return (instruction.wide_address ? warp.long_words(place)[lane] : warp.words(place)[lane]) + instruction.offset;
+  return (instruction.wide_address ? warp.long_words(place)[lane] : warp.words(place)[lane]) +
+         instruction.offset;
 }
 
 // Sets an element of a vector, extended to the width of its register.
@@ -132,8 +134,10 @@ void set_value(Warp& warp, const Instruction& instruction, int element, int lane
     const int unused = 64 - 8 * instruction.bytes;
     value = static_cast<std::uint64_t>(static_cast<std::int64_t>(value << unused) >> unused);
   }
-  if (instruction.wide_value) warp.long_words(place)[lane] = value;
-  else warp.words(place)[lane] = static_cast<std::uint32_t>(value);
+  if (instruction.wide_value)
+    warp.long_words(place)[lane] = value;
+  else
+    warp.words(place)[lane] = static_cast<std::uint32_t>(value);
 }
 
 std::uint64_t value_of(Warp& warp, const Instruction& instruction, int element, int lane) {

@@ -25,16 +25,30 @@ std::uint32_t special(int which, const Launch& launch, std::int64_t block, std::
   const auto& [x, y, z] = launch.threads;
   const std::int64_t across = launch.grid[0], down = launch.grid[1];
   switch (which) {
-    case 0: return thread % x;
-    case 1: return thread / x % y;
-    case 2: return thread / x / y;
-    case 3: case 4: case 5: return launch.threads[which - 3];
-    case 6: return static_cast<std::uint32_t>(block % across);
-    case 7: return static_cast<std::uint32_t>(block / across % down);
-    case 8: return static_cast<std::uint32_t>(block / across / down);
-    case 9: case 10: case 11: return launch.grid[which - 9];
-    case 12: return thread % kLanes;
-    default: return thread / kLanes;
+    case 0:
+      return thread % x;
+    case 1:
+      return thread / x % y;
+    case 2:
+      return thread / x / y;
+    case 3:
+    case 4:
+    case 5:
+      return launch.threads[which - 3];
+    case 6:
+      return static_cast<std::uint32_t>(block % across);
+    case 7:
+      return static_cast<std::uint32_t>(block / across % down);
+    case 8:
+      return static_cast<std::uint32_t>(block / across / down);
+    case 9:
+    case 10:
+    case 11:
+      return launch.grid[which - 9];
+    case 12:
+      return thread % kLanes;
+    default:
+      return thread / kLanes;
   }
 }
 
@@ -136,11 +150,10 @@ void Block::report(Fault fault, const Warp& warp, int lane, Space space, std::ui
   if (same != end) {
     ++same->count;
   } else if (launch.report_count < launch.report_limit) {
-    launch.reports[launch.report_count++] = {fault,  static_cast<std::int32_t>(warp.pc),
-                                             space,  warp.thread(lane),
-                                             number, static_cast<std::int64_t>(address),
-                                             size,   1,
-                                             other};
+    launch.reports[launch.report_count++] = {
+        fault,  static_cast<std::int32_t>(warp.pc), space, warp.thread(lane),
+        number, static_cast<std::int64_t>(address), size,  1,
+        other};
   }
 }
 
@@ -227,7 +240,8 @@ void Warp::advance(Group group) {
             return;
           }
           released = false;
-          if (members != active) block.report(kMissingLanes, *this, __builtin_ctz(active), kGlobal, 0, 0, members);
+          if (members != active)
+            block.report(kMissingLanes, *this, __builtin_ctz(active), kGlobal, 0, 0, members);
           instruction.run(*this, instruction, active);
         }
         break;
@@ -282,9 +296,10 @@ const char* ptx_signature(const char* name) {
 }
 
 // `names` must have passed `ptx_signature`. Each one ends with a line feed.
-void* ptx_program(const char* names, const ptx::Row* rows, std::int64_t row_count, const std::uint32_t* registers,
-                  std::int64_t place_count, const ptx::Mask* predicates, std::int64_t predicate_count,
-                  const std::int32_t* specials, std::int64_t special_count, std::int64_t local_bytes) {
+void* ptx_program(const char* names, const ptx::Row* rows, std::int64_t row_count,
+                  const std::uint32_t* registers, std::int64_t place_count, const ptx::Mask* predicates,
+                  std::int64_t predicate_count, const std::int32_t* specials, std::int64_t special_count,
+                  std::int64_t local_bytes) {
   std::vector<const ptx::Known*> known;
   for (const char* end; (end = std::strchr(names, '\n')); names = end + 1)
     known.push_back(ptx::find_known(std::string(names, end)));
