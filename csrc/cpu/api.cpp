@@ -1,4 +1,4 @@
-// The C interface: checks what could crash, then shares the passes out among threads.
+// The C interface: guards against invalid arguments, then divides the passes among threads.
 
 #include <cfloat>
 #include <new>
@@ -21,8 +21,8 @@ int32_t guarded(const Work& work) {
   }
 }
 
-// What all three functions do first. `run(plan, job, kernels)` then does the work; what a job looks for is
-// for it to say.
+// Shared start of every call: checks, plan and tables. `run(plan, job, kernels)` then completes the job and
+// does the work.
 template <class Run>
 int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shape, const double* spacing,
                   bool item_spacing, int32_t threads, int32_t isa, void* scratch, const Run& run) {
@@ -41,7 +41,7 @@ int32_t with_plan(int function, int64_t batch, int32_t dims, const int64_t* shap
   });
 }
 
-// The columns of one task of the second phase, and their item.
+// The columns of one task of the second phase, all of one item.
 struct Part {
   int64_t item, first, last;
   Part(const Plan& plan, int64_t task) : item(task / plan.tasks_an_item) {
@@ -51,10 +51,10 @@ struct Part {
   }
 };
 
-// Along x distances are counted in float32, exact so far.
+// Distances along x are counted in float32, which is exact up to this number of steps.
 constexpr int64_t kMaxSteps = 1 << 24;
 
-// Runs work(kernel arguments) over the slices of `items` items, in tasks.
+// The slices of several items, divided into tasks.
 struct Slices {
   int64_t total, a_task;
   int64_t tasks() const { return ceil_div(total, a_task); }
@@ -78,13 +78,13 @@ void transform(const Plan& plan, const Scan& scan, const Search& search) {
   });
 }
 
-// Items [first, first + items): `weighing` and `job` begin at the first of them. Sums are kept by task and
-// added in order, so that the number of threads changes nothing.
+// Hausdorff error of `items` items, from the first one in `weighing` and `job`. Sums are kept per task and
+// added in order, so the result does not depend on the number of threads.
 Sums weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing& weighing, double* weighted,
                  double* plain, const Layout layouts[2], const Kernels& kernels) {
   const Slices parts = {items * job.grid.z, plan.slices_a_task};
   const auto weigh_columns = kernels.weigh_columns[layouts[0] == kDoubleValues];
-  // The target is thresholded as it is; the threshold of logits is their own.
+  // The threshold of logits applies to the input only.
   Job target_job = job;
   target_job.threshold = 0.5f;
   int scanned[2], fields = 0;  // the masks that need a transform
@@ -118,7 +118,7 @@ Sums weigh_items(const Plan& plan, const Job& job, int64_t items, const Weighing
   return all;
 }
 
-// All items, a round of them after the other.
+// All items, one round at a time.
 Sums weigh_batch(const Plan& plan, Job job, Weighing weighing, double* weighted, double* plain,
                  bool is_double, const Kernels& kernels) {
   const Layout values = is_double ? kDoubleValues : kFloatValues;
@@ -189,8 +189,8 @@ int32_t surfloss_label_edt(const void* labels, int32_t bytes, float* distance, i
   while (size < kLabelSizes && 1 << size != bytes) ++size;
   if (size == kLabelSizes) return SURFLOSS_UNSUPPORTED;
   const Labelling labelling = {labels, form == SURFLOSS_ONE_SIDED, form == SURFLOSS_SIGNED, closed != 0};
-  bool in_range =
-      true;  // the squared steps to the border along axes of size 1, where nothing else is measured
+  // With a closed border, squared steps along axes of size 1 count, which `fill_tables` does not check.
+  bool in_range = true;
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
     for (int64_t item = 0; closed && item < (item_spacing ? batch : 1); ++item) {
       in_range &= plan.tables[item].thin_sq >= FLT_MIN;
@@ -239,7 +239,7 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, doubl
                                     int32_t dims, const int64_t* shape, const double* spacing,
                                     int32_t item_spacing, int32_t threads, int32_t isa, void* scratch) {
   for (int axis = 0; axis < dims; ++axis) {
-    // Rows of a workspace are numbered by 32 bits.
+    // Positions in a workspace have 32 bits.
     if (shape[axis] > INT32_MAX / kMaxBlock && dims > 1) return SURFLOSS_TOO_LARGE;
   }
   const auto run = [&](const Plan& plan, Job job, const Kernels& kernels) {
@@ -265,7 +265,7 @@ int32_t surfloss_nearest_background(const uint8_t* mask, int32_t* nearest, doubl
       const Part part(plan, task);
       const Indices to = indices(part.item);
       kernels.nearest_columns(job, workspace, part.item, to, distance, plan.states[0], part.first, part.last);
-      // Along an axis of size 1 the nearest is at 0, or nowhere.
+      // Along an axis of size 1 the index is 0, or -1 if there is no background.
       for (int axis = 0; axis < dims; ++axis) {
         int32_t* plane = channel(part.item, axis);
         if (shape[axis] != 1 || plane == to.x) continue;

@@ -1,7 +1,7 @@
-// Distance to the nearest zero voxel as a double, and its index, by the same three passes.
+// Distance to the nearest zero voxel in double, and its index, by the same three passes.
 //
-// Squared distances of whole units are exact in float32 up to 2^24, which serves most grids, or at least
-// their planes; what the units do not divide, or is longer, is compared in double.
+// Squared distances in whole units are exact in float32 up to 2^24. Most grids, or at least their planes,
+// have such a unit; all other distances are compared in double.
 #pragma once
 
 #include <math.h>
@@ -15,7 +15,8 @@ namespace surfloss {
 namespace SURFLOSS_ISA {
 namespace {
 
-// What a pass has left, as squared distances: times a scale, and then squared if they are distances.
+// Converts the result of the previous pass to squared distances: scales it, and squares it if it is
+// distances.
 template <class T>
 struct Scale {
   T factor;
@@ -31,7 +32,7 @@ inline void gather_scaled(T* block, const Raw* row, int64_t width, uint8_t state
   constexpr int kCount = VectorOf<T>::kCount;
   Raw part[kBlockOf<T>];
   if (state == kMixed && width < kBlockOf<T>) {
-    // Lanes beyond the width repeat the last column, so that they widen no search.
+    // Lanes beyond the width repeat the last column, which never widens a search.
     for (int i = 0; i < kBlockOf<T>; ++i) part[i] = row[lesser(i, width - 1)];
     row = part;
   }
@@ -45,8 +46,8 @@ inline void put_part(T* to, const T* from, int64_t width) {
   memcpy(to, from, width * sizeof(T));
 }
 
-// Squared units or steps of a row's columns as floats, in the memory of the doubles that they will become:
-// those of kPiece columns at the beginning of the room of these.
+// Between passes a row's squared units, or steps, are floats in the memory of the final doubles. The floats
+// of each kPiece columns are packed at the start of the memory of these columns.
 constexpr int64_t kPiece = kMaxBlock;
 inline void pack(double* to, const float* from, int64_t count) {
   for (int64_t i = 0; i < count; i += kPiece) {
@@ -57,8 +58,8 @@ inline const float* packed(const double* row, int64_t column) {
   return (const float*)(row + column / kPiece * kPiece) + column % kPiece;
 }
 
-// Columns [first, last) of one slab of rows, `stride` apart; `from(k, i)` is where row k has what was left of
-// the columns from i, and may lie in `to`.
+// Solves columns [first, last) of one slab of rows, `stride` apart. `from(k, i)` points to column i of row k
+// as the previous pass left it, and may lie in `to`.
 template <class T, class From, class End>
 void solve_background(const Workspace& workspace, const From& from, typename End::Out* to, int64_t size,
                       int64_t stride, const uint8_t* states, const T* table, const int32_t* shorts,
@@ -92,8 +93,8 @@ void solve_background(const Workspace& workspace, const From& from, typename End
   }
 }
 
-// Passes along x and y: slices [first, last) of all items' slices, unless they have one label. `distance`
-// gets the steps along x, or exact squared units after y, packed; where a plane has no such units, mm^2.
+// Passes along x and y over slices [first, last) of all items' slices. Writes only slices with both labels:
+// packed steps along x if there is no y, else packed squared units, or mm^2 if the plane has no unit.
 void distance_slices(const Job& job, const Workspace& workspace, const uint8_t* mask, double* distance,
                      uint8_t* states, int64_t first, int64_t last) {
   const auto [depth, rows, size] = job.grid;
@@ -136,7 +137,7 @@ void distance_columns(const Job& job, const Workspace& workspace, int64_t item, 
     }
     return;
   }
-  if (depth == 1) {  // a single row
+  if (depth == 1) {  // y also has size 1: a single row
     for (int64_t at = first; at < last; at += kPiece) {
       float steps[kPiece];
       const int64_t count = lesser(kPiece, last - at);
@@ -145,7 +146,7 @@ void distance_columns(const Job& job, const Workspace& workspace, int64_t item, 
     }
     return;
   }
-  const bool steps = job.grid.y == 1;  // along x still
+  const bool steps = job.grid.y == 1;  // the packed values are steps along x
   const auto floats = [&](int64_t k, int64_t i) { return packed(distance + k * plane, i); };
   const auto doubles = [&](int64_t k, int64_t i) { return distance + k * plane + i; };
   if (tables.whole) {
@@ -162,16 +163,16 @@ void distance_columns(const Job& job, const Workspace& workspace, int64_t item, 
   }
 }
 
-// Nearest zero along a row, from its labels as bits; -1 where it has none.
+// Index of the nearest zero along a row, from its labels as bits; -1 if it has none.
 inline State nearest_in_row(const uint64_t* words, int32_t* row, int64_t size) {
   Ints lane;
   for (int i = 0; i < kLanes; ++i) lane[i] = i;
   bool label = words[0] & 1;
   int64_t from = 0;
-  // What one run writes beyond its end is overwritten by the next.
+  // A run may write beyond its end; the next run overwrites that.
   const auto fill = [&](int64_t to) {
     const int64_t before = from - 1, after = to < size ? to : before;
-    const int64_t last = from > 0 ? (before + after) / 2 : -1;  // that is nearer to `before`
+    const int64_t last = from > 0 ? (before + after) / 2 : -1;  // last voxel nearer to `before`
     for (int64_t i = from; i < to; i += kLanes) {
       const Ints place = all((int32_t)i) + lane;
       const Ints v = !label ? place : place <= (int32_t)last ? all((int32_t)before) : all((int32_t)after);
@@ -195,7 +196,8 @@ inline State nearest_in_row(const uint64_t* words, int32_t* row, int64_t size) {
   return from > 0 ? kMixed : label ? kForeground : kBackground;
 }
 
-// Axes passed, of which the indices become those of the nearest row, and the columns' places along them.
+// An axis of an earlier pass: its indices, which this pass replaces by those of the nearest row, and the
+// columns' places along it.
 template <class T>
 struct Passed {
   int32_t* index;
@@ -203,8 +205,8 @@ struct Passed {
   int64_t divisor, modulus;  // the place along the axis is column / divisor % modulus
 };
 
-// One pass along an axis of `size` rows, `stride` apart, over columns [first, last): the nearest rows to
-// `axis`, and with `distance` the distances.
+// One pass along an axis of `size` rows, `stride` apart, over columns [first, last). Writes the nearest rows
+// to `axis`, and the distances to `distance` unless that is null.
 template <class T, int kPassed, class End>
 void nearest_rows(const Workspace& workspace, const Passed<T> (&passed)[kPassed], int32_t* axis, int64_t size,
                   int64_t stride, const uint8_t* states, const T* table, const End& end,
@@ -270,7 +272,7 @@ void nearest_rows(const Workspace& workspace, const Passed<T> (&passed)[kPassed]
   }
 }
 
-// Passes along x and y in slice z of an item. In a slice without a zero all indices are -1.
+// Passes along x and y in slice z of an item. All indices of a slice without zeros are -1.
 void nearest_slice(const Job& job, const Workspace& workspace, int64_t item, int64_t z, const uint8_t* mask,
                    const Indices& to, uint8_t* states) {
   const auto [depth, rows, size] = job.grid;
@@ -297,7 +299,8 @@ void nearest_slice(const Job& job, const Workspace& workspace, int64_t item, int
   }
 }
 
-// Pass along z over columns [first, last) of one item's plane; with `distance` also mm.
+// Pass along z over columns [first, last) of one item's plane; also writes `distance` in mm unless it is
+// null.
 template <class T>
 void nearest_columns_in(const Job& job, const Workspace& workspace, const Indices& to, const uint8_t* states,
                         const T* table, T step_y, T step_x, const Rooted<T>& end, double* distance,

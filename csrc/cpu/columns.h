@@ -2,9 +2,9 @@
 // for one label.
 //
 // A field of two labels is positive in the foreground, which sees max(f, 0), and negative in the background,
-// which sees max(-f, 0). Coarse rows find their nearest row by divide and conquer: the nearest row never
-// decreases with y, so that of the rows above and below bounds the search. The rows in between then search
-// those bounds only, several at once. docs/cpu-transform.md derives it.
+// which sees max(-f, 0). The nearest row never decreases with y, so the nearest rows of two rows bound the
+// search of every row between them. Coarse rows are solved by divide and conquer. The rows between two coarse
+// rows then search only within their bounds, several at once. docs/cpu-transform.md has the derivation.
 #pragma once
 
 #include "job.h"
@@ -16,7 +16,7 @@ namespace SURFLOSS_ISA {
 inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Columns of T that are worked on together, in so many vectors, and rows between coarse rows, and one.
+// Per element type T: vectors and columns of a block, and the distance between coarse rows.
 template <class T>
 constexpr int kVectorsOf = 2;
 template <>
@@ -28,11 +28,11 @@ constexpr int kGroupOf = kGroup;
 template <>
 constexpr int kGroupOf<Short> = 8;
 
-// Rows, both included.
+// A range of rows, both ends included.
 struct Range {
   int64_t low, high;
-  // Rows `a` to `b` of the lanes that count. Where a step of this axis is nothing beside the distance, sums
-  // are equal that should differ, and `a` may lie below `b`: both are then as near as can be told, and stay.
+  // Extends the range by rows `a` to `b` of the lanes in `counts`. If a step of this axis is tiny relative to
+  // the distance, rounding can make the bounds cross (a > b); both rows are then equally near, so keep both.
   template <class Mask, class Wholes>
   void include(Mask counts, Wholes a, Wholes b) {
     constexpr auto beyond = (decltype(smallest(a)))(sizeof a[0] == 2 ? kMost : INT32_MAX);
@@ -45,14 +45,14 @@ struct Range {
   }
 };
 
-// Rows that may be nearest, to each label.
+// The rows that may be nearest, for each label.
 struct Candidates {
-  const uint8_t* states;  // of the rows; null if none has a single label
+  const uint8_t* states;  // of the rows; null if both labels have the same candidates
   Range of[2];
 
   Candidates(const uint8_t* states, int64_t size) : states(states), of{{0, size - 1}, {0, size - 1}} {
     for (int side = 0; side < 2; ++side) {
-      // Rows without the other label cannot be nearest to this one.
+      // Rows that have only this label cannot be nearest.
       Range& range = of[side];
       while (range.low < size && states[range.low] == side) ++range.low;
       while (range.high >= 0 && states[range.high] == side) --range.high;
@@ -60,12 +60,13 @@ struct Candidates {
   }
   explicit Candidates(const Range& range) : states(nullptr), of{range, range} {}
 
-  // Whether there are so many that it matters how fast they are looked at.
+  // Whether there are enough candidates for 16-bit search to pay off.
   bool are_many() const { return greater(of[0].high - of[0].low, of[1].high - of[1].low) >= kMinGroup; }
 };
 
-// What becomes of a squared distance. Of two labels: see job.h.
-struct SignedField {  // what feeds the next pass
+// The end of a pass: what it writes for a squared distance. For two labels, the signed field for the next
+// pass or the `Outcome` of job.h.
+struct SignedField {
   using Out = float;
   static constexpr int kSides = 2;
 };
@@ -83,7 +84,7 @@ inline void put(float* to, Floats squared, Ints background, const End& end) {
   store(to, finish(squared, background, end));
 }
 
-// Of one label: it stays as it is, to feed the next pass.
+// For one label, the squared distance itself, for the next pass.
 template <class T>
 struct Squared {
   using Out = T;
@@ -92,7 +93,7 @@ struct Squared {
 inline void put(float* to, Floats squared, Ints, Squared<float>) { store(to, squared); }
 inline void put(double* to, Doubles squared, Longs, Squared<double>) { store(to, squared); }
 
-// Its root, times the length of a unit.
+// For one label, the root times the unit in mm.
 template <class T>
 struct Rooted {
   using Out = double;
@@ -111,7 +112,7 @@ inline void put(double* to, Floats squared, Ints, Rooted<float> rooted) {
   }
 }
 
-// Shorts become floats first.
+// Shorts are converted to floats first.
 template <class End>
 __attribute__((always_inline)) inline void put(typename End::Out* to, Shorts squared, ShortInts background,
                                                const End& end) {
@@ -120,9 +121,9 @@ __attribute__((always_inline)) inline void put(typename End::Out* to, Shorts squ
   }
 }
 
-// A block of columns of `size` rows. Of two labels floats have the sign, and shorts a plane for each, with 0
-// at the voxels of the other; shorts go on by kNearSteps copies of the outer rows. With `kIndices` `nearest`
-// is told of every row, else of coarse ones.
+// Solves a block of columns with `size` rows. For two labels, floats are a signed field; shorts have one
+// plane per label, which is 0 at voxels of the other label. Shorts are padded with kNearSteps copies of the
+// outer rows. `nearest` gets the nearest row of every row with `kIndices`, else only those of coarse rows.
 template <class T, class End, bool kIndices = false>
 class Columns {
   using Values = typename VectorOf<T>::Values;
@@ -152,11 +153,11 @@ class Columns {
     }
   }
 
-  // False if a distance was too long for shorts: what has been written then means nothing.
+  // Returns false if a distance was too long for shorts; the output is then invalid.
   bool solve(Out* out, int64_t stride) {
     out_ = out;
     stride_ = stride;
-    const int64_t last = (size_ + kGroup - 2) / kGroup;  // of the coarse rows
+    const int64_t last = (size_ + kGroup - 2) / kGroup;  // last coarse row
     const Range everything = {0, size_ - 1};
     solve_coarse(0, [&] { return everything; });
     if (last > 0) {
@@ -168,7 +169,7 @@ class Columns {
 
  private:
   int64_t row(int64_t coarse) const { return lesser(coarse * kGroup, size_ - 1); }
-  // The nearest rows of a coarse row; of shorts the first (0) and last (1) that may be nearest.
+  // The nearest rows of a coarse row. Shorts store two: the first (end 0) and last (1) that may be nearest.
   Whole* nearest(int64_t coarse, int end) const {
     return nearest_ + ((kIndices ? row(coarse) : coarse) * (1 + kShort) + kShort * end) * kWidth;
   }
@@ -176,7 +177,7 @@ class Columns {
     return load(field_ + y * kRow + plane * kWidth + u * kCount);
   }
 
-  // A row as label `side` sees it: 0 where it is of the other one.
+  // A row as label `side` sees it: 0 at voxels of the other label.
   Values seen(int64_t y, int u, int side) const {
     if constexpr (kSides == 1) {
       return at(y, u);
@@ -186,7 +187,7 @@ class Columns {
       return max(flip(at(y, u), side ? all(0) : all(kSign)), all(0.0f));
     }
   }
-  // The same for lanes of either label.
+  // A row as each lane sees it, given which lanes are background.
   Values seen(int64_t y, int u, Mask background) const {
     if constexpr (kSides == 1) {
       return at(y, u);
@@ -239,7 +240,7 @@ class Columns {
       for (int u = 0; u < kVectors; ++u) {
         Wholes low = load(nearest(above, 0) + u * kCount), high = load(nearest(below, 1) + u * kCount);
         if constexpr (kSides == 2) {
-          // A lane of the other label at a bounding row sees itself there as nearest.
+          // If a lane has the other label at a bounding row, that row itself is its bound.
           const Mask label = background(y, u);
           low = background(row(above), u) == label ? low : all((Whole)row(above));
           high = background(row(below), u) == label ? high : all((Whole)row(below));
@@ -253,7 +254,7 @@ class Columns {
     divide(middle, below);
   }
 
-  // A coarse row: by the few rows beside it, or in the range that `find` finds.
+  // Solves a coarse row from the few rows beside it, or else in the range that `find` returns.
   template <class Find>
   void solve_coarse(int64_t coarse, const Find& find) {
     const int64_t y = row(coarse), steps = solve_near<1>(y);
@@ -265,7 +266,7 @@ class Columns {
     }
   }
 
-  // One coarse row: the minimum of every lane over `range`, and which row gave it.
+  // Solves a coarse row: each lane's minimum over `range`, and the row that gave it.
   void solve_row(int64_t coarse, Range range) {
     const int64_t y = row(coarse);
     Values best[kVectors], bound = {};
@@ -280,7 +281,7 @@ class Columns {
     }
     const int64_t steps = reach(largest(bound));
     range.clip(y - steps, y + steps);
-    // Without states both sides have the same candidates.
+    // Without states both labels have the same candidates.
     const uint8_t* states = candidates_.states;
     const uint8_t state = states && kSides == 2 ? states[y] : (uint8_t)kForeground;
     if (state != kMixed) range.clip(candidates_.of[state].low, candidates_.of[state].high);
@@ -303,8 +304,8 @@ class Columns {
     }
   }
 
-  // `Rows` rows from `first` that all find their nearest within kNearSteps: each looks at so many rows on
-  // either side, for both labels at once. Returns how many steps that were; or -1, and does nothing.
+  // Solves `Rows` rows from `first` if all find their nearest row within kNearSteps. Each searches this many
+  // rows on either side, for both labels at once. Returns the number of steps, or -1 if nothing was solved.
   template <int Rows>
   int64_t solve_near([[maybe_unused]] int64_t first) {
     if constexpr (!kShort) {
@@ -328,7 +329,7 @@ class Columns {
         Values best = seen(first + r, 0, of_background);
         for (int64_t d = 1; d <= steps; ++d) {
           const int64_t above = first + r - d, below = first + r + d;
-          // Beyond the ends are copies, which are further away than what they are copied from.
+          // The copies beyond the ends cannot win: they are further away than the originals.
           Values f = min(at(above, 0), at(below, 0));
           if constexpr (kSides == 2) f = of_background ? f : min(at(above, 0, 1), at(below, 0, 1));
           best = min(plus(f, every(table_[d])), best);
@@ -339,7 +340,7 @@ class Columns {
     }
   }
 
-  // Distances of one label, and 0 for voxels of the other one, which the other side adds.
+  // Writes or adds the distances of one label. Voxels of the other label contribute 0.
   void put_side(Out* to, Values squared, [[maybe_unused]] int side, [[maybe_unused]] bool add) {
     if constexpr (kSides == 1) {
       put(to, squared, Mask{}, end_);
@@ -371,8 +372,7 @@ class Columns {
     }
   }
 
-  // The `Rows` rows between two neighbouring coarse rows; voxels of the other label than `side` come out as
-  // 0, so that the two sides add up.
+  // Solves the `Rows` rows between two neighboring coarse rows as the sum over both labels.
   template <int Rows>
   void solve_group(int64_t above, int64_t below) {
     const int64_t first = row(above) + 1;
@@ -380,13 +380,13 @@ class Columns {
     bool written = false;
     for (int side = 1; side > 1 - kSides; --side) written |= solve_side<Rows>(above, below, side, written);
     if (written) return;
-    // Of one label, and all 0.
+    // All distances are 0.
     for (int64_t y = first; y < first + Rows; ++y) {
       for (int u = 0; u < kVectors; ++u) put_side(out_ + y * stride_ + u * kCount, Values{}, 1, false);
     }
   }
 
-  // Those of one label; false, and nothing written, if there are none.
+  // Solves the voxels of one label. Returns false, and writes nothing, if there are none.
   template <int Rows>
   bool solve_side(int64_t above, int64_t below, int side, bool add) {
     const int64_t first = row(above) + 1;
@@ -409,8 +409,8 @@ class Columns {
     const int64_t steps = reach(worst);
     Range range = {size_, -1};
     for (int u = 0; u < kVectors; ++u) {
-      // Only lanes with a voxel of this side count; at a bounding row of the other label it is that row
-      // itself.
+      // Only lanes with a voxel of this label count. If such a lane has the other label at a bounding row,
+      // that row itself is the bound.
       const Mask counts = bound[u] > all((T)0);
       const Mask in_above = seen(first - 1, u, side) > all((T)0);
       const Mask in_below = seen(first + Rows, u, side) > all((T)0);
@@ -459,11 +459,11 @@ class Columns {
   Out* out_;
   int64_t stride_;
   float inverse_;        // 1 / step_sq_
-  T near_;               // what kNearSteps come to
-  Shorts longest_ = {};  // of the distances so far
+  T near_;               // squared distance of kNearSteps
+  Shorts longest_ = {};  // longest distances so far
 };
 
-// A block of floats as one of shorts, with the copies of its outer rows that Columns wants.
+// Converts a block of floats to shorts, padded as `Columns` needs it.
 template <int kSides>
 inline void narrow_block(const float* block, int64_t size, Short* shorts) {
   constexpr int kRow = kSides * kBlock;
@@ -479,7 +479,7 @@ inline void narrow_block(const float* block, int64_t size, Short* shorts) {
   }
 }
 
-// One block, by shorts if the axis has such a table and no distance is too long for them.
+// Solves one block: in shorts if the axis has a table of them and no distance is too long, else in floats.
 template <class End>
 void solve_block(const Workspace& workspace, const float* block, int64_t size, const Candidates& candidates,
                  const float* table, const int32_t* short_table, const End& end, typename End::Out* out,
@@ -496,13 +496,13 @@ void solve_block(const Workspace& workspace, const float* block, int64_t size, c
   Columns<float, End>(block, size, candidates, table, workspace.nearest, end).solve(out, stride);
 }
 
-// The row of the next block, which no prefetcher foresees where rows are a slice apart.
+// Prefetches a row of the next block; hardware prefetchers miss rows that are a slice apart.
 template <class Value>
 inline void prefetch_block(const Value* row) {
   for (int i = 0; i < kBlock; i += 64 / sizeof(Value)) __builtin_prefetch(row + i);
 }
 
-// `width` columns of one row, with a fast way for a whole block.
+// Copies `width` columns of one row, with a fast path for a whole block.
 inline void copy(float* to, const float* from, int64_t width) {
   if (width == kBlock) {
     store(to, load(from));
@@ -512,8 +512,8 @@ inline void copy(float* to, const float* from, int64_t width) {
   }
 }
 
-// Brings one row of a field into a block. One of a single label was never written, and is not read. Lanes
-// beyond the width repeat the last column, so that they widen no search.
+// Loads one row of a field into a block. A row with a single label was never written, so it is not read.
+// Lanes beyond the width repeat the last column, which never widens a search.
 inline void gather(float* block, const float* row, int64_t width, uint8_t state, const float uniform[2],
                    float scale) {
   if (state == kMixed) {

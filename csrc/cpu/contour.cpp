@@ -1,4 +1,4 @@
-// The C interface of contours and soft surfaces: shares strips out among threads.
+// The C interface of contours and soft surfaces: divides strips among threads.
 
 #include "isa.h"
 #include "memory.h"
@@ -8,14 +8,14 @@
 namespace surfloss {
 namespace {
 
-constexpr int64_t kMemory = 1 << 19;  // bytes of a strip: it is to stay in a core's second cache
+constexpr int64_t kMemory = 1 << 19;  // bytes per strip, so that it stays in the L2 cache
 constexpr int64_t kLeastRows = 4, kMostRows = 32;
-constexpr int64_t kPlanes = 64;         // of a strip, so that a long item has several
-constexpr int64_t kWorthAThread = 1 << 14;  // voxels
+constexpr int64_t kPlanes = 64;             // per strip, so that a long item has several strips
+constexpr int64_t kWorthAThread = 1 << 14;  // voxels per thread, at least
 
 int64_t stride_of(int64_t size) { return ceil_div(size + 2, 16) * 16; }
 
-// The rows of memory that a strip of `rows` needs, for the contour or for its gradient.
+// Rows of memory for a strip of `rows`, enough for the contour and for its gradient.
 int64_t memory_rows(int64_t rows) { return 18 * rows + 41; }
 
 int64_t rows_of_strip(int64_t bytes_a_row) {
@@ -73,14 +73,14 @@ int32_t surfloss_contour(const void* x, const uint8_t* ignore, void* contour, in
 int32_t surfloss_contour_gradient(const void* gradient, const int8_t* highest, const int8_t* lowest,
                                   void* input_gradient, int32_t is_double, int32_t volume, int64_t batch,
                                   const int64_t* shape, int32_t threads, int32_t isa, void* scratch) {
-  const ContourJob job = {grid_of(shape),  volume != 0,      0,
-                          gradient,        nullptr,          input_gradient,
+  const ContourJob job = {grid_of(shape),   volume != 0,    0, gradient, nullptr, input_gradient,
                           (int8_t*)highest, (int8_t*)lowest};
   return in_strips(job, &Kernels::contour_gradient, is_double, batch, threads, isa, scratch);
 }
 
-int32_t surfloss_surface(const void* x, const uint8_t* ignore, void* surface, int8_t* lowest, int32_t is_double,
-                         int64_t batch, const int64_t* shape, int32_t threads, int32_t isa, void* scratch) {
+int32_t surfloss_surface(const void* x, const uint8_t* ignore, void* surface, int8_t* lowest,
+                         int32_t is_double, int64_t batch, const int64_t* shape, int32_t threads, int32_t isa,
+                         void* scratch) {
   const ContourJob job = {grid_of(shape), true, 0, x, ignore, surface, nullptr, lowest};
   return in_strips(job, &Kernels::surface, is_double, batch, threads, isa, scratch);
 }
@@ -88,7 +88,8 @@ int32_t surfloss_surface(const void* x, const uint8_t* ignore, void* surface, in
 int32_t surfloss_surface_gradient(const void* gradient, const int8_t* lowest, void* input_gradient,
                                   int32_t is_double, int64_t batch, const int64_t* shape, int32_t threads,
                                   int32_t isa, void* scratch) {
-  const ContourJob job = {grid_of(shape), true, 0, gradient, nullptr, input_gradient, nullptr, (int8_t*)lowest};
+  const ContourJob job = {grid_of(shape), true,           0,       gradient,
+                          nullptr,        input_gradient, nullptr, (int8_t*)lowest};
   return in_strips(job, &Kernels::surface_gradient, is_double, batch, threads, isa, scratch);
 }
 

@@ -1,13 +1,13 @@
-// The contour by pooling, and its gradient, a strip of rows at a time.
+// The contour by pooling, and its gradient, one strip of rows at a time.
 //
-// A window of 3 along every axis is three windows of 3, one per axis: the least of three voxels of a row, of three
-// such rows, of three such planes. A strip goes through its planes in order and keeps of the last ones what
-// later planes need; it computes its rim, two rows on either side and two planes, once more.
+// A 3x3x3 window is separable: the minimum of three voxels of a row, then of three rows, then of three
+// planes. A strip processes its planes in order and keeps the previous results that later planes need. It
+// recomputes its rim: two rows on either side, and two planes.
 //
-// Which of the three an axis took is kept in two bits, kBefore, kAfter, or neither for the one in the middle;
-// those of (x, y, z) make a byte. Of equal values the first in scan order is taken, as in PyTorch's pooling.
-// The gradient goes the same ways back, an axis at a time: a voxel adds up what its three windows along the
-// axis send to it.
+// The "way" of a voxel tells which of the three each axis selected: kBefore, kAfter, or 0 for the middle, in
+// two bits per axis. The bits of (x, y, z) fit in a byte. Of equal values the first in scan order is
+// selected, as in PyTorch's pooling. The gradient follows the ways back, one axis at a time: each voxel adds
+// up what its three windows along the axis send to it.
 #pragma once
 
 #include <math.h>
@@ -20,11 +20,12 @@ namespace surfloss {
 namespace SURFLOSS_ISA {
 
 constexpr int kBefore = 1, kAfter = 2;
-constexpr int kAlongY = 4, kAlongZ = 16;  // factors of the bits
-constexpr int kNoContour = -128;          // added to the byte of a voxel without
+constexpr int kAlongY = 4, kAlongZ = 16;  // factors that shift the bits of an axis into place
+constexpr int kNoContour = -128;          // added to the byte of a voxel with contour 0
 constexpr int64_t kRim = 2;
 
-// Ways have the values' size, so that one vector has as many of the one as of the other.
+// The integer type of ways. It has the size of a value, so that vectors of both have the same number of
+// lanes.
 template <class Value>
 struct WayOf {
   using type = int32_t;
@@ -34,7 +35,7 @@ struct WayOf<double> {
   using type = int64_t;
 };
 
-// Rows of a strip. Each has a voxel more on either side, of the value that stands for no voxel.
+// Rows of a strip, each padded on either side by one voxel with the value for "no voxel".
 template <class T>
 class Rows {
  public:
@@ -65,7 +66,8 @@ struct Ways {
   void clear() const { values.clear(), ways.clear(); }
 };
 
-// The least of three rows, and the way to it added to `ways`: the first of equals, but the last NaN.
+// The minimum of three rows, and `ways` plus the way to it. Selects the first of equal values but the last
+// NaN.
 template <class Value, class Way>
 void least_of(const Value* before, const Value* middle, const Value* after, const Way* ways, Way axis,
               int64_t count, Value* __restrict least, Way* __restrict to) {
@@ -79,7 +81,7 @@ void least_of(const Value* before, const Value* middle, const Value* after, cons
   }
 }
 
-// A row with infinity where no voxel of a window is: outside of the item, and where it is ignored.
+// Reads a row of the input, with infinity at voxels that no window includes: outside the item, or ignored.
 template <class Value>
 void read_row(const ContourJob& job, int64_t item, int64_t z, int64_t y, Value* row) {
   const int64_t size = job.grid.x;
@@ -94,7 +96,7 @@ void read_row(const ContourJob& job, int64_t item, int64_t z, int64_t y, Value* 
   for (int64_t i = 0; i < size; ++i) row[i] = ignore[i] ? (Value)INFINITY : row[i];
 }
 
-// The erosion's negative, with infinity where there is no voxel.
+// The negated erosion, with infinity outside the item and at ignored voxels.
 template <class Value>
 void negate_row(const ContourJob& job, int64_t item, int64_t z, int64_t y, const Value* eroded,
                 Value* __restrict row) {
@@ -110,9 +112,9 @@ void negate_row(const ContourJob& job, int64_t item, int64_t z, int64_t y, const
 }
 
 template <class Value, class Way>
-void write_contour(const Value* negated, const Value* least, const Way* ways, bool with_ignored, int64_t count,
-                   Value* __restrict contour, int8_t* __restrict highest) {
-  const Value ignored = (Value)(with_ignored ? INFINITY : NAN);  // which nothing equals
+void write_contour(const Value* negated, const Value* least, const Way* ways, bool with_ignored,
+                   int64_t count, Value* __restrict contour, int8_t* __restrict highest) {
+  const Value ignored = (Value)(with_ignored ? INFINITY : NAN);  // nothing equals NaN
   for (int64_t i = 0; i < count; ++i) {
     const Value difference = negated[i] - least[i];
     const bool none = (difference <= 0) | (negated[i] == ignored);
@@ -133,17 +135,16 @@ void contour_strip(const ContourJob& job, const Strip& strip, char* memory) {
   const int64_t size = job.grid.x, rows = strip.last_y - strip.first_y;
   const int64_t reach = job.volume ? 1 : 0;
   Ways<Value> across(memory, rows + 2 * kRim, job, nothing), again(memory, rows + 2, job, nothing);
-  // Of this plane and the two before.
-  Ways<Value> least[3] = {{memory, rows + 2, job, nothing},
-                          {memory, rows + 2, job, nothing},
-                          {memory, rows + 2, job, nothing}};
+  // Rings of three: this plane and the two before.
+  Ways<Value> least[3] = {
+      {memory, rows + 2, job, nothing}, {memory, rows + 2, job, nothing}, {memory, rows + 2, job, nothing}};
   Ways<Value> most[3] = {
       {memory, rows, job, nothing}, {memory, rows, job, nothing}, {memory, rows, job, nothing}};
   Rows<Value> negated[2] = {{memory, rows + 2, job, nothing}, {memory, rows + 2, job, nothing}};
   Ways<Value> found(memory, 1, job, nothing);
   const Rows<Way> no_way(memory, 1, job, 0);
   no_way.clear();
-  // Before the first plane there is nothing.
+  // There is no plane before the first one.
   for (int i = 0; job.volume && i < 3; ++i) least[i].clear(), most[i].clear();
   for (int i = 0; job.volume && i < 2; ++i) negated[i].clear();
   const auto place = [&](int64_t z, int64_t y) {
@@ -158,7 +159,7 @@ void contour_strip(const ContourJob& job, const Strip& strip, char* memory) {
       read_row(job, strip.item, z, strip.first_y + r - kRim, row);
       least_of<Value, Way>(row - 1, row, row + 1, no_way[0], 1, size, across.values[r], across.ways[r]);
     }
-    // The erosion; in volumes, of the plane before, whose last neighbor has come.
+    // The erosion: of this plane, or in volumes of the previous one, whose last neighbor is now known.
     const Rows<Value>& minus = negated[z % 2];
     for (int64_t r = 0; r < rows + 2; ++r) {
       least_of<Value, Way>(across.values[r], across.values[r + 1], across.values[r + 2], across.ways[r + 1],
@@ -179,7 +180,7 @@ void contour_strip(const ContourJob& job, const Strip& strip, char* memory) {
       least_of<Value, Way>(minus[r] - 1, minus[r], minus[r] + 1, no_way[0], 1, size, again.values[r],
                            again.ways[r]);
     }
-    // The greatest erosion and the contour; in volumes, of the plane before that.
+    // The maximum of the erosion, and the contour: of this plane, or in volumes of the one two planes back.
     const int64_t own_z = z - 2 * reach;
     for (int64_t r = 0; r < rows; ++r) {
       least_of<Value, Way>(again.values[r], again.values[r + 1], again.values[r + 2], again.ways[r + 1],
@@ -200,8 +201,8 @@ void contour_strip(const ContourJob& job, const Strip& strip, char* memory) {
   }
 }
 
-// A plane's rows after each has sent its values along z: what they have got is complete for the plane before.
-// `before` and `here` are what that plane and this one have got so far, and then this one and the next.
+// Distributes a row's values along z, which completes the row of the plane before. On entry `before` and
+// `here` are the sums so far of the plane before and of this plane; on exit, of this plane and the next.
 template <class Value, class Way>
 void send_along_z(const Value* values, const Way* ways, int64_t count, Value* __restrict before,
                   Value* __restrict here, Value* __restrict complete) {
@@ -214,7 +215,7 @@ void send_along_z(const Value* values, const Way* ways, int64_t count, Value* __
   }
 }
 
-// What a row gets from itself and the rows above and below.
+// The sum that a row gets from itself and from the rows above and below.
 template <class Value, class Way>
 void send_along_y(const Rows<Value>& values, const Rows<Way>& ways, int64_t row, int64_t count,
                   Value* __restrict to) {
@@ -238,13 +239,14 @@ void send_along_x(const Value* values, const Way* ways, int64_t count, Value* __
   }
 }
 
-// A contour's gradient goes to its greatest erosion, negated to its own, and on to their least inputs.
+// The gradient of a contour voxel goes to the erosion that was its maximum and, negated, to its own erosion;
+// from both it goes on to the inputs that were the minimum.
 template <class Value>
 void contour_gradient_strip(const ContourJob& job, const Strip& strip, char* memory) {
   using Way = typename WayOf<Value>::type;
   const int64_t size = job.grid.x, rows = strip.last_y - strip.first_y;
   const int64_t reach = job.volume ? 1 : 0, high = rows + 2 * kRim, low = rows + 2;
-  // Of this plane and the one before: the gradient with the ways to the greatest erosion, and the ways on.
+  // Of this plane and the one before: the gradient with the ways to the maximum, and the ways to the minimum.
   Ways<Value> given[2] = {{memory, high, job, 0}, {memory, high, job, 0}};
   Rows<Way> ways_on[2] = {{memory, low, job, 0}, {memory, low, job, 0}};
   Rows<Value> up_before(memory, high, job, 0), up_here(memory, high, job, 0);
@@ -256,7 +258,9 @@ void contour_gradient_strip(const ContourJob& job, const Strip& strip, char* mem
   for (const Rows<Value>* rows_got : got) {
     if (job.volume) rows_got->clear();
   }
-  const auto exists = [&](int64_t z, int64_t y) { return z >= 0 && z < job.grid.z && y >= 0 && y < job.grid.y; };
+  const auto exists = [&](int64_t z, int64_t y) {
+    return z >= 0 && z < job.grid.z && y >= 0 && y < job.grid.y;
+  };
   const auto place = [&](int64_t z, int64_t y) {
     return ((strip.item * job.grid.z + z) * job.grid.y + y) * size;
   };
@@ -282,7 +286,7 @@ void contour_gradient_strip(const ContourJob& job, const Strip& strip, char* mem
     }
     const Rows<Value>& ups = job.volume ? up : now.values;
 
-    // To the erosions; in volumes, of the plane before.
+    // To the erosions: of this plane, or in volumes of the previous one.
     const Rows<Way>& ways_now = ways_on[z % 2];
     for (int64_t r = 0; r < low; ++r) {
       send_along_y(ups, of.ways, r + 1, size, line[0]);
@@ -301,7 +305,7 @@ void contour_gradient_strip(const ContourJob& job, const Strip& strip, char* mem
     }
     const Rows<Value>& downs = job.volume ? down : sent;
 
-    // To the inputs; in volumes, of the plane before that.
+    // To the inputs: of this plane, or in volumes of the one two planes back.
     const int64_t own_z = z - 2 * reach;
     if (own_z < strip.first_z) continue;
     for (int64_t r = 0; r < rows; ++r) {

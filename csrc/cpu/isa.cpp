@@ -21,7 +21,7 @@ int32_t detect() {
   constexpr uint32_t kOsXsave = 1u << 27, kAvx = 1u << 28, kFma = 1u << 12;  // leaf 1, ecx
   constexpr uint32_t kAvx2 = 1u << 5,
                      kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // leaf 7, ebx: F DQ BW VL
-  constexpr uint64_t kAvxState = 0x6, kAvx512State = 0xE6;                 // registers that the system saves
+  constexpr uint64_t kAvxState = 0x6, kAvx512State = 0xE6;                 // registers saved by the system
   uint32_t eax, ebx, ecx, edx;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return SURFLOSS_BASELINE;
   constexpr uint32_t needed = kOsXsave | kAvx | kFma;

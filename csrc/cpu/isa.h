@@ -1,4 +1,4 @@
-// Which instruction sets this processor and its system run.
+// Which instruction sets this processor and operating system support.
 #pragma once
 
 #include <stdint.h>
@@ -9,7 +9,7 @@ namespace surfloss {
 
 int32_t best_isa();
 
-// The kernels for an instruction set, null where it does not run here.
+// The kernels for an instruction set, or null if it is not supported here.
 const Kernels* find_kernels(int32_t isa);
 
 }  // namespace surfloss

@@ -1,20 +1,19 @@
-// What the driver (baseline code) and the kernels (one build per instruction set) tell each other.
+// The types shared by the driver (baseline code) and the kernels (one build per instruction set).
 #pragma once
 
 #include <stdint.h>
 
 namespace surfloss {
 
-constexpr int kMaxBlock =
-    32;  // the widest block of columns, and the padding of tables, of any instruction set
-constexpr int kMinGroup = 4;  // the closest that coarse rows lie
+constexpr int kMaxBlock = 32;  // columns of the widest block of any instruction set; also pads tables
+constexpr int kMinGroup = 4;   // smallest distance between coarse rows
 
-constexpr int kNearSteps = 8;  // of shorts: as far as all rows are looked at
+constexpr int kNearSteps = 8;  // in shorts: distance within which all rows are searched without bounds
 
-constexpr int64_t kTile = 1 << 16;  // floats of a tile, which stays in the second cache
+constexpr int64_t kTile = 1 << 16;  // floats per tile, so that it stays in the L2 cache
 
-// Columns that are brought in together. The rows of a column may lie a slice apart, where each costs a page
-// and a power of two shares few sets of a cache: long pieces of them spread that.
+// Columns that are loaded together. Rows may lie a slice apart, so that each costs a page, and with a power
+// of two they share few cache sets. Loading long pieces of each row spreads these costs.
 inline int64_t tile_columns(int64_t rows) {
   const int64_t blocks = kTile / kMaxBlock / rows;
   return kMaxBlock * (blocks < 1 ? 1 : blocks > 8 ? 8 : blocks);
@@ -22,93 +21,94 @@ inline int64_t tile_columns(int64_t rows) {
 
 enum State : uint8_t { kBackground = 0, kForeground = 1, kMixed = 2 };  // labels of a row or slice
 
-// Squared distances by number of steps, float32 of the exact double: in squared units where the steps of the
-// plane (of the item: for z) are whole multiples of one, else in mm^2. Along x, distances in double and
-// indices have here the steps themselves.
+// Squared distances by number of steps, computed in double and rounded to float32. They are in squared units
+// if the steps of the plane (for z: of the item) are integer multiples of a unit, else in mm^2. Exception:
+// for distances in double and for indices, `up` and `down` hold the number of steps.
 struct Tables {
   double step_sq[3];                 // of z, y, x, in mm^2
-  const float *z, *y;                // at the centre: entry d is for d steps either way
-  const int32_t *short_z, *short_y;  // the same, as shorts (simd.h), each twice; or null
-  const float *up, *down;            // entry d of `up` is for d steps, of `down` for x - d
+  const float *z, *y;                // point to the center: entry d, of either sign, is for |d| steps
+  const int32_t *short_z, *short_y;  // z and y as shorts (simd.h), each stored twice; or null
+  const float *up, *down;            // along x: entry d of `up` is for d steps, of `down` for x - d
   double step[3];                    // of z, y, x, in mm
-  double unit;                       // mm, of which the steps are multiples
-  float multiple_y, multiple_x;
-  float before_z, after_z;    // what squared distances are multiplied by, to become mm^2
-  bool whole_plane, whole;    // whether those of y and x, or of all three, are whole and their squares exact
-  const double *z_sq, *y_sq;  // mm^2, at the centre
-  double diagonal_sq;         // of the item
-  double before_sq;           // SciPy's step to before the first axis, where that one has size 1
-  float thin_sq;              // least squared step of the axes of size 1, inf if there is none
+  double unit;                       // mm; the steps are multiples of it
+  float multiple_y, multiple_x;      // steps in units
+  float before_z, after_z;           // factors before and after the pass along z that convert to mm^2
+  bool whole_plane, whole;           // whether y and x, or all axes, have a unit and exact squares
+  const double *z_sq, *y_sq;         // mm^2; point to the center
+  double diagonal_sq;                // of the item, in mm^2
+  double before_sq;                  // squared step of the first axis if it has size 1, else 0; for SciPy
+  float thin_sq;                     // least squared step of the axes of size 1, inf if there is none
 };
 
-// The item's axes are brought to three. Axes of size 1 are dropped, and a plane becomes (rows, 1, columns),
-// so that its columns too are shared out among threads.
+// The shape of an item as three axes. Axes of size 1 are dropped, and a plane becomes (rows, 1, columns), so
+// that threads can share its columns.
 struct Grid {
   int64_t z, y, x;
   int64_t slice() const { return y * x; }
   int64_t voxels() const { return z * y * x; }
 };
 
-// What a squared distance becomes at the end of a pass: its root, and a sign for each label.
+// How the last pass ends: optional root, and a sign per label.
 struct Outcome {
   using Out = float;
   static constexpr int kSides = 2;
   bool root;
-  int32_t signs[2];  // sign bit or 0, of background and of foreground
-  float scale;       // of the squared distance
+  int32_t signs[2];  // sign bit or 0, for background and foreground
+  float scale;       // factor of the squared distance
 };
 
 struct Job {
   Grid grid;
   bool two_sided;
   Outcome outcome;  // of the last pass
-  float threshold;  // of values that are no masks: foreground is what lies above
+  float threshold;  // for values instead of masks: foreground lies above it
   const Tables* tables;
-  bool item_tables;  // a table for each item, or one for all
+  bool item_tables;  // whether each item has its own tables
   const Tables& of(int64_t item) const { return tables[item_tables ? item : 0]; }
   Outcome outcome_of(int64_t item) const {
     return {outcome.root, {outcome.signs[0], outcome.signs[1]}, of(item).after_z};
   }
 };
 
-// Long distances lie together: after a block that was too long for shorts some are not tried.
+// Decides whether to try a block in shorts. Long distances cluster, so after a failure some blocks are
+// skipped.
 struct Patience {
   int left, pause;
   bool tries() { return left == 0 || --left == 0; }
   void learn(bool solved) { left = pause = solved ? 0 : pause < 16 ? 2 * pause + 1 : 16; }
 };
 
-// Memory of one thread.
+// Scratch memory of one thread.
 struct Workspace {
   float* column;     // (rows, columns of a tile), mm^2, signed; rows is y or z
-  float* result[2];  // (max(y, z), kMaxBlock), mm^2: a block of columns each
-  uint16_t* shorts;  // (max(y, z) + 2 kNearSteps, 2, kMaxBlock): a block of columns in whole units
+  float* result[2];  // (max(y, z), kMaxBlock), mm^2: one block of columns each
+  uint16_t* shorts;  // (max(y, z) + 2 kNearSteps, 2, kMaxBlock): one block of columns in squared units
   Patience* patience;
-  int32_t* nearest;   // (coarse rows, kMaxBlock): row of what is nearest
-  int32_t* index[2];  // (rows, columns of a tile): nearest along y and x, before this pass
+  int32_t* nearest;   // (coarse rows, kMaxBlock): the nearest row
+  int32_t* index[2];  // (rows, columns of a tile): indices of the earlier passes
   float* slice;       // (y, x): the field of one slice
   uint8_t* rows;      // (y): states of the rows of a slice
-  uint64_t* words;    // labels of a row as bits, with a word before and after
+  uint64_t* words;    // labels of a row as bits, with one word of padding on either side
 };
 
 struct Weighing {
   const void* values[2];     // (batch, z, y, x): input and target
-  bool byte_target;          // what is not 0 is 1; else both are the input's type
-  void* gradient;            // (batch, z, y, x), of the input's type; may be the first field if that is float
-  bool sigmoid;              // of the input, whose gradient goes through it
+  bool byte_target;          // the target is bytes, nonzero means 1; else it has the input's type
+  void* gradient;            // (batch, z, y, x), of the input's type; if float, may be the first field
+  bool sigmoid;              // whether the input is logits
   float* fields[2];          // (items of a round, z, y, x), mm^2, signed, after the passes in the slices
   const uint8_t* states[2];  // (items of a round, z)
-  const float* given[2];     // (batch, z, y, x), mm^2, known to the caller, inf where there is none; or null
+  const float* given[2];     // (batch, z, y, x), mm^2: known squared distances, inf for none; or null
   const uint8_t* ignore;     // (batch, z, y, x): voxels of weight 0; or null
   double alpha;
-  float max_squared;  // mm^2, of a distance; inf for none
-  bool with_plain;    // whether plain sums are wanted
-  int32_t empty;
-  bool before_z, before_x;  // whether the first axis, before which SciPy's missing voxel lies, is z or x here
-  double lowest, highest;   // values of the input that are right
+  float max_squared;        // mm^2: cap of the squared distance; inf for none
+  bool with_plain;          // whether to compute plain sums
+  int32_t empty;            // of enum surfloss_empty
+  bool before_z, before_x;  // whether the caller's first axis, where SciPy adds a voxel in front, is z or x
+  double lowest, highest;   // range of right values of the input
 };
 
-// Sums of squared errors, times their weights and with weights of 1, and whether there were wrong values.
+// Sums of squared errors, with their weights and with weight 1; and whether there were wrong values.
 struct Sums {
   double weighted, plain;
   bool wrong_input, wrong_target;
@@ -121,72 +121,73 @@ struct Sums {
   }
 };
 
-// Many labels at once: what is measured to what.
+// The labels and options of `surfloss_label_edt`.
 struct Labelling {
-  const void* labels;    // (batch, z, y, x), integers of any size: only equality counts
-  bool zero_background;  // label 0 asks for nothing and gets 0
-  bool is_signed;        // every other label is negative
-  bool closed;           // outside of the item is a label of its own
+  const void* labels;    // (batch, z, y, x), integers of any size; only equality matters
+  bool zero_background;  // label 0 gets distance 0
+  bool is_signed;        // labels other than 0 get negative distances
+  bool closed;           // the outside of an item is another label
 };
-constexpr int kLabelSizes = 4;  // of 1, 2, 4 and 8 bytes
+constexpr int kLabelSizes = 4;  // labels of 1, 2, 4 and 8 bytes
 
-// Where the indices of one item go, (z, y, x) for each axis, null for axes of size 1.
+// The output of one item's indices: (z, y, x) per axis, null for axes of size 1.
 struct Indices {
   int32_t *z, *y, *x;
 };
 
-// A contour or a soft surface, or the gradient: arrays are (items, z, y, x) of the grid.
+// A contour or a soft surface, or the gradient of one. Arrays are (items, z, y, x).
 struct ContourJob {
   Grid grid;
-  bool volume;               // windows of 3 along z too; else every plane by itself
-  int64_t stride;            // of the rows of a strip's memory
-  const void* values;        // the input, or the gradient with respect to what was made of it
-  const uint8_t* ignore;     // voxels in no window; or null
-  void* result;              // what is made of the input, or the gradient with respect to it
-  int8_t *highest, *lowest;  // the ways back; of a surface `lowest` alone
+  bool volume;               // windows of 3 along z too; else planes are independent
+  int64_t stride;            // of the rows of a strip's memory, in values
+  const void* values;        // the input; for gradients, the gradient with respect to the output
+  const uint8_t* ignore;     // nonzero: in no window; or null
+  void* result;              // the output; for gradients, the gradient with respect to the input
+  int8_t *highest, *lowest;  // ways to the maximum and the minimum (contour.h); a surface has only `lowest`
 };
 
-// Planes and rows that are worked on together.
+// The planes and rows of one task.
 struct Strip {
   int64_t item, first_z, last_z, first_y, last_y;
 };
 
-// Of one strip, in memory of its own: of floats, and of doubles.
+// A pass over one strip, with its scratch memory.
 using ContourPass = void (*)(const ContourJob&, const Strip&, char* memory);
 
-// How labels are stored.
+// How the input of a pass is stored.
 enum Layout { kByteMask, kFloatMask, kFloatValues, kDoubleValues, kLayouts };
 
 inline int64_t bytes_a_voxel(Layout layout) {
   return layout == kByteMask ? 1 : layout == kDoubleValues ? 8 : 4;
 }
 
-// Shapes are by the job's grid: values, fields and masks (batch, z, y, x), states (batch, z).
+// Values, fields and masks are (batch, z, y, x), states (batch, z).
 struct Kernels {
   int32_t most_short;  // kMost of simd.h
-  // Passes along x and y: slices [first, last) of all items' slices, to a field in mm^2, signed, and a state
-  // for each. Foreground is what is not 0 in masks, and what lies above the threshold in values.
+  // Passes along x and y over slices [first, last) of all items' slices. Writes the signed field in mm^2 and
+  // the state of each slice. Foreground is nonzero in masks, and above the threshold in values.
   void (*slices[kLayouts])(const Job&, const Workspace&, const void* values, float* field, uint8_t* states,
                            int64_t first, int64_t last);
-  // Pass along z over columns [first, last) of one item's plane, in place, to the job's outcome.
+  // Pass along z over columns [first, last) of one item's plane, in place; ends with the job's outcome.
   void (*columns)(const Job&, const Workspace&, int64_t item, float* field, const uint8_t* states,
                   int64_t first, int64_t last);
-  // The same for two fields of an input in float or double, to the gradient and the sums of the squared
-  // errors.
+  // Pass along z over both fields of the Hausdorff error, for an input in float or double. Writes the
+  // gradient and returns the sums of the squared errors.
   Sums (*weigh_columns[2])(const Job&, const Workspace&, int64_t item, const Weighing&, int64_t first,
                            int64_t last);
-  // Many labels, by the logarithm of their size in bytes: the same passes, and what they tell of each slice.
+  // The two passes for many labels, indexed by log2 of the label size in bytes. `contents` describes each
+  // slice.
   void (*label_slices[kLabelSizes])(const Job&, const Workspace&, const Labelling&, float* field,
                                     uint8_t* contents, int64_t first, int64_t last);
   void (*label_columns[kLabelSizes])(const Job&, const Workspace&, const Labelling&, int64_t item,
                                      float* field, const uint8_t* contents, int64_t first, int64_t last);
-  // Distance to the nearest zero voxel in double: as above.
+  // The two passes of the distance to the nearest zero voxel in double.
   void (*distance_slices)(const Job&, const Workspace&, const uint8_t* mask, double* distance,
                           uint8_t* states, int64_t first, int64_t last);
   void (*distance_columns)(const Job&, const Workspace&, int64_t item, double* distance,
                            const uint8_t* states, int64_t first, int64_t last);
-  // Nearest zero voxel: along x and y in slice z of an item, then along z in columns [first, last), there
-  // also the distance, unless that is null.
+  // The two passes of the nearest zero voxel: along x and y in slice z of an item, then along z in columns
+  // [first, last). The second also writes the distance unless that is null.
   void (*nearest_slice)(const Job&, const Workspace&, int64_t item, int64_t z, const uint8_t* mask,
                         const Indices& to, uint8_t* states);
   void (*nearest_columns)(const Job&, const Workspace&, int64_t item, const Indices& to, double* distance,

@@ -1,4 +1,4 @@
-// The passes of the distance transform and of the contour, compiled once for every instruction set.
+// The passes of the distance transform and of the contour, compiled once per instruction set.
 
 #include "background.h"
 #include "columns.h"
@@ -15,7 +15,7 @@ namespace surfloss {
 namespace SURFLOSS_ISA {
 namespace {
 
-// Columns [first, last) of one slab of rows, `stride` apart, in place.
+// Solves columns [first, last) of one slab of rows, `stride` apart, in place.
 template <class End>
 void solve_columns(const Job& job, const Workspace& workspace, float* field, int64_t size, int64_t stride,
                    const uint8_t* states, const float* table, const int32_t* shorts, float scale,
@@ -90,7 +90,7 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
                   outcome, first, last);
     return;
   }
-  // Nothing nearer along z: the field, or one value where there is a single label.
+  // z adds nothing: end with the field, or with one value if there is a single label.
   const Floats value = all(uniform_value(state, job.two_sided));
   for (int64_t k = 0; k < depth; ++k) {
     float* row = start + k * plane;
@@ -104,7 +104,7 @@ void columns(const Job& job, const Workspace& workspace, int64_t item, float* fi
   }
 }
 
-// What SciPy gives a voxel of an item without background: the distance to a voxel before the first one.
+// Squared distance to a voxel before the first one: SciPy's result for an item without background.
 float before_first(const Job& job, const Tables& tables, const Weighing& weighing, int64_t row,
                    int64_t column) {
   const double z = (double)(row + weighing.before_z), y = (double)(column / job.grid.x);
@@ -113,7 +113,7 @@ float before_first(const Job& job, const Tables& tables, const Weighing& weighin
   return (float)(z * z * step_sq[0] + y * y * step_sq[1] + x * x * step_sq[2] + tables.before_sq);
 }
 
-// Squared distances of a block of columns of the input's (0) or the target's (1) mask, into a block.
+// Writes the squared distances of a block of columns, for the mask of the input (0) or the target (1).
 void distances_of_block(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
                         int which, int64_t at, int64_t width) {
   const int64_t depth = job.grid.z, plane = job.grid.slice(), start = item * job.grid.voxels() + at;
@@ -146,7 +146,7 @@ void distances_of_block(const Job& job, const Workspace& workspace, int64_t item
   }
 }
 
-// How squared distances become weights.
+// Squared distance to weight, for alpha 2, 1 and any other.
 struct Square {
   Floats operator()(Floats squared) const { return squared; }
 };
@@ -161,7 +161,7 @@ struct Power {
   }
 };
 
-// Bytes as a mask of values, and as numbers: what is not 0 is 1.
+// Bytes as a mask for vectors of Value (nonzero is true), and as the numbers 0 and 1.
 template <class Value, class Byte = int8_t>
 inline auto not_zero(const uint8_t* from) {
   typedef Byte Bytes __attribute__((vector_size(sizeof(Byte) * VectorOf<Value>::kCount)));
@@ -208,8 +208,8 @@ struct WrongValues {
   }
 };
 
-// One row of a block: the gradient, and the squared errors added to sums for each column. With `plain` null
-// there is no plain sum.
+// One row of a block: writes the gradient, and adds the squared errors to the sums of each column. `plain`
+// may be null.
 template <class Value, class Target, class Raise>
 inline void weigh_row(const Value* input, const Target* target, const float* mine, const float* theirs,
                       const uint8_t* ignore, Value* gradient, double* weighted, double* plain, Value scale,
@@ -236,7 +236,7 @@ inline void weigh_row(const Value* input, const Target* target, const float* min
   }
 }
 
-// The same of a block that is cut short. What is added for the lanes beyond it is 0, a value that is never wrong.
+// One row of a block with only `width` columns. Lanes beyond these add 0, which is no wrong value.
 template <class Value, class Target, class Raise>
 inline void weigh_part(const Value* input, const Target* target, const float* mine, const float* theirs,
                        const uint8_t* ignore, Value* gradient, double* weighted, double* plain, Value scale,
@@ -258,7 +258,7 @@ inline void weigh_part(const Value* input, const Target* target, const float* mi
   memcpy(gradient, own_gradient, width * sizeof(Value));
 }
 
-// Columns [first, last) of one item: the last pass of both fields, the gradient, and the sums of the errors.
+// Columns [first, last) of one item: last pass of both fields, gradient, and sums of the errors.
 template <class Value, class Target, class Raise>
 Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
                         int64_t first, int64_t last, const Raise& raise) {
@@ -293,7 +293,7 @@ Sums weigh_columns_with(const Job& job, const Workspace& workspace, int64_t item
   return sums;
 }
 
-// The same for the target's type and the exponent of the call.
+// Dispatches on the target's type and the exponent.
 template <class Value>
 Sums weigh_columns(const Job& job, const Workspace& workspace, int64_t item, const Weighing& weighing,
                    int64_t first, int64_t last) {

@@ -1,11 +1,11 @@
 // Distance to the nearest voxel of another label, for any number of labels at once.
 //
-// Along an axis a voxel's segment is its run of equal labels. Behind an end of the segment nothing is nearer
-// than that end itself, which is of another label. So the segments of a line get the two signs by turns, and
-// the search for two labels finds the right minimum for any number of them: what it takes wrongly, another
-// segment of the same sign, lies behind an end. The lines of every axis have their own turns. A pass
-// therefore leaves magnitudes, and as the sign whether the label changes here along the next axis; the next
-// pass turns that into signs as it brings its columns in. So no pass but the first reads labels for its
+// A segment is a run of equal labels along an axis. The voxel just beyond an end of a segment has another
+// label, so nothing further beyond that end can be nearer. Segments of a line therefore get alternating
+// signs, and the search for two labels finds the right minimum: a segment of the same sign that it mistakes
+// for the voxel's own lies beyond an end. The alternation ("turns") differs between axes. Each pass therefore
+// writes magnitudes, with the sign marking whether the label changes here along the next axis. The next pass
+// converts these marks to alternating signs as it loads its columns. Only the first pass reads labels for its
 // search.
 #pragma once
 
@@ -18,7 +18,7 @@ namespace surfloss {
 namespace SURFLOSS_ISA {
 namespace {
 
-// -1 in the lanes whose labels differ. Only bits count, so one type serves all labels of a size.
+// -1 in the lanes whose labels differ. Only bits matter, so one type serves all labels of a size.
 template <class Label>
 inline Ints differ(const Label* a, const Label* b) {
   typedef Label Vector __attribute__((vector_size(sizeof(Label) * kLanes)));
@@ -28,8 +28,8 @@ inline Ints differ(const Label* a, const Label* b) {
   return __builtin_convertvector(x != y, Ints);
 }
 
-// Calls work(i, labels, others) for every vector of `size` voxels; the last one's labels may be copies, with
-// what follows the end equal in both.
+// Calls work(i, labels, others) for every vector of `size` voxels. A partial last vector is passed as copies
+// that are equal beyond the end.
 template <class Label, class Work>
 inline void each_vector(const Label* labels, const Label* others, int64_t size, const Work& work) {
   int64_t i = 0;
@@ -42,7 +42,7 @@ inline void each_vector(const Label* labels, const Label* others, int64_t size, 
   }
 }
 
-// Loads and stores of the vector at `i` of a row, which the row's end may cut short.
+// Load and store of the vector at `i` of a row, which may extend beyond the end.
 inline Floats load_part(const float* row, int64_t i, int64_t size) {
   if (i + kLanes <= size) return load(row + i);
   Floats v = {};
@@ -57,7 +57,7 @@ inline void store_part(float* row, int64_t i, int64_t size, Floats v) {
   }
 }
 
-// The turns of a row's segments as bits: 1 in every other one. `words` has room for a word on either side.
+// The turns of a row as bits: 1 in every second segment. `words` has room for one word on either side.
 template <class Label>
 void find_turns(const Label* labels, int64_t size, uint64_t* words) {
   const int64_t count = (size + 63) / 64;
@@ -65,9 +65,9 @@ void find_turns(const Label* labels, int64_t size, uint64_t* words) {
   each_vector(labels, labels + 1, size - 1, [&](int64_t i, const Label* own, const Label* next) {
     words[i / 64] |= lanes((Floats)differ(own, next), NotZero{}) << i % 64;
   });
-  uint64_t turn = 0;  // of the first voxel of the word, in all bits
+  uint64_t turn = 0;  // turn of the word's first voxel, in all bits
   for (int64_t i = 0; i < count; ++i) {
-    uint64_t after = words[i];  // whether the number of changes up to and after each voxel is odd
+    uint64_t after = words[i];  // parity of the changes before and directly after each voxel
     for (int shift = 1; shift < 64; shift *= 2) after ^= after << shift;
     words[i] = after << 1 ^ turn;
     turn ^= (uint64_t)0 - (after >> 63);
@@ -75,7 +75,7 @@ void find_turns(const Label* labels, int64_t size, uint64_t* words) {
   words[count] = turn;
 }
 
-// What a row has after the pass along x, and the changes of label from the row `before`.
+// Ends the pass along x for one row: distances, with the sign marking changes of label from the row `before`.
 template <class Label>
 void finish_row(const Labelling& labelling, const Tables& tables, const Label* labels, const Label* before,
                 float* row, int64_t size, bool several) {
@@ -88,8 +88,8 @@ void finish_row(const Labelling& labelling, const Tables& tables, const Label* l
   });
 }
 
-// The same of a row of a slice after the pass along y, with the slice before; `cap` is what the border there
-// leaves at most.
+// Ends the pass along y for one row, with changes of label from the same row of the slice before. `cap` is
+// the squared distance to a closed border along y, or inf.
 template <class Label>
 void finish_slice_row(const Label* labels, const Label* before, float* row, int64_t size, float cap) {
   each_vector(labels, before, size, [&](int64_t i, const Label* own, const Label* other) {
@@ -98,14 +98,15 @@ void finish_slice_row(const Label* labels, const Label* before, float* row, int6
   });
 }
 
-// Squared distance from row `y` of `size` to the nearer border, whose outside is another label.
+// Squared distance from row `y` of `size` to the first row outside, on the nearer side.
 inline float to_border(const float* table, int64_t y, int64_t size) { return table[lesser(y + 1, size - y)]; }
 
-// The labels of a row or slice: one, the same at the first voxel as that before or another; or several.
+// The labels of a row or slice: several, or one that equals or differs from the first label of the one
+// before.
 enum Content : uint8_t { kSame, kOther, kSeveral };
 
-// The rows that may be nearest to another. Those of one label are alike, but for their place: of several with
-// the same label at either end, only the innermost may be nearest.
+// The rows that may be nearest to another row. If several rows at an end have the same single label, only the
+// innermost of them can be nearest.
 inline Range candidates(const uint8_t* contents, int64_t size) {
   Range range = {0, size - 1};
   if (contents[0] != kSeveral) {
@@ -117,7 +118,7 @@ inline Range candidates(const uint8_t* contents, int64_t size) {
   return range;
 }
 
-// Brings a tile in, and turns changes of label into the signs of segments.
+// Loads a tile, and converts marks of label changes to alternating signs.
 inline void gather_turns(const Workspace& workspace, const float* field, int64_t size, int64_t stride,
                          int64_t width, float scale) {
   for (int64_t k = 0; k < size; ++k) {
@@ -134,7 +135,8 @@ inline void gather_turns(const Workspace& workspace, const float* field, int64_t
   }
 }
 
-// Columns [first, last) of one slab of rows, `stride` apart, in place; finish(tile, width) follows on each.
+// Solves columns [first, last) of one slab of rows, `stride` apart, in place. Calls finish(tile, width) after
+// each tile.
 template <class Finish>
 void solve_turns(const Workspace& workspace, float* field, int64_t size, int64_t stride, const Range& range,
                  const float* table, const int32_t* shorts, float scale, const Outcome& outcome,
@@ -157,7 +159,7 @@ void solve_turns(const Workspace& workspace, float* field, int64_t size, int64_t
   }
 }
 
-// Passes along x and y: slices [first, last) of all items' slices, and the content of each.
+// Passes along x and y over slices [first, last) of all items' slices. Writes the content of each slice.
 template <class Label>
 void label_slices(const Job& job, const Workspace& workspace, const Labelling& labelling, float* field,
                   uint8_t* contents, int64_t first, int64_t last) {
@@ -174,8 +176,8 @@ void label_slices(const Job& job, const Workspace& workspace, const Labelling& l
       workspace.rows[y] = several ? kSeveral : *own == *before ? kSame : kOther;
       finish_row(labelling, tables, own, before, to + y * size, size, several);
     }
-    const int64_t before =
-        slice % depth == 0 ? 0 : plane;  // voxels back to the slice before, if there is one
+    // Offset of the slice before, 0 if there is none.
+    const int64_t before = slice % depth == 0 ? 0 : plane;
     const Range range = candidates(workspace.rows, rows);
     const bool several = workspace.rows[0] == kSeveral || range.low < rows - 1;
     contents[slice] = several ? kSeveral : labels[0] == *(labels - before) ? kSame : kOther;
@@ -191,7 +193,7 @@ void label_slices(const Job& job, const Workspace& workspace, const Labelling& l
   }
 }
 
-// Pass along z over columns [first, last) of one item's plane, in place, to the job's outcome.
+// Pass along z over columns [first, last) of one item's plane, in place; ends with the job's outcome.
 template <class Label>
 void label_columns(const Job& job, const Workspace& workspace, const Labelling& labelling, int64_t item,
                    float* field, const uint8_t* contents, int64_t first, int64_t last) {
@@ -220,7 +222,7 @@ void label_columns(const Job& job, const Workspace& workspace, const Labelling& 
     }
   };
   const Range range = candidates(contents + item * depth, depth);
-  if (range.low == depth - 1) {  // nothing nearer along z: one slice, or one label
+  if (range.low == depth - 1) {  // one slice, or one label: z adds nothing
     finish_rows(first, last - first, true);
     return;
   }

@@ -1,4 +1,4 @@
-// The logistic function p = 1 / (1 + e^-x) and its slope p (1 - p), of vectors.
+// The logistic function p = 1 / (1 + e^-x) and its slope p (1 - p), for vectors.
 #pragma once
 
 #include <math.h>
@@ -10,9 +10,9 @@
 namespace surfloss {
 namespace SURFLOSS_ISA {
 
-// e^-x for x >= 0, within 2 units in the last place; from x = 87 on the smallest that float32 holds in full.
+// e^-x for x >= 0, within 2 units in the last place. Clamped at x = 87, near the smallest normal float32.
 inline Floats exp_of_minus(Floats x) {
-  // e^-x = 2^n e^r with n whole and |r| <= ln(2) / 2; ln(2) in two parts, so that n ln(2) is exact enough.
+  // e^-x = 2^n e^r with integer n and |r| <= ln(2) / 2. ln(2) is split in two parts to keep n ln(2) precise.
   constexpr float kHigh = 0.693359375f, kLow = -2.12194440e-4f, kRounder = 12582912.0f;  // 1.5 * 2^23
   x = min(x, all(87.0f));
   const Floats n = (x * -1.44269504f + kRounder) - kRounder;

@@ -1,8 +1,8 @@
 // Threads of one call.
 //
-// They are started and joined by the call itself. That costs some 20 microseconds a thread and leaves nothing
-// behind: no pool that a fork would copy without its threads, none that fights with PyTorch's for the cores,
-// and nothing to shut down. Calls too small to be worth it run on the caller's thread.
+// Every call starts and joins its own threads, which costs about 20 microseconds per thread. In return there
+// is no thread pool: none that a fork would break, none that competes with PyTorch's for the cores, and none
+// to shut down. Small calls run on the caller's thread.
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ class Barrier {
     }
   }
 
-  // For a thread that could not be started.
+  // Removes a thread that could not be started.
   void leave() {
     std::lock_guard<std::mutex> lock(mutex_);
     --count_;
@@ -45,8 +45,8 @@ class Barrier {
   int64_t round_ = 0;
 };
 
-// Calls work(phase, task, thread) for every task of every phase; a phase begins when the one before has
-// ended. `tasks(phase)` is how many a phase has.
+// Calls work(phase, task, thread) for every task of every phase. A phase begins after the one before has
+// ended. `tasks(phase)` is the number of its tasks.
 template <class Tasks, class Work>
 void run_phases(int threads, int64_t phases, const Tasks& tasks, const Work& work) {
   std::atomic<int64_t> next[2] = {{0}, {0}};
@@ -58,7 +58,7 @@ void run_phases(int threads, int64_t phases, const Tasks& tasks, const Work& wor
         work(phase, task, thread);
       }
       barrier.wait();
-      // Everyone is past the counter of this phase, and none can reach its next use before the next barrier.
+      // All threads have finished with this counter, and its next use is after the next barrier.
       if (thread == 0) next[phase % 2].store(0, std::memory_order_relaxed);
     }
   };
@@ -66,8 +66,8 @@ void run_phases(int threads, int64_t phases, const Tasks& tasks, const Work& wor
   for (int thread = 1; thread < threads; ++thread) {
     try {
       others[thread] = std::thread(loop, thread);
-    } catch (const std::exception&) {  // no thread, or no memory for one
-      barrier.leave();                 // the others do its share
+    } catch (const std::exception&) {  // no thread available, or no memory for it
+      barrier.leave();                 // the other threads take its share
     }
   }
   loop(0);

@@ -7,9 +7,9 @@
 namespace surfloss {
 namespace {
 
-constexpr int64_t kVoxelsAThread = 1 << 17;  // fewer are not worth starting one
+constexpr int64_t kVoxelsAThread = 1 << 17;  // fewer do not pay for starting a thread
 constexpr int64_t kVoxelsATask = 1 << 15;
-constexpr int64_t kVoxelsARound = 1 << 20;  // of the Hausdorff error, which keeps a field of each round
+constexpr int64_t kVoxelsARound = 1 << 20;  // Hausdorff error: a field of one round is in scratch
 
 int64_t values_a_table(const Grid& grid) { return 2 * (grid.z + grid.y + grid.x) + 4 * kMaxBlock; }
 int64_t shorts_a_table(const Grid& grid) { return 2 * (grid.z + grid.y + 1); }
@@ -84,8 +84,8 @@ Plan::Plan(int function, int64_t batch, int dims, const int64_t* shape, bool ite
 
 namespace {
 
-// Chooses the unit: the smallest step, if it divides the others and the item's squared diagonal is exact in
-// float32; else the same of the plane.
+// Chooses the unit of the item: the smallest step, if it divides the others and the squared diagonal is exact
+// in float32. Otherwise tries the same for the plane.
 void choose_unit(Tables& tables, const Grid& grid) {
   const int64_t size[3] = {grid.z, grid.y, grid.x};
   const auto whole = [&](int first) {
@@ -93,7 +93,7 @@ void choose_unit(Tables& tables, const Grid& grid) {
     for (int axis = first; axis < 3; ++axis) {
       if (size[axis] > 1) tables.unit = std::min(tables.unit, tables.step[axis]);
     }
-    if (tables.unit == INFINITY) tables.unit = 1;  // one voxel
+    if (tables.unit == INFINITY) tables.unit = 1;  // a single voxel
     double diagonal_sq = 0;
     for (int axis = first; axis < 3; ++axis) {
       if (size[axis] == 1) continue;
@@ -178,11 +178,11 @@ bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const
         const uint32_t entry = (uint32_t)std::min<double>(most, squared(table_step[axis], d));
         centre[d] = centre[-d] = (int32_t)(entry << 16 | entry);
       }
-      // Rows are numbered by shorts too.
+      // Row numbers must fit in shorts as well.
       *short_centred[axis] = whole[axis] && size[axis] <= INT16_MAX ? centre : nullptr;
       shorts += 2 * size[axis] + 1;
     }
-    // A vector that begins within a run may read past its end.
+    // The tables are longer than a row, since a vector may extend beyond the end of a run.
     const auto along_x = [&](int64_t steps) {
       return doubles ? (float)steps : (float)squared(table_step[2], steps);
     };

@@ -1,4 +1,4 @@
-// From the arguments of a call to a job: three axes, tables, and the division of scratch and work.
+// Converts the arguments of a call to a job: three axes, tables, division of scratch memory and of work.
 #pragma once
 
 #include <stdint.h>
@@ -11,17 +11,17 @@ namespace surfloss {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The axes of an item as the passes see them, and which axis of the caller each one is (-1 for none).
+// The axes of an item as the passes see them, and the caller's axis for each (-1 for none).
 struct Axes {
   Grid grid;
   int from[3];
 };
 Axes bring_to_three(int dims, const int64_t* shape);
 
-// Voxels of an item, or -1 beyond 2^31 - 1.
+// Number of voxels of an item, or -1 if above 2^31 - 1.
 int64_t count_voxels(int dims, const int64_t* shape);
 
-// Hands out aligned pieces of a block of memory; without one it only measures.
+// Hands out aligned pieces of a block of memory. With a null block it only measures.
 class Arena {
  public:
   explicit Arena(void* base) : base_((char*)base) {}
@@ -42,12 +42,12 @@ struct Plan {
   Axes axes;
   int64_t batch;
   int threads;
-  int64_t round;           // items that are worked on at a time
+  int64_t round;           // items per round
   int64_t slices_a_task;   // first phase
   int64_t columns_a_task;  // second phase
-  int64_t tasks_an_item;   // of the second phase
+  int64_t tasks_an_item;   // second phase
 
-  // In scratch.
+  // In scratch memory:
   Tables* tables;
   double* double_values;
   float* table_values;
@@ -61,7 +61,8 @@ struct Plan {
        Arena& arena);
 };
 
-// Fills the tables, those of shorts up to `most`; false if a squared distance leaves float32's range.
+// Fills the tables; entries of shorts are capped at `most`. Returns false if a squared distance leaves the
+// range of float32.
 bool fill_tables(Plan& plan, int function, int dims, const int64_t* shape, const double* spacing,
                  bool item_spacing, int32_t most);
 

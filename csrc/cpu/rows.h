@@ -9,11 +9,11 @@
 namespace surfloss {
 namespace SURFLOSS_ISA {
 
-// Rows with a boundary in so many voxels on average are written run by run.
+// Rows with less than one boundary in this many voxels are written run by run.
 constexpr int64_t kSparse = 12;
 
-// Voxels [first, last) of the run [from, to) of equal labels, between boundaries on either side (or the
-// border of the row). May write up to a vector beyond `last`.
+// Fills voxels [first, last) of the run [from, to) of equal labels, which ends at boundaries or at the border
+// of the row. May write up to one vector beyond `last`.
 inline void fill_run(float* row, int64_t first, int64_t last, int64_t from, int64_t to, int64_t size,
                      Ints keep, Ints sign, const Tables& tables) {
   const float* up = tables.up + 1 - from;
@@ -30,14 +30,14 @@ inline void fill_run(float* row, int64_t first, int64_t last, int64_t from, int6
   }
 }
 
-// What a label's distances become: a sign, or 0 where nobody asks for them.
+// Per label, the masks that keep or zero its distances and set their sign.
 struct Labels {
   Ints keep[2], sign[2];
   explicit Labels(bool two_sided)
       : keep{two_sided ? all(-1) : all(0), all(-1)}, sign{two_sided ? all(kSign) : all(0), all(0)} {}
 };
 
-// Rows of few boundaries: run by run. What one run writes beyond its end is overwritten by the next.
+// Fills a row with few boundaries run by run. A run may write beyond its end; the next run overwrites that.
 inline void fill_sparse(const uint64_t* words, float* row, int64_t size, const Labels& labels,
                         const Tables& tables) {
   bool label = words[0] & 1;
@@ -54,13 +54,13 @@ inline void fill_sparse(const uint64_t* words, float* row, int64_t size, const L
   fill_run(row, from, size, from, size, size, labels.keep[label], labels.sign[label], tables);
 }
 
-// Rows of many boundaries: 64 voxels at a time. The voxels within `d` steps of a boundary are a word, from
-// which that for d + 1 comes by two shifts; what lies further than kNear is filled as the inside of a run.
+// Fills a row with many boundaries 64 voxels at a time. A word marks the voxels within d steps of a boundary;
+// two shifts give the word for d + 1. Voxels further than kNear steps are filled as the inside of a run.
 inline void fill_dense(const uint64_t* words, float* row, int64_t size, bool two_sided, const Labels& labels,
                        const Tables& tables) {
-  typedef unsigned __int128 Window;  // 32 voxels more on either side than the word
+  typedef unsigned __int128 Window;  // the word, with 32 more voxels on either side
   constexpr int kNear = 8;
-  int64_t from = -1;  // of the run whose far voxels are being collected
+  int64_t from = -1;  // first far voxel of the current run, or -1
   const auto finish = [&](int64_t last) {
     const int64_t start = from == 0 ? 0 : from - kNear, end = last == size ? size : last + kNear;
     const bool label = words[from / 64] >> (from % 64) & 1;
@@ -108,8 +108,8 @@ inline void fill_dense(const uint64_t* words, float* row, int64_t size, bool two
   if (from >= 0) finish(size);
 }
 
-// Distances from the row's labels as bits, with a word on either side that repeats the nearest of them.
-// Writes the row only if it is mixed.
+// Writes the distances of a row from its labels as bits, padded on either side by a word that repeats the
+// label next to it. A row with a single label is not written.
 inline State fill_row(const uint64_t* words, float* row, int64_t size, bool two_sided, const Tables& tables) {
   int64_t boundaries = 0;
   for (int64_t i = 0; i < (size + 63) / 64; ++i) {
@@ -125,7 +125,7 @@ inline State fill_row(const uint64_t* words, float* row, int64_t size, bool two_
   return kMixed;
 }
 
-// The labels of a row of values as bits. `words` has room for them and a word on either side.
+// Writes the labels of a row of values as bits. `words` has room for one more word on either side.
 template <class Value, class Foreground>
 inline void row_bits(const Value* values, Foreground foreground, int64_t size, uint64_t* words) {
   const int64_t count = (size + 63) / 64;
@@ -133,7 +133,7 @@ inline void row_bits(const Value* values, Foreground foreground, int64_t size, u
   if (size % 64) {
     Value tail[64] = {};
     memcpy(tail, values + size / 64 * 64, size % 64 * sizeof(Value));
-    // The border of the row is no boundary: beyond it the last label goes on.
+    // The border of the row is not a boundary, so repeat the last label beyond it.
     const uint64_t word = bits(tail, foreground), beyond = ~(uint64_t)0 << size % 64;
     words[count - 1] = word >> (size % 64 - 1) & 1 ? word | beyond : word & ~beyond;
   }
@@ -141,7 +141,7 @@ inline void row_bits(const Value* values, Foreground foreground, int64_t size, u
   words[count] = words[count - 1] >> 63 ? ~(uint64_t)0 : 0;
 }
 
-// The same as distances.
+// Writes the distances of a row of values.
 template <class Value, class Foreground>
 State scan_row(const Value* values, Foreground foreground, float* row, int64_t size, bool two_sided,
                const Tables& tables, uint64_t* words) {
@@ -149,7 +149,7 @@ State scan_row(const Value* values, Foreground foreground, float* row, int64_t s
   return fill_row(words, row, size, two_sided, tables);
 }
 
-// Of several rows or slices together.
+// The state of several rows or slices together.
 inline State common_state(const uint8_t* states, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     if (states[i] == kMixed || states[i] != states[0]) return kMixed;
@@ -157,7 +157,7 @@ inline State common_state(const uint8_t* states, int64_t count) {
   return (State)states[0];
 }
 
-// What stands for the voxels of a row or slice that has one label.
+// The field value of voxels in a row or slice with a single label.
 inline float uniform_value(State state, bool two_sided) {
   if (state == kForeground) return INFINITY;
   return two_sided ? -INFINITY : 0.0f;

@@ -1,5 +1,5 @@
-// One vector of the instruction set that this file is compiled for. Arithmetic uses the compilers' vector
-// types; intrinsics stand where those would need fast-math (min, max) or have no words (bits, reductions).
+// Vectors of the instruction set that this file is compiled for. Arithmetic uses the compiler's vector types.
+// Intrinsics are used where these would need fast-math (min, max) or have no equivalent (bits, reductions).
 #pragma once
 
 #include <stdint.h>
@@ -19,14 +19,14 @@
 #define SURFLOSS_ISA baseline
 #endif
 
-// Every instruction set has its own namespace, and kernels use nothing inline from the standard library: a
-// linker must never merge a function compiled for AVX-512 with its namesake that runs on any machine.
+// Every instruction set has its own namespace, and kernels use no inline functions of the standard library.
+// Otherwise a linker could merge a function compiled for AVX-512 with the version that runs on any machine.
 namespace surfloss {
 namespace SURFLOSS_ISA {
 
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;
-constexpr int kGroup = 8;  // rows between coarse rows, and one: their sums fill the vector registers
+constexpr int kGroup = 8;  // distance between coarse rows: the sums of a group fill the vector registers
 #elif defined(__AVX2__)
 constexpr int kLanes = 8;
 constexpr int kGroup = 4;
@@ -37,16 +37,15 @@ constexpr int kGroup = 8;
 constexpr int kLanes = 4;
 constexpr int kGroup = 4;
 #endif
-constexpr int kBlock = 2 * kLanes;  // columns of floats that are worked on together
+constexpr int kBlock = 2 * kLanes;  // columns of floats that are solved together
 
 typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 typedef double Doubles __attribute__((vector_size(4 * kLanes)));
 typedef int64_t Longs __attribute__((vector_size(4 * kLanes)));
-typedef float HalfFloats __attribute__((vector_size(2 * kLanes)));  // as many as Doubles
+typedef float HalfFloats __attribute__((vector_size(2 * kLanes)));  // as many lanes as Doubles
 typedef int32_t HalfInts __attribute__((vector_size(2 * kLanes)));
-// Whole numbers up to kMost, which stands for all beyond. The oldest instruction set has no minimum but of
-// signed ones.
+// Integers that saturate at kMost. SSE2 has a minimum of signed shorts only.
 #if defined(__SSE2__) && !defined(__AVX2__)
 typedef int16_t Short;
 constexpr Short kMost = INT16_MAX;
@@ -55,16 +54,16 @@ typedef uint16_t Short;
 constexpr Short kMost = UINT16_MAX;
 #endif
 typedef Short Shorts __attribute__((vector_size(4 * kLanes)));
-typedef Short HalfShorts __attribute__((vector_size(2 * kLanes)));  // as many as Floats
+typedef Short HalfShorts __attribute__((vector_size(2 * kLanes)));  // as many lanes as Floats
 typedef int16_t ShortInts __attribute__((vector_size(4 * kLanes)));
 typedef int16_t HalfShortInts __attribute__((vector_size(2 * kLanes)));
 
-// A vector of T, the integers as wide, which also are its masks, and how many of them fit.
+// The vector of T, the integer of the same width (also used for masks), and the number of lanes.
 template <class T>
 struct VectorOf;
 template <>
 struct VectorOf<float> {
-  using Entry = float;  // of a table
+  using Entry = float;  // entry of a distance table
   using Values = Floats;
   using Whole = int32_t;
   static constexpr int kCount = kLanes;
@@ -78,7 +77,7 @@ struct VectorOf<double> {
 };
 template <>
 struct VectorOf<Short> {
-  using Entry = int32_t;  // twice the same short, since no vector of shorts is filled as fast
+  using Entry = int32_t;  // the same short twice: 32-bit entries are broadcast faster
   using Values = Shorts;
   using Whole = Short;
   static constexpr int kCount = 2 * kLanes;
@@ -100,7 +99,7 @@ inline void store(int32_t* to, Ints v) { memcpy(to, &v, sizeof v); }
 inline void store(double* to, Doubles v) { memcpy(to, &v, sizeof v); }
 inline void store(int64_t* to, Longs v) { memcpy(to, &v, sizeof v); }
 inline void store(Short* to, Shorts v) { memcpy(to, &v, sizeof v); }
-inline Floats all(float value) { return value - Floats{}; }  // where + would be an addition, as -0 + 0 is 0
+inline Floats all(float value) { return value - Floats{}; }  // not +, which changes -0 to 0
 inline Ints all(int32_t value) { return Ints{} + value; }
 inline Doubles all(double value) { return value - Doubles{}; }
 inline Longs all(int64_t value) { return Longs{} + value; }
@@ -153,7 +152,7 @@ inline Floats max(Floats a, Floats b) {
 inline Shorts min(Shorts a, Shorts b) { return a < b ? a : b; }
 inline Shorts max(Shorts a, Shorts b) { return a > b ? a : b; }
 
-// Sums, of shorts at most kMost.
+// Sums. Those of shorts saturate at kMost.
 inline Floats plus(Floats a, Floats b) { return a + b; }
 inline Doubles plus(Doubles a, Doubles b) { return a + b; }
 inline Shorts plus(Shorts a, Shorts b) {
@@ -175,7 +174,7 @@ constexpr int32_t kSign = INT32_MIN;
 inline Floats flip(Floats v, Ints sign) { return (Floats)((Ints)v ^ sign); }
 inline Floats magnitude(Floats v) { return (Floats)((Ints)v & ~kSign); }
 
-// Lane i from `set` where bit i of `lanes` is 1, else from `clear`.
+// Lane i comes from `set` if bit i of `lanes` is 1, else from `clear`.
 inline Floats select(uint32_t lanes, Floats set, Floats clear) {
 #if defined(__AVX512F__)
   return (Floats)_mm512_mask_blend_ps((__mmask16)lanes, (__m512)clear, (__m512)set);
@@ -290,7 +289,7 @@ inline int32_t smallest(Ints v) { return ~largest(~v); }
 inline Short smallest(Shorts v) { return (Short)(kMost - largest(kMost - v)); }
 inline int64_t smallest(Longs v) { return ~largest(~v); }
 
-// Values as T, as many as a vector of T has: `from` may be of the other width, or integers.
+// Loads a vector of T, converting from floats, doubles or integers.
 template <class T>
 inline typename VectorOf<T>::Values convert(const float* from) {
   if constexpr (sizeof(T) == sizeof(float)) {
@@ -313,7 +312,7 @@ inline typename VectorOf<T>::Values convert(const int32_t* from) {
   }
 }
 
-// Two vectors as one of shorts, numbers below 0 as 0.
+// Converts two vectors of floats to one of shorts, clamped to [0, kMost].
 inline Shorts narrow(Floats low, Floats high) {
   const Floats most = all((float)kMost);
   const Ints a = __builtin_convertvector(min(max(low, all(0.0f)), most), Ints);
@@ -333,7 +332,7 @@ inline Shorts narrow(Floats low, Floats high) {
   return load_as<Shorts>(halves);
 #endif
 }
-// Half of a vector of shorts as floats, or of its masks as those of floats.
+// Converts half of a vector of shorts to floats, or half of its mask to a mask of floats.
 inline Floats widen(Shorts v, int half) {
   const HalfShorts part = load_as<HalfShorts>((const HalfShorts*)&v + half);
   return __builtin_convertvector(__builtin_convertvector(part, Ints), Floats);
@@ -356,10 +355,10 @@ inline Ints lookup(const int32_t* from, Ints index) {
 #endif
 }
 
-// 64 labels as bits, the first one lowest: of a mask what is not 0, of values what lies above the threshold.
+// The labels of 64 voxels as bits, the first one lowest: nonzero, or above a threshold.
 struct NotZero {};
 struct Above {
-  float threshold;  // NaN lies nowhere
+  float threshold;  // NaN is not above it
 };
 inline uint64_t bits(const uint8_t* from, NotZero) {
 #if defined(__AVX512BW__)
@@ -370,7 +369,7 @@ inline uint64_t bits(const uint8_t* from, NotZero) {
   for (int i = 0; i < 2; ++i) {
     const __m256i v = _mm256_loadu_si256((const __m256i*)from + i);
     const __m256i zero = _mm256_cmpeq_epi8(v, _mm256_setzero_si256());
-    word |= (uint64_t) ~(uint32_t)_mm256_movemask_epi8(zero) << (32 * i);
+    word |= (uint64_t)~(uint32_t)_mm256_movemask_epi8(zero) << (32 * i);
   }
   return word;
 #elif defined(__SSE2__)
@@ -386,7 +385,7 @@ inline uint64_t bits(const uint8_t* from, NotZero) {
   for (int i = 0; i < 8; ++i) {
     uint64_t v;
     memcpy(&v, from + 8 * i, 8);
-    v |= v >> 4;  // bit 0 of each byte becomes the "or" of its bits
+    v |= v >> 4;  // bit 0 of each byte becomes the OR of its bits
     v |= v >> 2;
     v |= v >> 1;
     word |= ((v & 0x0101010101010101u) * 0x0102040810204080u >> 56) << (8 * i);

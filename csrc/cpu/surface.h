@@ -1,4 +1,4 @@
-// The soft surface of a map, x - min(x and its face neighbors), and its gradient, row by row.
+// The soft surface of a map, x - min(x and its face neighbors), and its gradient, one row at a time.
 #pragma once
 
 #include <math.h>
@@ -10,10 +10,10 @@
 namespace surfloss {
 namespace SURFLOSS_ISA {
 
-// Where the least is: the voxel itself, or one of its six neighbors, of which the first of equals is taken.
+// Where the minimum is: the voxel itself, or the first of its six neighbors that has this value.
 enum Side { kOwn = 0, kBelowZ, kAboveZ, kBelowY, kAboveY, kBelowX, kAboveX };
 
-// What a row's voxels know of the neighbors on one side, which begin at `neighbors`.
+// Updates the minimum of a row's voxels with the neighbors on one side, which begin at `neighbors`.
 template <class Value, class Way>
 void compare_with(const Value* neighbors, const uint8_t* ignore, Way side, int64_t count,
                   Value* __restrict least, Way* __restrict ways) {
@@ -25,7 +25,8 @@ void compare_with(const Value* neighbors, const uint8_t* ignore, Way side, int64
   }
 }
 
-// Calls visit(side, offset of the neighbors in voxels, first voxel of the row that has one, how many have).
+// Calls visit(side, offset of the neighbors in voxels, first voxel of the row that has one, number of
+// voxels).
 template <class Visit>
 void visit_sides(const Grid& grid, int64_t z, int64_t y, const Visit& visit) {
   const int64_t row = grid.x, plane = grid.slice();
@@ -52,8 +53,8 @@ void surface_strip(const ContourJob& job, const Strip& strip, char* memory) {
       memcpy(least, own, size * sizeof(Value));
       memset(ways, 0, size * sizeof(Way));
       visit_sides(job.grid, z, y, [&](int side, int64_t offset, int64_t first, int64_t count) {
-        compare_with<Value, Way>(own + offset + first, ignore ? ignore + offset + first : nullptr, side, count,
-                                 least + first, ways + first);
+        compare_with<Value, Way>(own + offset + first, ignore ? ignore + offset + first : nullptr, side,
+                                 count, least + first, ways + first);
       });
       Value* surface = (Value*)job.result + place;
       for (int64_t i = 0; i < size; ++i) surface[i] = own[i] - least[i];
@@ -65,7 +66,8 @@ void surface_strip(const ContourJob& job, const Strip& strip, char* memory) {
   }
 }
 
-// A voxel keeps its own gradient unless it is its own least, and loses those of the neighbors whose least it is.
+// The gradient of a voxel is its own, unless it is its own minimum, minus those of neighbors whose minimum it
+// is.
 template <class Value>
 void surface_gradient_strip(const ContourJob& job, const Strip& strip, char*) {
   const int64_t size = job.grid.x;
@@ -77,7 +79,7 @@ void surface_gradient_strip(const ContourJob& job, const Strip& strip, char*) {
       Value* __restrict to = (Value*)job.result + place;
       for (int64_t i = 0; i < size; ++i) to[i] = ways[i] == kOwn ? 0 : grad[i];
       visit_sides(job.grid, z, y, [&](int side, int64_t offset, int64_t first, int64_t count) {
-        // The neighbor sees this voxel on its other side.
+        // Seen from the neighbor, this voxel is on the opposite side.
         const int8_t other = (int8_t)(side % 2 ? side + 1 : side - 1);
         const Value* sent = grad + offset + first;
         const int8_t* where = ways + offset + first;

@@ -1,17 +1,19 @@
 // The passes along y and z: g(y) = min over k of f(k) + w (y - k)^2 in each column, exactly.
 //
-// A block takes 32 neighbouring columns, one a lane, into shared memory: row k of lane l at 32 k + l, so that
-// lanes may read different rows without a bank conflict. For one label the nearest row never decreases with
-// y, so known rows bound those between them. Every `top`-th row, at most 16, is searched outwards; then the
-// seven rows between two known ones share the candidates from the nearest of the one to that of the other, at
-// `top / 8`, ... 8, and 1 rows apart. A level costs a voxel some 8 candidates, whatever the mask is.
+// A block loads 32 neighboring columns, one per lane, into shared memory. Row k of lane l is at 32 k + l, so
+// lanes can read different rows without bank conflicts. For one label the nearest row never decreases with y,
+// so solved rows bound the rows between them. Every `top`-th row, at most 16 of them, is searched outwards
+// without bounds. Then, level by level at `top / 8`, ... 8, and 1 rows apart, the seven rows between two
+// solved rows share the candidates between the nearest rows of these two. A level costs about 8 candidates
+// per voxel for any mask.
 #pragma once
 #include "common.cuh"
 
 constexpr int kColumnWarps = 8;
 constexpr int kFan = 8;
 
-// Whether two sums of 16 bits and their minimum are one instruction; emulated they cost more than they save.
+// Whether the device has one instruction for two 16-bit sums with minimum. Emulating it costs more than it
+// saves.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 constexpr bool kHasPairs = false;
 #else
@@ -23,7 +25,7 @@ __device__ T larger(T a, T b) {
   return a > b ? a : b;
 }
 
-// f + w d^2, in float with one rounding beside that of d^2; `weight` is 1 on int fields.
+// f + w d^2; in float with one rounding besides that of d^2. `weight` is 1 for int fields.
 __device__ inline int candidate(int distance, int, int f) { return distance * distance + f; }
 __device__ inline float candidate(float distance, float weight, float f) {
   return fmaf(distance * distance, weight, f);
@@ -31,36 +33,35 @@ __device__ inline float candidate(float distance, float weight, float f) {
 
 template <typename T, bool tiled, bool indexed>
 struct Columns {
-  void*
-      field[2];  // (split, z, y, x) each, T: mm^2 or squared steps, signed; float at the end of the last pass
-  Offset split;  // items before it are in the first field, the others in the second
-  const T* source;             // (items, z, y, x), where not tiled: a copy of the field
-  int* coarse;                 // (blocks, every 8th row, 32 columns), where not tiled: nearest rows
-  int* where;                  // (items, z, y, x), where indexed: the nearest row
-  Offset voxels;               // of an item
-  Offset inner;                // from one row of a column to the next
+  void* field[2];              // (split, z, y, x), T, signed: mm^2 or squared steps; last pass: float
+  Offset split;                // items below it are in the first field, the others in the second
+  const T* source;             // (items, z, y, x): a copy of the field; unused if tiled
+  int* coarse;                 // (blocks, every 8th row, 32 columns): nearest rows; unused if tiled
+  int* where;                  // (items, z, y, x): the nearest row; if indexed
+  Offset voxels;               // per item
+  Offset inner;                // distance between rows of a column
   int size;                    // rows, at most 2^24: positions are exact in float, and 64 times that in int
-  Offset tiles;                // of 32 columns, in an item
-  int top;                     // rows apart at the first level, a power of 8, at least 8
+  Offset tiles;                // tiles of 32 columns per item
+  int top;                     // distance between rows of the first level, a power of 8, at least 8
   double step;                 // along the axis, in mm
   const double* item_spacing;  // (split, dims), mm; or null
-  int dims, axis;              // spatial axes, and which of them this is
+  int dims, axis;              // number of spatial axes, and the axis of this pass
   Finish finish;
 
-  // A thread's column. `rows` and `nearest` are in shared memory, or in global memory where the axis is long.
+  // A thread's column. `rows` and `nearest` are in shared memory if tiled, else in global memory.
   struct Column {
     const T* rows;  // (size), `pitch` apart
     Offset pitch;
-    int* nearest;  // (every 8th row), 32 apart: the nearest row for its own label
+    int* nearest;  // (every 8th row), 32 apart: the nearest row for the row's own label
     void* out;     // the field
     int* where;
-    Offset start;  // of the column in the field
+    Offset start;  // position of the column in the field
     bool exists;
-    T weight;  // the squared step, in the unit of the field
+    T weight;  // squared step, in the unit of the field
 
     __device__ T row(int k) const { return rows[k * (tiled ? kWarp : pitch)]; }
 
-    // The row nearest to row k for the label `inside`: row k itself where it has the other one.
+    // The row nearest to row k for the label `inside`: row k itself if it has the other label.
     __device__ int nearest_of(int k, bool inside) const {
       return (row(k) > 0) == inside ? nearest[k / kFan * kWarp] : k;
     }
@@ -81,10 +82,10 @@ struct Columns {
     const T* from = (tiled ? static_cast<const T*>(column.out) : source) + column.start;
     const T first = from[0];
     const int warps = blockDim.y;
-    bool differ = false;  // a column of equal rows stays as it is
+    bool differ = false;  // a column of equal rows needs no search
     if constexpr (tiled) {
       T* tile_rows = reinterpret_cast<T*>(shared) + threadIdx.x;
-      constexpr int kAtOnce = 8;  // loads under way
+      constexpr int kAtOnce = 8;  // loads in flight
       for (int row = threadIdx.y; row < size; row += kAtOnce * warps) {
         T values[kAtOnce];
         const T* next = from + row * inner;
@@ -127,8 +128,8 @@ struct Columns {
     if constexpr (indexed) column.where[at] = distance < infinity<T>() ? nearest : -1;
   }
 
-  // Row y alone: both neighbours, then theirs, while their distance alone is less than the best. A place
-  // beyond the ends is taken at the end, which is a candidate too.
+  // Searches row y alone: the rows d above and below, while d^2 alone is below the best. Positions beyond an
+  // end are clamped to the end, which is a valid candidate.
   __device__ void outwards(const Column& column, int y) const {
     constexpr int kAtOnce = 4;
     const T value = column.row(y);
@@ -163,23 +164,24 @@ struct Columns {
     }
   }
 
-  // What row value `value` offers to a label.
+  // The value of a row as a label sees it.
   __device__ static T of_label(T value, bool inside) { return larger(inside ? value : -value, T(0)); }
 
-  // The seven rows after `first`, two in the halves of a word: distances squared below 2^16, as is each sum
-  // with what a row offers, which beyond `farthest` is of no use and cut off there.
+  // Solves the seven rows after `first`, two in the halves of each word. Requires squared distances below
+  // 2^16, also after the values of rows are added; these values are capped at `farthest`, beyond which none
+  // can win.
   __device__ void in_pairs(const Column& column, int first, int lowest, int highest, int farthest,
                            const bool (&inside)[kFan], int (&best)[kFan]) const {
     constexpr int kPairs = kFan / 2;
     constexpr unsigned kBoth = 0x10001;
-    // Bytes of (offer inside, offer outside) that the two rows take.
+    // Byte selectors: whether a row takes the offer for inside or for outside.
     constexpr unsigned kInside = 0x10, kOutside = 0x32;
     unsigned least[kPairs], takes[kPairs], squares[kPairs];
     unsigned step = (2 * (lowest - first) + 1) * kBoth;
 #pragma unroll
     for (int p = 0; p < kPairs; ++p) {
       const int j = 2 * p + 1, distance = j - (lowest - first);
-      const bool second = j + 1 < kFan;  // the last pair has none
+      const bool second = j + 1 < kFan;  // the last pair has only one row
       least[p] = min(best[j], farthest);
       if (second) least[p] += static_cast<unsigned>(min(best[j + 1], farthest)) << 16;
       takes[p] = (inside[j] ? kInside : kOutside) + ((second && inside[j + 1] ? kInside : kOutside) << 8);
@@ -193,7 +195,7 @@ struct Columns {
 #pragma unroll
       for (int p = 0; p < kPairs; ++p) {
         least[p] = __viaddmin_u16x2(__byte_perm(offers, 0, takes[p]), squares[p], least[p]);
-        // (d - 1)^2 = d^2 - 2 d + 1, of both halves: the difference is one number of 32 bits.
+        // (d - 1)^2 = d^2 - 2 d + 1: one 32-bit addition updates both halves.
         squares[p] += step - (2 * (2 * p + 1) + (2 * (2 * p + 2) << 16));
       }
       step += 2 * kBoth;
@@ -202,7 +204,7 @@ struct Columns {
     for (int j = 1; j < kFan; ++j) best[j] = least[(j - 1) / 2] >> (j % 2 ? 0 : 16) & 0xffff;
   }
 
-  // Rows first + stride, ... first + 7 stride, of which those past the end are computed and not written.
+  // Solves rows first + stride, ... first + 7 stride. Rows past the end are computed but not written.
   template <bool with_nearest>
   __device__ void between(const Column& column, int first, int stride) const {
     const int end = first + kFan * stride;
@@ -220,11 +222,11 @@ struct Columns {
       asks[1] |= value > 0;
     }
     int lowest = size, highest = -1;
-    [[maybe_unused]] T farthest = 0;  // no row of those labels that ask has its nearest farther away
+    [[maybe_unused]] T farthest = 0;  // upper bound of the squared distances to be found
 #pragma unroll
     for (int side = 0; side < 2; ++side) {
       if (!asks[side]) continue;
-      // Rounding may turn the two round where distances are so long that rows cannot be told apart.
+      // For very long distances rounding can make the bounds cross.
       const int from = column.nearest_of(first, side),
                 to = end < size ? column.nearest_of(end, side) : size - 1;
       lowest = min(lowest, min(from, to));

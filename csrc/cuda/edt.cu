@@ -1,4 +1,4 @@
-// The distance transform: a pass along x (rows.cuh), then along y and z (columns.cuh); and its index form.
+// The distance transform and its index form: a pass along x (rows.cuh), then along y and z (columns.cuh).
 #include "columns.cuh"
 #include "rows.cuh"
 
@@ -36,7 +36,8 @@ SURFLOSS_COLUMNS(nearest_float, float, true, true)
 SURFLOSS_COLUMNS(long_columns_float, float, false, false)
 SURFLOSS_COLUMNS(long_nearest_float, float, false, true)
 
-// From where each pass found its nearest, (items, z, y, x) or null for no pass, to (items, dims, z, y, x).
+// Combines the nearest positions per pass, each (items, z, y, x) or null if the axis has no pass, into the
+// indices of the nearest background, (items, dims, z, y, x).
 extern "C" __global__ void __launch_bounds__(256)
     follow(const int* z_of, const int* y_of, const int* x_of, int* nearest, Offset items, int dims, int nz,
            int ny, int nx) {

@@ -1,9 +1,9 @@
-// The Hausdorff error from the squared distances of both masks: error, gradient, and sums in a fixed order.
+// The Hausdorff error and its gradient from the squared distances of both masks, summed in a fixed order.
 #include "common.cuh"
 
 constexpr int kThreads = 256;
 
-// The sum over a block, in thread 0; the order does not depend on the device.
+// The sum over a block, returned in thread 0. The order does not depend on the device.
 __device__ double block_sum(double value) {
   double* sums = reinterpret_cast<double*>(shared);
   for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_down_sync(kAllLanes, value, offset);
@@ -20,8 +20,8 @@ __device__ inline double sigmoid_of(double x) { return 1 / (1 + exp(-x)); }
 
 enum Empty { kZero, kDiagonal, kScipy };
 
-// What an item of one label gets for a squared distance; sizes and steps are (z, y, x), with axes of 1 in
-// front.
+// The squared distance in an item with a single label. Sizes and steps are (z, y, x), padded in front for
+// fewer axes.
 struct Filler {
   int empty;                   // of enum Empty
   int sizes[3];                // voxels
@@ -38,7 +38,7 @@ struct Filler {
     for (int axis = 0; axis < 3; ++axis) {
       if (axis < 3 - dims) continue;
       const double weight = squared_step(steps[axis], item_spacing, item, dims, axis - (3 - dims));
-      // SciPy measures to a voxel before the first one.
+      // As SciPy: the distance to a voxel before the first one.
       const Offset from = empty == kDiagonal ? sizes[axis] : position[axis] + (axis == 3 - dims);
       sum += static_cast<double>(from) * static_cast<double>(from) * weight;
     }
@@ -51,17 +51,17 @@ struct Hausdorff {
   const Real* input;   // (items, z, y, x)
   const void* target;  // (items, z, y, x), bytes or Real
   bool byte_target;
-  const float *input_squared, *target_squared;  // (items, z, y, x), mm^2; inf where there is none
+  const float *input_squared, *target_squared;  // (items, z, y, x), mm^2; inf if there is none
   const unsigned char* ignore;                  // (items, z, y, x); or null
-  bool sigmoid;                                 // the input has logits
+  bool sigmoid;                                 // whether the input is logits
   float alpha;                                  // exponent of the distances
-  float max_squared;                            // mm^2: what a longer distance counts as, squared
+  float max_squared;                            // mm^2: cap of the squared distance
   Filler filler;
-  Offset voxels;    // of an item
-  int blocks;       // of an item
-  Real* gradient;   // (items, z, y, x), may be input_squared's memory: a voxel is read before it is written
+  Offset voxels;    // per item
+  int blocks;       // per item
+  Real* gradient;   // (items, z, y, x); may be input_squared's memory: a voxel is read before it is written
   double* partial;  // (items, blocks): sums of the weighted errors
-  double* plain;    // the same with weight 1, or 0 where ignored; or null
+  double* plain;    // (items, blocks): sums with weight 1, or 0 where ignored; or null
 
   __device__ float weight_of(float squared, Offset item, Offset voxel) const {
     if (squared == infinity<float>()) squared = filler.squared(item, voxel);
@@ -92,33 +92,42 @@ struct Hausdorff {
     sum = block_sum(sum);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
     if (plain) {
-      __syncthreads();  // thread 0 has read the memory of the first sum
+      __syncthreads();  // until thread 0 has read the memory of the first sum
       plain_sum = block_sum(plain_sum);
       if (threadIdx.x == 0) plain[blockIdx.x] = plain_sum;
     }
   }
 };
 
-#define SURFLOSS_HAUSDORFF(name, Real)                                                                      \
-  extern "C" __global__ void __launch_bounds__(kThreads)                                                    \
-      name(const Real* input, const void* target, int byte_target, const float* input_squared,              \
-           const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha,              \
-           float max_squared, int empty, int nz, int ny, int nx, double step_z, double step_y, double step_x, const double* item_spacing, \
-           int dims, Offset voxels, int blocks, Real* gradient, double* partial, double* plain) {           \
-    const Hausdorff<Real> error{                                                                            \
-        input,         target,         byte_target != 0,                                                    \
-        input_squared, target_squared, ignore,                                                              \
-        sigmoid != 0,  alpha,          max_squared,                                                         \
-        {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims}, \
-        voxels,        blocks,         gradient,                                                            \
-        partial,       plain};                                                                                           \
-    error.solve();                                                                                          \
+#define SURFLOSS_HAUSDORFF(name, Real)                                                                     \
+  extern "C" __global__ void __launch_bounds__(kThreads)                                                   \
+      name(const Real* input, const void* target, int byte_target, const float* input_squared,             \
+           const float* target_squared, const unsigned char* ignore, int sigmoid, float alpha,             \
+           float max_squared, int empty, int nz, int ny, int nx, double step_z, double step_y,             \
+           double step_x, const double* item_spacing, int dims, Offset voxels, int blocks, Real* gradient, \
+           double* partial, double* plain) {                                                               \
+    const Hausdorff<Real> error{input,                                                                     \
+                                target,                                                                    \
+                                byte_target != 0,                                                          \
+                                input_squared,                                                             \
+                                target_squared,                                                            \
+                                ignore,                                                                    \
+                                sigmoid != 0,                                                              \
+                                alpha,                                                                     \
+                                max_squared,                                                               \
+                                {empty, {nz, ny, nx}, {step_z, step_y, step_x}, item_spacing, dims},       \
+                                voxels,                                                                    \
+                                blocks,                                                                    \
+                                gradient,                                                                  \
+                                partial,                                                                   \
+                                plain};                                                                    \
+    error.solve();                                                                                         \
   }
 
 SURFLOSS_HAUSDORFF(hausdorff_float, float)
 SURFLOSS_HAUSDORFF(hausdorff_double, double)
 
-// A block an item: the mean (items) from the partial sums (items, blocks).
+// One block per item: the mean (items) from the partial sums (items, blocks).
 template <typename Real>
 __device__ void mean(const double* partial, int blocks, Offset voxels, Real* error) {
   double sum = 0;

@@ -1,4 +1,4 @@
-// The pass along x: a warp takes a row, 1,024 voxels at a time, as 32 words of labels.
+// The pass along x: one warp per row, in chunks of 1,024 voxels held as 32 words of labels.
 #pragma once
 #include "common.cuh"
 
@@ -7,11 +7,11 @@ constexpr int kChunk = kWarp * kWarp;
 constexpr int kNone = 0x7fffffff;
 
 struct Labels {
-  const void* values;  // (split, z, y, x), of the kind's type
+  const void* values;  // (split, z, y, x), of the type that `kind` tells
   int kind;            // of enum Kind
 
-  // Lane j gets the labels of voxels start + 32 j ... start + 32 j + 31 of the row at `row`, 0 beyond its
-  // end.
+  // The labels of voxels start + 32 j ... start + 32 j + 31, for lane j, of the row at offset `row`; 0 beyond
+  // its end.
   __device__ __forceinline__ unsigned word(Offset row, int start, int size, int lane) const {
     switch (kind) {
       case kByte:
@@ -35,7 +35,7 @@ struct Labels {
 
   template <int kind>
   __device__ __forceinline__ unsigned pack(Offset row, int start, int size, int lane) const {
-    constexpr int kAtOnce = 8;  // loads under way
+    constexpr int kAtOnce = 8;  // loads in flight
     unsigned word = 0;
     for (int j = 0; j < kWarp && start + kWarp * j < size; j += kAtOnce) {
       unsigned labels = 0;
@@ -54,7 +54,7 @@ struct Labels {
     return word;
   }
 
-  // The first voxel at or after `start` whose label is not `label`, or kNone.
+  // The first voxel from `start` on whose label is not `label`, or kNone.
   __device__ __forceinline__ int next_other(Offset row, Offset start, int size, bool label, int lane) const {
     for (; start < size; start += kChunk) {
       const unsigned bits = word(row, static_cast<int>(start), size, lane);
@@ -73,15 +73,14 @@ struct Labels {
 
 struct Rows {
   Labels labels[2];
-  void*
-      field[2];  // (split, z, y, x) each, T: mm^2 or squared steps, signed; float where this pass is the last
-  Offset split;  // items before it have the first labels and field, the others the second
-  int* where;    // (items, z, y, x): x of the nearest background voxel; or null
+  void* field[2];  // (split, z, y, x), T, signed: mm^2 or squared steps; last pass: float
+  Offset split;    // items below it have the first labels and field, the others the second
+  int* where;      // (items, z, y, x): x of the nearest background voxel; or null
   Offset items, rows_per_item;
-  int size;                    // voxels of a row
+  int size;                    // voxels per row
   double step;                 // along x, in mm
   const double* item_spacing;  // (split, dims), mm; or null
-  int dims;                    // spatial axes
+  int dims;                    // number of spatial axes
   Finish finish;
 
   template <typename T>
@@ -102,8 +101,8 @@ struct Rows {
     const int lane = threadIdx.x;
     unsigned* words = reinterpret_cast<unsigned*>(shared) + 4 * kWarp * threadIdx.y;
     unsigned* boundaries = words + kWarp;
-    int* before = reinterpret_cast<int*>(boundaries + kWarp);  // of each word: the last boundary before it,
-    int* after = before + kWarp;                               // and the first one after it
+    int* before = reinterpret_cast<int*>(boundaries + kWarp);  // per word: the last boundary before it,
+    int* after = before + kWarp;                               // and the first boundary after it
     int last = -1, next = -1;
     bool left_label = false;
     for (Offset chunk = 0; chunk < size; chunk += kChunk) {
@@ -113,7 +112,7 @@ struct Rows {
       const unsigned previous = __shfl_up_sync(kAllLanes, word, 1);
       const unsigned carried = lane > 0 ? previous >> 31 : start > 0 ? left_label : word & 1;
       unsigned boundary = word ^ (word << 1 | carried);
-      const int left = end - place;  // voxels of the row from this word on
+      const int left = end - place;  // voxels in the row from this word on
       if (left < kWarp) boundary &= left > 0 ? (1u << left) - 1 : 0;
       const int highest = place + 31 - __clz(boundary), lowest = place + __ffs(boundary) - 1;
       const unsigned lanes = __ballot_sync(kAllLanes, boundary != 0);
@@ -122,7 +121,7 @@ struct Rows {
       const int from_upper = __shfl_sync(kAllLanes, lowest, upper ? __ffs(upper) - 1 : 0);
       const int from_last = __shfl_sync(kAllLanes, highest, lanes ? 31 - __clz(lanes) : 0);
       left_label = __shfl_sync(kAllLanes, word, (end - start - 1) / kWarp) >> (end - start - 1) % kWarp & 1;
-      // What was found ahead is kept until it is passed, so that a row is read at most twice.
+      // Keep a boundary found ahead until it is passed, so that a row is read at most twice.
       if (next < end) next = label.next_other(row, end, size, left_label, lane);
       words[lane] = word;
       boundaries[lane] = boundary;

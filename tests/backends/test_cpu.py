@@ -1,7 +1,7 @@
-"""What is particular to the C++ backend: instruction sets, threads, forks, interrupts, sizes of tiles.
+"""Specifics of the C++ backend: instruction sets, threads, forks, interrupts, tile sizes.
 
-That its answers are right is tested beside every other backend's in tests/ops; here also on larger volumes,
-where tiles are full, threads are started and coarse rows are many.
+tests/ops checks the results of all backends. This file adds larger volumes, with full tiles, several threads
+and many coarse rows.
 """
 
 import itertools
@@ -38,7 +38,7 @@ UNIT, SLICES = [1.0, 1.0, 1.0], [5.0, 0.42, 0.42]
 
 @pytest.fixture(params=["baseline", "avx2", "avx512"])
 def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every instruction set that this processor has."""
+    """Every instruction set; skipped if this processor lacks it."""
     monkeypatch.setenv("SURFLOSS_CPU_ISA", request.param)
     try:
         squared_edt(torch.ones(1, 2, dtype=torch.bool), [1.0], None, True, "cpu")
@@ -49,7 +49,7 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def threads() -> object:
-    """Sets the number of threads, and back."""
+    """A function that sets the number of threads, which is restored afterwards."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -111,7 +111,7 @@ def test_any_shape_on_any_instruction_set(data: st.DataObject) -> None:
 
 
 def test_steps_that_sums_absorb(isa: str) -> None:
-    """A step of z is nothing beside a step of y: rounded sums tie where exact ones do not."""
+    """A step along z is tiny relative to one along y: rounded sums tie where exact sums do not."""
     for seed in range(200, 240):
         mask = cases.noise(1, 20, 6, 7, share=0.01, seed=seed)
         got, right = (squared_edt(mask, [0.002, 224.0, 0.009], None, True, b) for b in ("cpu", "reference"))
@@ -146,7 +146,7 @@ def test_number_of_threads_changes_nothing(count: int, threads) -> None:
 
 
 def test_hausdorff_in_rounds(isa: str) -> None:
-    """More voxels than the library takes at a time: every item must find its own arguments."""
+    """More voxels than one round of the library: every item must get its own arguments."""
     torch.manual_seed(1)
     shape = (40, 24, 61, 83)
     input, target = torch.rand(shape), cases.blob(*shape).float()
@@ -169,7 +169,7 @@ def test_index_decides_ties_of_floats() -> None:
 
 
 def test_too_many_voxels() -> None:
-    """Asked of the call itself, before anything of 10 GB is allocated."""
+    """Calls the internal function, so that the test does not allocate 10 GB."""
     with pytest.raises(ValueError, match=r"mask: got items of shape .*, wanted at most 2147483647 voxels"):
         cpu._call("edt", torch.Size([1, 2**11, 2**11, 2**9]), Steps(UNIT, None), [0, 0, 0], [1, 1])
 
@@ -190,7 +190,7 @@ def test_strides_are_no_matter() -> None:
 
 
 def test_mask_bytes_other_than_one() -> None:
-    """A bool that came from elsewhere may hold any nonzero byte."""
+    """A bool from another library may hold any nonzero byte."""
     mask = cases.noise(1, 5, 6, 130)
     odd = (mask.to(torch.uint8) * 254).view(torch.bool)
     assert_equal(
@@ -221,7 +221,7 @@ def test_usable_after_a_fork(threads) -> None:
     right = surfloss.two_sided_edt(mask, backend="cpu")
     child = os.fork()
     if child == 0:
-        torch.set_num_threads(1)  # PyTorch's own pool does not survive a fork
+        torch.set_num_threads(1)  # PyTorch's thread pool does not survive a fork
         os._exit(0 if torch.equal(surfloss.two_sided_edt(mask, backend="cpu"), right) else 1)
     _, status = os.waitpid(child, 0)
     assert status == 0
@@ -229,7 +229,7 @@ def test_usable_after_a_fork(threads) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_no_transform_waits_for_threads_that_a_fork_left_behind() -> None:
-    """PyTorch's own operations do, once they have used OpenMP's threads in the parent process."""
+    """PyTorch's own operations hang once they have used OpenMP threads in the parent process."""
     code = textwrap.dedent("""
         import os, signal, sys, numpy, torch, surfloss
         torch.set_num_threads(2)
@@ -255,7 +255,7 @@ def test_no_transform_waits_for_threads_that_a_fork_left_behind() -> None:
 
 
 def test_interrupt_leaves_the_process_usable() -> None:
-    """Ctrl-C during a call arrives when it ends; afterwards everything works."""
+    """Ctrl-C during a call takes effect when the call returns; afterwards everything works."""
     code = textwrap.dedent("""
         import signal, torch, surfloss
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
@@ -284,7 +284,7 @@ def test_interrupt_leaves_the_process_usable() -> None:
 def _seconds(mask: Tensor, spacing: list[float]) -> float:
     times = []
     for _ in range(9):
-        start = time.process_time()  # other work on the machine does not count
+        start = time.process_time()  # excludes other work on the machine
         squared_edt(mask, spacing, None, True, "cpu")
         times.append(time.process_time() - start)
     return min(times)
@@ -308,7 +308,7 @@ def test_structured_masks_cost_at_most_four_times_a_blob(threads) -> None:
 
 
 def test_agrees_with_scipy_by_numpy() -> None:
-    """The whole walk, at sizes that fill every tile."""
+    """The complete call path, with sizes that fill every tile."""
     from scipy import ndimage
 
     volume = np.random.default_rng(0).random((30, 65, 129)) < 0.97

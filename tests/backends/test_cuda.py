@@ -1,7 +1,6 @@
-"""The CUDA kernels and their adapter without a GPU: the kernels compiled for the CPU, a thread a fiber.
+"""The CUDA kernels and their adapter without a GPU: kernels compiled for the CPU, one fiber per thread.
 
-Much of it are the operators' own tests, run once more on that backend. test_cuda_build.py looks at what
-compilers make of the kernels.
+Most tests are those of the operators, run on this backend. test_cuda_build.py checks the compiled kernels.
 """
 
 import functools
@@ -33,7 +32,7 @@ pytestmark = [
 UNIT, SLICES = [1.0, 1.0, 1.0], [5.0, 0.42, 0.42]
 SHORT = [sample for sample in MASK_SAMPLES if max(sample.mask.shape) < 1000]
 LONG = [sample for sample in MASK_SAMPLES if max(sample.mask.shape) > 1000]
-# The search without bounds, of every 512th row, is slow on a CPU where columns have nothing near.
+# The search without bounds, of every 512th row, is slow on a CPU if columns have no near candidates.
 LONG = [sample for sample in LONG if "background" in sample.name or "axis 2" in sample.name]
 
 
@@ -43,13 +42,13 @@ def named(sample: object) -> str:
 
 @pytest.fixture
 def shared_bytes() -> int:
-    """The shared memory of a block."""
+    """Bytes of shared memory of a block."""
     return cuda_shim.H100_SHARED_BYTES
 
 
 @pytest.fixture(autouse=True)
 def backend(monkeypatch: pytest.MonkeyPatch, shared_bytes: int) -> str:
-    """The name of the backend, which here runs on CPU tensors."""
+    """The name of the backend, set up to run on CPU tensors."""
     row = _select.Backend("cuda", "surfloss.backends.cuda", automatic_on=(), named_on=("cpu",))
     others = [other for other in _select.TABLE if other.name != "cuda"]
     monkeypatch.setattr(_select, "TABLE", (row, *others))
@@ -66,7 +65,7 @@ def test_distance_is_exact(sample: MaskSample, two_sided: bool, backend: str) ->
 
 @pytest.mark.parametrize("value", [True, False], ids=["one foreground", "one background"])
 def test_distances_of_more_and_less_than_16_bits(value: bool, backend: str) -> None:
-    """On equal steps short distances are found in pairs of 16 bits, longer ones are not."""
+    """With equal steps, short distances are computed in 16-bit pairs and longer ones are not."""
     mask = cases.few(300, 40, at=((3, 2), (3, 3)), value=value)
     for scale in (1.0, 0.5):
         squared = surfloss.two_sided_edt(mask, spatial_dims=2, spacing=scale, squared=True, backend=backend)
@@ -83,7 +82,7 @@ def test_long_axes(sample: MaskSample, backend: str) -> None:
 @pytest.mark.parametrize("shared_bytes", [0])
 @pytest.mark.parametrize("sample", SHORT[::3], ids=named)
 def test_without_shared_memory(sample: MaskSample, backend: str) -> None:
-    """As where an axis is too long for it."""
+    """As if an axis were too long for shared memory."""
     edt_tests.test_distance_is_exact(sample, True, backend)
     edt_tests.test_index_leads_to_a_nearest_background_voxel(sample, backend)
 
@@ -109,7 +108,7 @@ def test_opcheck_edt(name: str, backend: str) -> None:
     edt_tests.test_opcheck_nearest_background(edt_tests.SAMPLES[name], backend)
 
 
-# Every test of the Hausdorff operator but the one that compiles graphs, which sees no backend.
+# All tests of the Hausdorff operator, except the one that compiles graphs.
 for name, function in vars(hausdorff_tests).items():
     if name.startswith("test_") and "compiles" not in name:
         globals()[f"test_hausdorff_{name.removeprefix('test_')}"] = function
@@ -136,7 +135,7 @@ def test_any_shape(data: st.DataObject) -> None:
 
 
 def test_steps_that_sums_absorb() -> None:
-    """A step of z is nothing beside a step of y: rounded sums tie where exact ones do not."""
+    """A step along z is tiny relative to one along y: rounded sums tie where exact sums do not."""
     for seed in range(200, 215):
         mask = cases.noise(1, 20, 6, 7, share=0.01, seed=seed)
         got, right = both(mask, [0.002, 224.0, 0.009])
@@ -156,7 +155,7 @@ def test_several_levels_and_chunks(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("sigmoid", [False, True], ids=["probabilities", "logits"])
 def test_hausdorff_of_many_blocks(sigmoid: bool) -> None:
-    """Several blocks an item, of several rounds each; and the same sums in every run."""
+    """Several blocks per item, with several rounds each; every run gives the same sums."""
     shape = (2, 3, 61, 83)
     input, target = torch.randn(shape), cases.blob(*shape)
     if not sigmoid:
@@ -184,12 +183,12 @@ def structures(n: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", structures(4))
 def test_candidates_a_voxel_are_bounded(name: str) -> None:
-    """Two passes, of three levels each: brute force looks at 2 n candidates a voxel."""
+    """Two passes of three levels each. Brute force would read 2 n candidates per voxel."""
     n = 72
     cuda_shim.candidates()
     cuda.edt(structures(n)[name], Steps(UNIT, None), "two_sided", True)
     looked_at, slots = (count / n**3 for count in cuda_shim.candidates())
-    # At most 16 of the search without bounds and 8 a level, in each pass; far less where something is near.
+    # Per pass, at most 16 from the search without bounds and 8 per level; far fewer if something is near.
     if name == "empty":
         assert slots == 0
     else:
@@ -197,7 +196,7 @@ def test_candidates_a_voxel_are_bounded(name: str) -> None:
 
 
 def test_undefined_behaviour_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Overflow, shifts too far and misplaced accesses would end the process."""
+    """Integer overflow, oversized shifts and misaligned accesses would end the process."""
     monkeypatch.setattr(device, "launch", functools.partial(cuda_shim.launch, sanitize=True))
     for sample in [
         sample for sample in SHORT if sample.name in ("sparse noise", "2-D", "noise (3, 97, 2)", "batch 0")
@@ -223,6 +222,6 @@ def test_spacing_outside_the_range_of_floats(step: float, backend: str) -> None:
 
 @pytest.mark.parametrize("sizes", [[2**11, 2**11, 2**9], [2, 2**25, 1]])
 def test_too_large(sizes: list[int]) -> None:
-    """Asked of the check itself, before anything of 10 GB is allocated."""
+    """Calls the check directly, so that the test does not allocate 10 GB."""
     with pytest.raises(ValueError, match=r"mask: got items of shape .*, wanted at most 2147483647 voxels"):
         cuda._check_range("mask", sizes, UNIT)

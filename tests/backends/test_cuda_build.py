@@ -1,4 +1,4 @@
-"""NVIDIA's compilers on the CUDA kernels, without a GPU; what is kept; and what is said on failure."""
+"""The CUDA kernels with NVIDIA's compilers, without a GPU: compilation, the cache, and errors."""
 
 import os
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def fresh_answers() -> Iterator[None]:
-    """What is remembered of this machine is forgotten, before and after."""
-    remembered = (device.problem, device.compiler_problem)  # as they are, whatever a test replaces
+    """Clear the cached answers about this machine, before and after."""
+    remembered = (device.problem, device.compiler_problem)  # the originals, even if a test replaces them
     for function in remembered:
         function.cache_clear()
     yield
@@ -46,7 +46,7 @@ def test_kernels_compile_without_warnings_and_hold_all_in_registers(architecture
     for kernel, used in usage.items():
         if not kernel.startswith("long_"):  # axes of more than 1,600 voxels
             assert (used.stack, used.spills) == (0, 0), (kernel, used)
-        # The launch bounds promise so many blocks of 256 threads on a multiprocessor of 65,536 registers.
+        # The launch bounds: 4 or 3 blocks of 256 threads on a multiprocessor with 65,536 registers.
         assert used.registers <= (64 if kernel.startswith("rows") else 80), (kernel, used)
 
 
@@ -121,7 +121,7 @@ def test_a_link_in_place_of_the_cache_is_refused(
     if to == "a folder":
         elsewhere.mkdir(0o700)
     cache_folder.symlink_to(elsewhere)
-    with pytest.raises(RuntimeError, match=r"^cache of compiled kernels: got .*no link"):
+    with pytest.raises(RuntimeError, match=r"^cache of compiled kernels: got .*not a link"):
         device.compiled("sm_90")
 
 
@@ -193,7 +193,7 @@ def test_a_missing_nvrtc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("available", "capability", "reason"),
     [
-        (False, None, "PyTorch finds no NVIDIA GPU, driver, or CUDA build of its own"),
+        (False, None, "PyTorch finds no NVIDIA GPU or driver, or was built without CUDA"),
         (True, (6, 1), "An old GPU is sm_61, older than sm_70"),
         (True, (9, 0), None),
     ],
@@ -217,7 +217,7 @@ def test_naming_it_for_another_device_or_without_a_gpu_raises() -> None:
 
 @needs_nvrtc
 def test_a_launch_goes_to_the_current_stream_with_all_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch's and the driver's side are played: there is no GPU."""
+    """PyTorch and the driver are mocked, since there is no GPU."""
     import cuda.core
     from cuda.bindings import driver
 

@@ -1,4 +1,4 @@
-"""Loading the compiled library: once, lazily, and with an explanation where it fails."""
+"""Loading the compiled library: once, lazily, and with a reason if it fails."""
 
 import ctypes
 import subprocess
@@ -14,7 +14,7 @@ from surfloss.backends import _load
 
 @pytest.fixture
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this test's installation keeps its library; there is none at first."""
+    """The path of the library in a fake installation; no file exists at first."""
     path = tmp_path / "libsurfloss_cpu.so"
     monkeypatch.setattr(_load, "cpu_library_path", lambda: path if path.is_file() else None)
     _load.cpu_library.cache_clear()

@@ -1,7 +1,7 @@
-"""The Triton backend, interpreted: tiles and chunks that are crossed, long axes, work, compiled graphs.
+"""The Triton backend in the interpreter: tile and chunk boundaries, long axes, work, compiled graphs.
 
-What every backend must do is tested beside the others in tests/ops, here on masks that cross tiles; nothing
-here runs on a GPU. What the compiler makes of the kernels is looked at in test_triton_compiled.py.
+tests/ops checks the results of all backends. This file adds masks that cross tiles; it needs no GPU.
+test_triton_compiled.py checks the compiled kernels.
 """
 
 import importlib
@@ -33,7 +33,7 @@ REASON = _select._by_name("backend", "triton").unavailable("cpu")
 pytestmark = [
     pytest.mark.skipif(REASON is not None, reason=f"triton: {REASON}"),
     pytest.mark.usefixtures("poisoned_scratch"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of rows past the end, which are not stored
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # from rows past the end, which are not stored
     pytest.mark.filterwarnings("ignore:single-channel"),
 ]
 if REASON is None:
@@ -50,7 +50,7 @@ def both(function: object, *arguments: object) -> tuple[object, object]:
     return function(*arguments, "triton"), function(*arguments, "reference")
 
 
-# Two blocks of rows along y and z and two of lanes, each with one row or lane in the second.
+# Two blocks of rows along y and z, and two of lanes; the second has only one row or lane.
 CROSSING = {
     "blob": cases.blob(1, 9, 9, 33),
     "sparse noise": cases.noise(1, 9, 9, 33, share=0.005),
@@ -79,7 +79,7 @@ def test_rows_of_several_chunks_and_words(chunk: int, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("value", [True, False], ids=["few foreground", "few background"])
 @pytest.mark.parametrize("size", [32767, 32768, 46349])
 def test_long_rows(size: int, value: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past 16 bits, and past the side whose square overflows 32."""
+    """Sizes beyond 16 bits, and with squares that overflow 32 bits."""
     monkeypatch.setattr(backend, "LANES", 8192)
     mask = cases.few(1, size, at=((0, 3), (0, size // 2)), value=value)
     assert_within_ulp(*both(edt, mask, [1.0, 1.0], None, "two_sided", False), 0.5)
@@ -116,11 +116,11 @@ def test_indices(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> Non
         assert_within_ulp(np.sqrt((offsets**2).sum(0)), right[item], 2)
 
 
-# How far a search looks: the kernel's own calls, and the same rules in NumPy.
+# The amount of work of a search: calls of the kernel, compared with its rules in NumPy.
 
 
 def across(size: int, lanes: int = 32) -> dict[str, Tensor]:
-    """Planes `(1, size, lanes)` whose search along the columns is long, or would be without summaries."""
+    """Planes `(1, size, lanes)` whose search along columns is long, or would be without summaries."""
     y, x = torch.meshgrid(torch.arange(size), torch.arange(lanes), indexing="ij")
     masks = {
         "a corner": (y + x) == 0,
@@ -160,7 +160,7 @@ def test_the_search_looks_where_its_rules_say(name: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", across(64))
 def test_work_does_not_grow_with_the_distance(name: str) -> None:
-    """Candidates a voxel, on columns eight times as long."""
+    """Compares candidates per voxel with those of columns eight times as long."""
     near, far = (counted(across(size)[name]).per_voxel() for size in (128, 1024))
     assert far <= max(1.25 * near, 40)
 
@@ -189,7 +189,7 @@ def test_error_and_gradient_of_every_option(
 
 
 def test_slices_of_a_single_row_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where summaries are as large as what they stand for."""
+    """Summaries are then as large as the rows."""
     monkeypatch.setattr(backend, "SMALL", 0)
     input, target = torch.randn(1, 9, 1, 21), cases.noise(1, 9, 1, 21, share=0.8)
     arguments = (input, target, None, None, True, 2.0, SLICES, None, "zero")
@@ -212,7 +212,7 @@ def test_rounds_share_scratch_and_change_nothing(monkeypatch: pytest.MonkeyPatch
 def test_strips_of_rows_change_nothing(
     dtype: torch.dtype, given: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row distances of both masks lie where the gradient goes, which is written a strip at a time."""
+    """The gradient's memory holds the row distances of both masks, and is overwritten strip by strip."""
     input, target = torch.randn(2, 2, 3, 9, dtype=dtype), cases.noise(2, 2, 3, 9, share=0.8)
     distance = edt(target, SLICES, None, "two_sided", False, "reference") if given else None
     arguments = (input, target, distance, None, True, 2.0, SLICES, None, "scipy", "triton")
@@ -224,7 +224,7 @@ def test_strips_of_rows_change_nothing(
 
 
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launches do nothing: what is left is their planning, on tensors without values."""
+    """Make launches do nothing, so that only their planning runs, on meta tensors."""
 
     class Launch:
         def __getitem__(self, grid: tuple[int, ...]) -> object:
@@ -242,7 +242,7 @@ def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_every_small_shape_has_a_plan(dims: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of large volumes, in rounds and strips: what is large is said to be small."""
+    """In rounds and strips as for large volumes, by lowering the limits."""
     without_kernels(monkeypatch)
     monkeypatch.setattr(backend, "SMALL", 0)
     monkeypatch.setattr(backend, "ROUND", 200)
@@ -267,7 +267,7 @@ SHAPES = [(1, 16, 320, 320), (2, 16, 320, 320), (3, 16, 320, 320), (8, 16, 320, 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_memory_of_the_error(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the gradient no more than a float32 tensor of the input's size, by what the adapter asks for."""
+    """Besides the gradient, the adapter allocates at most a float32 tensor of the input's size."""
     without_kernels(monkeypatch)
     meta = torch.empty(shape, device="meta")
     live, peak = weakref.WeakSet(), [0]
@@ -286,7 +286,7 @@ def test_memory_of_the_error(shape: tuple[int, ...], monkeypatch: pytest.MonkeyP
 
 
 def test_gradient_of_the_loss() -> None:
-    """In double, against differences."""
+    """In double, against finite differences."""
     input = torch.rand(1, 2, 3, dtype=torch.float64).mul(0.4).add(0.05).requires_grad_()
     target = torch.tensor([[[0.9, 0.1, 0.8], [0.2, 0.7, 0.1]]], dtype=torch.float64)
 
@@ -299,7 +299,7 @@ def test_gradient_of_the_loss() -> None:
 # Contours, against PyTorch's pooling.
 
 
-# Strips have 4 rows, 28 columns and here 3 planes: those of the larger shapes are crossed.
+# Strips have 4 rows, 28 columns and here 3 planes, so the larger shapes have several.
 CONTOURS = [
     ((2, 1, 6, 7), 3, torch.float64, True),
     ((1, 2, 5, 30), 3, torch.float32, False),
@@ -319,7 +319,7 @@ def test_contour_is_that_of_pooling(
     with_ignore: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In values many of which tie, so that the first of equals counts."""
+    """Many values tie, so that the choice of the first one matters."""
     monkeypatch.setattr(backend, "CONTOUR_PLANES", 3)
     x = torch.where(cases.noise(*shape, share=0.3), torch.rand(shape), torch.randint(3, shape) / 2).to(dtype)
     assert_pooled(x, kernel, cases.noise(*shape, share=0.2, seed=1) if with_ignore else None)
@@ -338,14 +338,14 @@ def test_contour_of_other_windows_is_pooled() -> None:
 
 
 def test_contour_keeps_nan_as_pooling_does() -> None:
-    """And sends its gradient to the last one of a window."""
+    """The gradient of NaN goes to the last NaN of a window."""
     x = torch.rand(1, 1, 3, 5, 8)
     x[cases.noise(*x.shape, share=0.04)] = torch.nan
     assert 2 < x.isnan().sum() < 12
     assert_pooled(x, 3)
 
 
-# In PyTorch.
+# Integration with PyTorch.
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -15,7 +15,7 @@ TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """In a process of its own: here Triton interprets."""
+    """The report, from another process, since Triton interprets in this one."""
     path = tmp_path_factory.mktemp("kernels") / "kernels.json"
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(path.parent / "cache")
@@ -34,7 +34,7 @@ def test_nothing_is_spilled(facts: dict, target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_search_needs_neither_shared_memory_nor_many_registers(facts: dict, target: str) -> None:
-    """One column a thread: were the layout another, sums would cross threads through shared memory."""
+    """One column per thread. With another layout, reductions would go through shared memory."""
     for name in ("middle_pass", "last_pass", "hausdorff_pass"):
         assert facts["kernels"][name][target]["shared"] == 0
         assert facts["kernels"][name][target]["registers"] <= 112
@@ -49,7 +49,7 @@ def test_contours_are_exchanged_within_a_warp(facts: dict, target: str) -> None:
 
 
 def test_every_option_compiles(facts: dict) -> None:
-    """In double, which checks gradients, something may be spilled."""
+    """Only the double variant, which is for gradient checks, may spill."""
     spilled = {name for name, row in facts["variants"].items() if row["spills"]}
     assert spilled <= {"error, double"}
 

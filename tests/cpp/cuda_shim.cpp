@@ -1,4 +1,4 @@
-// The kernels of csrc/cuda as a library for the CPU; tests/support/cuda_shim.py builds and calls it.
+// The kernels of csrc/cuda as a library for the CPU. tests/support/cuda_shim.py builds and calls it.
 #include "cuda_shim.h"
 
 #include "edt.cu"
@@ -17,7 +17,7 @@ static void resume(int fiber) {
   _longjmp(machine.fibers[fiber].context, 1);
 }
 
-// The next thread that still runs, or -1.
+// The next thread that has not finished, or -1.
 static int next_running() {
   int next = machine.current;
   for (int tried = 0; tried < machine.threads; ++tried) {
@@ -31,7 +31,7 @@ void yield() {
   if (_setjmp(machine.fibers[machine.current].context) == 0) resume(next_running());
 }
 
-// A fiber lives on from block to block and from launch to launch.
+// The main loop of a fiber, which is reused from block to block and from launch to launch.
 static void live() {
   if (_setjmp(machine.fibers[machine.current].context) == 0) _longjmp(machine.outside, 1);
   for (;;) {
@@ -118,14 +118,15 @@ extern "C" int shim_launch(const char* kernel, long blocks, int width, int heigh
   blockDim = {static_cast<unsigned>(width), static_cast<unsigned>(height)};
   for (long block = 0; block < blocks; ++block) {
     blockIdx = {static_cast<unsigned>(block), 0};
-    // What a kernel does not write itself it must not find.
+    // Poison shared memory, so that a kernel fails if it reads what it did not write.
     std::memset(shared, 0xff, static_cast<size_t>(shared_bytes));
     shim::run_block();
   }
   return 0;
 }
 
-// The candidates looked at since the last call, and the same with every lane of a warp taken for its busiest.
+// The number of candidates read since the last call, and that number if every lane read as many as the
+// busiest lane of its warp.
 extern "C" void shim_candidates(double* counts) {
   counts[0] = shim::machine.candidates;
   counts[1] = shim::machine.warp_slots;

@@ -1,9 +1,9 @@
-// Enough of CUDA C++ to run the kernels of csrc/cuda on a CPU, a block after the other, for tests.
+// Enough of CUDA C++ to run the kernels of csrc/cuda on a CPU, one block at a time, for tests.
 //
-// Every thread of a block is a fiber with a stack of its own, and runs until it must wait: at a barrier of
-// the block or in an exchange within its warp, which all 32 lanes must reach. Then the next one runs,
-// in one of two orders that launches take by turns. So a missing barrier shows as a wrong answer, and threads
-// that do not all arrive as a hang.
+// Every thread of a block is a fiber with its own stack. It runs until it must wait: at a barrier of the
+// block, or in an exchange within its warp, which all 32 lanes must reach. Then the next thread runs.
+// Launches alternate between two orders of the threads. A missing barrier therefore shows as a wrong result,
+// and a barrier that not all threads reach shows as a hang.
 #pragma once
 
 #include <ucontext.h>
@@ -37,7 +37,7 @@ constexpr size_t kStack = 128 * 1024;
 struct Group {
   int size = 0, arrived = 0;
   long phase = 0;
-  // Of this exchange and the one before, which slower threads still read.
+  // Values of this exchange and of the one before, which slower threads may still read.
   unsigned long long values[2][kMostThreads];
 };
 
@@ -46,15 +46,15 @@ struct Fiber {
   std::unique_ptr<char[]> stack{new char[kStack]};
   Place place{};
   bool finished = false;
-  size_t counted = 0;  // how often it has told its candidates
+  size_t counted = 0;  // number of calls of count_candidates
 };
 
 struct Machine {
   std::vector<Fiber> fibers;
   Group block, warps[kMostThreads / kLanes];
-  std::vector<long> slots[kMostThreads / kLanes];  // the most candidates of a warp's lanes, at each telling
+  std::vector<long> slots[kMostThreads / kLanes];  // per call: largest count of a warp's lanes
   int threads = 0, current = -1;
-  bool backwards = false;  // the order of the threads, another one in every launch
+  bool backwards = false;  // order of the threads; changes with every launch
   jmp_buf outside;
   void (*call)(void**) = nullptr;
   void** arguments = nullptr;
@@ -66,7 +66,7 @@ void yield();
 
 inline Group& own_warp() { return machine.warps[machine.current / kLanes]; }
 
-// Waits for the group, then gives what each of its threads brought.
+// Waits for the group, then returns the values of all its threads.
 inline const unsigned long long* exchange(Group& group, int rank, unsigned long long value) {
   const long phase = group.phase;
   group.values[phase & 1][rank] = value;

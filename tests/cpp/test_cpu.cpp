@@ -1,6 +1,6 @@
-// The C interface against brute force: every instruction set of this machine, thread counts, shapes and
-// spacings. Built with sanitizers, arrays of exactly the size that the interface promises show every access
-// beside them.
+// The C interface against brute force, over instruction sets of this machine, thread counts, shapes and
+// spacings. Arrays have exactly the size that the interface asks for, so that sanitizers detect every access
+// beyond them.
 //
 //   test_cpu [cases] [seed]
 
@@ -35,7 +35,7 @@ struct Case {
   int64_t batch;
   int dims;
   std::vector<int64_t> shape;
-  std::vector<double> spacing;  // for every item
+  std::vector<double> spacing;  // shared, or per item
   bool item_spacing;
   std::vector<uint8_t> mask;
   int threads, isa;
@@ -67,7 +67,7 @@ struct Case {
   }
 };
 
-// Memory of exactly `bytes`, aligned as the interface wants it, full of what is no valid answer.
+// Memory of at least `bytes` with the alignment of the interface, filled with invalid values.
 struct Memory {
   explicit Memory(int64_t bytes) : data(std::aligned_alloc(64, (bytes + 127) / 64 * 64), std::free) {
     std::memset(data.get(), 0xFF, (bytes + 127) / 64 * 64);
@@ -98,7 +98,8 @@ std::vector<float> run_edt(const Case& c, surfloss_form form, bool squared = tru
 void check_edt(const Case& c) {
   const auto two_sided = run_edt(c, SURFLOSS_TWO_SIDED), one_sided = run_edt(c, SURFLOSS_ONE_SIDED);
   const auto signs = run_edt(c, SURFLOSS_SIGNED), rooted = run_edt(c, SURFLOSS_SIGNED, false);
-  CHECK(run_edt(c, SURFLOSS_TWO_SIDED, true, true) == two_sided, "a mask of floats differs from one of bytes");
+  CHECK(run_edt(c, SURFLOSS_TWO_SIDED, true, true) == two_sided,
+        "a mask of floats differs from one of bytes");
   for (int64_t i = 0; i < c.batch * c.voxels(); ++i) {
     const int64_t item = i / c.voxels(), voxel = i % c.voxels();
     const double right = c.nearest(item, voxel, !c.mask[i]), sign = c.mask[i] ? -1 : 1;
@@ -112,7 +113,7 @@ void check_edt(const Case& c) {
   }
 }
 
-// Labels in runs of random lengths, against brute force; of 1, 2, 4 or 8 bytes, of which any may differ.
+// Labels in runs of random lengths, against brute force. The labels differ in random bits.
 template <class Label>
 void check_labels(const Case& c, std::mt19937_64& random) {
   const int64_t count = c.batch * c.voxels(), longest = 1 + (int64_t)(random() % 9);
@@ -191,7 +192,8 @@ void check_nearest(const Case& c) {
 }
 
 template <class Value, class Target>
-void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_distance, std::mt19937_64& random) {
+void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_distance,
+                     std::mt19937_64& random) {
   const int64_t count = c.batch * c.voxels();
   std::vector<Value> input(count);
   std::vector<Target> target(count);
@@ -229,10 +231,10 @@ void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_dista
       const double value = sigmoid ? 1 / (1 + std::exp(-(double)input[i])) : (double)input[i];
       const double difference = value - (double)target[i], slope = sigmoid ? value * (1 - value) : 1;
       const double steep = 2 * weight * slope / (double)c.voxels(), right = steep * difference;
-      // Where a float close to 1 meets a target of 1, their difference has few digits.
+      // The difference between a float close to 1 and a target of 1 has few digits.
       const double close = 2e-6 * std::fabs(right) + 1.2e-7 * steep;
-      CHECK(std::fabs(gradient[i] - right) <= close, "voxel %lld: got %.9g, wanted %.9g",
-            (long long)i, (double)gradient[i], right);
+      CHECK(std::fabs(gradient[i] - right) <= close, "voxel %lld: got %.9g, wanted %.9g", (long long)i,
+            (double)gradient[i], right);
       sum += weight * difference * difference;
       few_digits += 2.4e-7 * weight * std::fabs(difference);
       squares += difference * difference;
@@ -258,8 +260,8 @@ void check_hausdorff(const Case& c, double alpha, bool sigmoid, double max_dista
   CHECK(!wrong[0] && wrong[1], "voxel %lld: %d %d", (long long)at, wrong[0], wrong[1]);
 }
 
-// The contour and the soft surface of the case's shape, by their definitions, and that their gradients sum up: the
-// voxels that a contour was taken from are one with its sign and one against it.
+// The contour and the soft surface against their definitions. Each value is a difference of two voxels, so
+// the sum of the gradient must be 0.
 template <class Value>
 void check_pooling(const Case& c, std::mt19937_64& random) {
   const int64_t count = c.batch * c.voxels();
@@ -280,7 +282,7 @@ void check_pooling(const Case& c, std::mt19937_64& random) {
   const auto place = [&](int64_t item, int64_t z, int64_t y, int64_t i) {
     return ((item * shape[0] + z) * shape[1] + y) * shape[2] + i;
   };
-  // Calls visit(place) for the voxels of a window that are in the volume and not ignored.
+  // Calls visit(place) for the voxels of a window that lie in the volume and are not ignored.
   const auto window = [&](int64_t item, int64_t z, int64_t y, int64_t i, int reach_z, bool cross,
                           const auto& visit) {
     for (int64_t dz = -reach_z; dz <= reach_z; ++dz) {
@@ -322,12 +324,13 @@ void check_pooling(const Case& c, std::mt19937_64& random) {
     CHECK(contour[own] == wanted, "contour at %lld: got %g, wanted %g", (long long)own, (double)contour[own],
           (double)wanted);
   });
-  CHECK(surfloss_contour_gradient(grad.data(), highest.data(), lowest.data(), gradient.data(), is_double, volume,
-                                  c.batch, shape, c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
-        "gradient");
+  CHECK(
+      surfloss_contour_gradient(grad.data(), highest.data(), lowest.data(), gradient.data(), is_double,
+                                volume, c.batch, shape, c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
+      "gradient");
   CHECK(sums(gradient) == 0, "the contour's gradient sums up to %g", sums(gradient));
-  CHECK(surfloss_surface(x.data(), skipped, surface.data(), lowest.data(), is_double, c.batch, shape, c.threads,
-                         c.isa, scratch.data.get()) == SURFLOSS_OK,
+  CHECK(surfloss_surface(x.data(), skipped, surface.data(), lowest.data(), is_double, c.batch, shape,
+                         c.threads, c.isa, scratch.data.get()) == SURFLOSS_OK,
         "surface");
   for (int64_t i = 0; i < count; ++i) {
     const Value wanted = ignore[i] ? 0 : x[i] - faces[i];
@@ -354,10 +357,12 @@ Case random_case(std::mt19937_64& random) {
   c.item_spacing = below(2);
   const bool whole = below(2), extreme = below(3) == 0;
   const double unit = below(2) ? 1.0 : 0.42, multiples[] = {1, 2, 20, 60};
-  const int64_t kinds = below(2) ? 1 : 4;  // the last ones go beyond 16 bits
+  const int64_t kinds = below(2) ? 1 : 4;  // with the larger multiples, distances exceed 16 bits
   for (int64_t i = 0; i < c.dims * (c.item_spacing ? c.batch : 1); ++i) {
-    const double magnitude = (double)below(600) / 100 - 3;  // sums absorb the smallest steps at 7 and more
-    c.spacing.push_back(whole ? unit * multiples[below(kinds)] : std::pow(10.0, extreme ? 2 * magnitude : magnitude));
+    // If steps differ by a factor of 10^7 or more, sums lose the smallest ones.
+    const double magnitude = (double)below(600) / 100 - 3;
+    c.spacing.push_back(whole ? unit * multiples[below(kinds)]
+                              : std::pow(10.0, extreme ? 2 * magnitude : magnitude));
   }
   const double shares[] = {0, 0.02, 0.2, 0.5, 0.9, 0.99, 1};
   for (int64_t item = 0; item < c.batch; ++item) {
@@ -378,14 +383,14 @@ void describe(const Case& c, long number) {
   std::printf("\n");
 }
 
-// Large enough that threads are started: the same whatever their number.
+// A case large enough to start threads: the result must not depend on their number.
 void check_threads(std::mt19937_64& random) {
   Case c = {2, 3, {24, 131, 97}, {5.0, 0.4, 0.4}, false, {}, 1, SURFLOSS_BEST};
   for (int64_t i = 0; i < c.batch * c.voxels(); ++i) c.mask.push_back(random() % 100 == 0);
   const auto alone = run_edt(c, SURFLOSS_TWO_SIDED);
   c.threads = 4;
   CHECK(run_edt(c, SURFLOSS_TWO_SIDED) == alone, "four threads differ from one");
-  // With slices of one label, some as the one before: their columns are searched while others are written.
+  // Slices with a single label, some the same as the slice before.
   std::vector<uint16_t> labels(c.mask.size());
   for (size_t i = 0; i < labels.size(); ++i)
     labels[i] = (uint16_t)(i / (131 * 97 * 3) % 5 ? i / (131 * 97 * 2) : i);

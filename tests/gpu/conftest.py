@@ -1,8 +1,8 @@
-"""Tests of the GPU backends. They need PyTorch, SciPy and pytest alone; `make gpu` runs them by themselves.
+"""Tests of the GPU backends. They need only PyTorch, SciPy and pytest; `make gpu` runs them on their own.
 
-`GPU_TEST_DEVICE` names another device than "cuda" (on "cpu" the tests themselves can be tried),
-`GPU_TEST_BACKEND` a single backend, and into the file `PART_FINDINGS` goes a line of JSON for the beginning
-and the end of every test, so that it is known in which of them a process ended.
+Environment variables: `GPU_TEST_DEVICE` replaces the device "cuda" (use "cpu" to try the tests themselves).
+`GPU_TEST_BACKEND` selects a single backend. `PART_FINDINGS` is a file that gets a line of JSON at the start
+and the end of every test, which tells in which test a process crashed.
 """
 
 import json
@@ -50,7 +50,7 @@ def device() -> str:
 
 @pytest.fixture
 def cuda() -> str:
-    """The device, for what only a GPU has."""
+    """The device, for tests of features that only a GPU has."""
     if DEVICE != "cuda":
         pytest.skip("only a GPU has this")
     return DEVICE
@@ -58,7 +58,7 @@ def cuda() -> str:
 
 @pytest.fixture(params=BACKENDS or ["none"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """The name of every backend of the device in turn; skipped, with its reason, where it cannot run here."""
+    """The name of each backend of the device in turn; skipped with a reason if it cannot run here."""
     if not BACKENDS:
         pytest.skip(f"no backend {ONLY or ''} for {DEVICE} tensors")
     reason = next(row for row in TABLE if row.name == request.param).unavailable(DEVICE)
@@ -69,7 +69,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def poisoned_scratch() -> Iterator[None]:
-    """PyTorch fills fresh memory (NaN, or the largest integer), so that an unwritten voxel is noticed."""
+    """Let PyTorch fill new memory with NaN or the largest integer, to detect unwritten voxels."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)

@@ -1,4 +1,4 @@
-"""What cannot be done on a GPU is said in one sentence, and what goes wrong there is PyTorch's to tell."""
+"""Unsupported calls on a GPU raise a clear error, and PyTorch's own errors are passed on."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.support import cases
 
 
 def test_few_tensors_are_answered_unasked(device: str) -> None:
-    """A tensor on the device needs no backend named, and stays there."""
+    """A tensor on the device needs no named backend, and the result stays there."""
     assert select(None, torch.device(device))
     mask = cases.noise(2, 5, 6, 7).to(device)
     assert two_sided_edt(mask, spatial_dims=3).device == mask.device
@@ -57,7 +57,7 @@ def test_short_memory_is_pytorchs_error_and_leaves_nothing_behind(backend: str, 
     right = two_sided_edt(small, spatial_dims=3, backend=backend)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(cuda).total_memory
-    # Room for half of the result.
+    # Memory for half of the result.
     room = torch.cuda.memory_reserved() + 2 * mask.numel()
     torch.cuda.set_per_process_memory_fraction(room / total)
     try:

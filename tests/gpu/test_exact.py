@@ -1,4 +1,4 @@
-"""Every backend on the GPU is exact: on the masks that have broken transforms, and on any others."""
+"""Every GPU backend is exact, on masks that have broken transforms and on random ones."""
 
 import itertools
 
@@ -63,7 +63,7 @@ def test_random_volume(seed: int, backend: str, device: str) -> None:
 
 
 def test_few_voxels_in_a_large_volume(backend: str, device: str) -> None:
-    """The longest ways, as wide as a scan; by hand from the three coordinates."""
+    """The longest distances in a volume of a scan's size, against a formula of the coordinates."""
     shape, spacing = (64, 512, 512), [5.0, 0.42, 0.42]
     mask = torch.zeros(1, *shape, dtype=torch.bool, device=device)
     mask[0, 0, 0, 0] = True

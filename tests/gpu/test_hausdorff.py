@@ -1,4 +1,4 @@
-"""The Hausdorff error on the GPU has the reference's values and gradients."""
+"""The Hausdorff error on the GPU has the same values and gradients as the reference."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SHAPE = (3, 6, 21, 37)
 
 
 def logits(shape: tuple[int, ...] = SHAPE) -> Tensor:
-    """Away from the threshold, where the mask jumps; the second item is all background."""
+    """Random logits, not close to the threshold where the mask jumps; the second item is all background."""
     values = torch.randn(shape, generator=torch.Generator().manual_seed(3))
     values = values.sign() * (0.1 + values.abs())
     values[1] = -values[1].abs()
@@ -23,7 +23,7 @@ def logits(shape: tuple[int, ...] = SHAPE) -> Tensor:
 
 
 def agree(arguments: tuple, backend: str, device: str) -> None:
-    """Error and gradient of the operator are those of the reference."""
+    """Error and gradient of the operator equal those of the reference."""
     moved = [value.to(device) if isinstance(value, Tensor) else value for value in arguments]
     error, gradient, _ = hausdorff_error(*moved, backend)
     wanted_error, wanted_gradient, _ = hausdorff_error(*arguments, "reference")

@@ -1,4 +1,4 @@
-"""Every loss on the GPU has the value and the gradient that the reference gives it on the CPU."""
+"""Every loss on the GPU has the same value and gradient as with the reference on the CPU."""
 
 import pytest
 import torch
@@ -40,6 +40,6 @@ def test_value_and_gradient(name: str, dtype: torch.dtype, backend: str, device:
         got, got_gradient = passed(LOSSES[name], logits.to(device), labels.to(device))
     assert got.dtype == value.dtype
     torch.testing.assert_close(got, value, rtol=1e-3, atol=1e-6)
-    # A probability may fall on the other side of the threshold by a rounding of the softmax.
+    # Rounding of the softmax may move a probability across the threshold.
     off = (got_gradient - gradient).abs().float() > 2e-2 * float(gradient.abs().max())
     assert off.float().mean() < 1e-3

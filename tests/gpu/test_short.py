@@ -1,4 +1,4 @@
-"""Every operator once, small and at odd sizes: what compute-sanitizer, under which all is slow, looks at."""
+"""Every operator once on small, odd sizes, for compute-sanitizer, which is slow."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The GPU backends as PyTorch needs them: op checks, compiled and captured graphs, streams, no waiting."""
+"""The GPU backends in PyTorch: opcheck, compiled and captured graphs, streams, no synchronization."""
 
 import copy
 import warnings
@@ -31,7 +31,7 @@ def _fresh_compiler() -> Iterator[None]:
 
 
 def batch(device: str) -> tuple[Tensor, Tensor]:
-    """Logits of three classes, away from where their masks jump, and labels."""
+    """Logits of three classes, not close to the threshold where masks jump, and labels."""
     labels = torch.randint(0, 3, (2, 1, 8, 24, 40))
     logits = 3 * nn.functional.one_hot(labels.roll(1, -1)[:, 0], 3).movedim(-1, 1) + 0.1 * torch.randn(
         2, 3, 8, 24, 40
@@ -128,7 +128,7 @@ def test_nothing_waits_for_the_device(backend: str, cuda: str) -> None:
         lambda: signed_distance(labels > 0, spatial_dims=3, convention="boundary", backend=backend),
     )
     for call in calls:
-        call()  # compiling may wait
+        call()  # compilation may synchronize
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.cuda.set_sync_debug_mode("error")
@@ -147,7 +147,7 @@ def test_runs_in_the_current_stream(backend: str, cuda: str) -> None:
     results = []
     for stream in streams:
         with torch.cuda.stream(stream):
-            # Only after a long wait is the mask there: work in another stream would see zeros.
+            # The mask arrives only after a long wait; work in another stream would see zeros.
             late = torch.zeros_like(mask)
             torch.cuda._sleep(20_000_000)
             late.copy_(mask)
@@ -169,7 +169,7 @@ def test_second_device(backend: str, cuda: str) -> None:
 
 @pytest.mark.parametrize("items", [1, 2])
 def test_memory_of_the_loss(items: int, backend: str, cuda: str) -> None:
-    """At most two float32 tensors of the input's size beyond the gradient that stays."""
+    """At most two float32 tensors of the input's size in addition to the gradient."""
     logits = torch.randn(items, 1, 16, 320, 320, device=cuda)
     target = (torch.randn_like(logits) > 1).float()
     loss = HausdorffDTLoss(sigmoid=True, include_background=True, backend=backend)

@@ -1,4 +1,4 @@
-"""The operators of the distance transform: every backend on every nasty mask, and PyTorch's own op checks."""
+"""The operators of the distance transform: every backend on every difficult mask, and PyTorch's opcheck."""
 
 import itertools
 
@@ -80,7 +80,7 @@ def test_item_spacing_gives_each_item_its_own(two_sided: bool, backend: str) -> 
 
 
 def test_item_spacing_of_indices(backend: str) -> None:
-    # The zero beside it along z is 5 mm away in the second item, the one three steps along x only 1.26 mm.
+    # In the second item the adjacent zero along z is 5 mm away, the zero three steps along x only 1.26 mm.
     mask = cases.few(3, 1, 4, at=((1, 0, 0), (0, 0, 3)), value=False).expand(2, 3, 1, 4).contiguous()
     indices = nearest_background(mask, [9.0] * 3, ITEM_SPACING, backend)
     assert indices[0, :, 0, 0, 0].tolist() == [1, 0, 0]
@@ -88,7 +88,7 @@ def test_item_spacing_of_indices(backend: str) -> None:
 
 
 def test_scipy_agrees_with_every_pair_of_voxels() -> None:
-    """The two oracles judge each other."""
+    """The two oracles validate each other."""
     mask = cases.noise(9, 10, 11, share=0.9).numpy()
     for spacing in ((1.0, 1.0, 1.0), (5.0, 0.42, 0.42)):
         pairs = np.sqrt(oracles.squared_two_sided(mask, spacing))
@@ -101,14 +101,14 @@ def test_root_and_sign(sample: MaskSample, backend: str) -> None:
     arguments = (sample.mask, list(sample.spacing), None)
     squared = edt(*arguments, "two_sided", True, backend)
     for form, square in itertools.product(FORMS, (False, True)):
-        # PyTorch's root is not always the nearest float.
+        # PyTorch's square root is not always the nearest float.
         wanted = squared if square else torch.from_numpy(np.sqrt(squared.numpy()))
         if form == "one_sided":
             wanted = torch.where(sample.mask, wanted, 0)
         elif form == "signed":
             wanted = torch.where(sample.mask, -wanted, wanted)
         got = edt(*arguments, form, square, backend)
-        # The reference takes the root before it rounds.
+        # The reference rounds after the root.
         assert_within_ulp(got, wanted, 1 if backend == "reference" else 0, f"{sample.name}, {form}")
 
 

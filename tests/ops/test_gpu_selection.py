@@ -1,4 +1,4 @@
-"""What a user of a GPU is told, tried without one: fake backends behind the real choice and operators."""
+"""Errors for GPU users, tested without a GPU: fake backends behind the real selection and operators."""
 
 import sys
 import types
@@ -20,7 +20,7 @@ NVRTC = "NVRTC is not installed; pip install nvidia-cuda-nvrtc cuda-core"
 
 
 def table(monkeypatch: pytest.MonkeyPatch, triton: str | None, cuda: str | None) -> None:
-    """Triton chosen unasked on a GPU, CUDA by its name only, each with what this machine lacks for it."""
+    """A table where "triton" is automatic on a GPU and "cuda" must be named, each with its reason or None."""
     rows = [
         Backend("triton", "fake_triton", ("cuda",), ("cuda",), lambda: triton),
         Backend("cuda", "fake_cuda", (), ("cuda",), lambda: cuda),
@@ -52,7 +52,7 @@ def test_a_named_backend_that_is_missing(
 
 
 def test_neither_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One error, with the reason and remedy of what would have been chosen, and no way to the CPU."""
+    """One error with the reason of the automatic backend and no fallback to the CPU."""
     table(monkeypatch, TRITON, NVRTC)
     with pytest.raises(
         RuntimeError, match=r"^backend: got a tensor on cuda:0, wanted a device with"
@@ -81,7 +81,7 @@ def test_a_gpus_backend_and_a_tensor_on_the_cpu(name: str, monkeypatch: pytest.M
 
 
 def test_every_backend_of_a_gpu_names_what_it_lacks() -> None:
-    """Of the real table: where a GPU's backend cannot run, its reason is a sentence."""
+    """In the real table, the reason of an unavailable GPU backend is a sentence."""
     for row in _select.TABLE:
         if "cuda" in (row.named_on or ()) and (reason := row.unavailable("cuda")):
             assert len(reason.split()) > 2, f"{row.name}: {reason!r}"
@@ -89,7 +89,7 @@ def test_every_backend_of_a_gpu_names_what_it_lacks() -> None:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
-    """A backend named "failing" that raises what it is told, once, and else is the reference."""
+    """A backend named "failing": the reference, except that it raises a given error once."""
     pending: list[Exception] = []
 
     def first(name: str) -> Callable[..., object]:
@@ -149,6 +149,6 @@ ON_TWO_DEVICES = {
 
 @pytest.mark.parametrize("name", ON_TWO_DEVICES)
 def test_tensors_on_two_devices(name: str) -> None:
-    """The second device is PyTorch's "meta", which every machine has."""
+    """The second device is PyTorch's "meta", available on every machine."""
     with pytest.raises(ValueError, match=rf"^{name}: got a tensor on meta, wanted one on the device of"):
         ON_TWO_DEVICES[name]()

@@ -1,6 +1,6 @@
-"""The Hausdorff error operator: value by SciPy and by pairs of voxels, gradient, and PyTorch's op checks.
+"""The Hausdorff error operator: value against SciPy and brute force, gradient, and PyTorch's opcheck.
 
-A gradient is looked at as the weight it holds: gradient = 2 weight (p - g) dp / voxels.
+Gradients are checked as weights: gradient = 2 weight (p - g) dp / voxels.
 """
 
 import math
@@ -22,7 +22,7 @@ SHAPE = (2, 4, 5, 6)
 
 
 def probabilities(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Values between 0 and 1 that keep away from both and from the threshold, where the error jumps."""
+    """Values in (0, 1), not close to either end or to the threshold, where the error jumps."""
     values = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return (0.02 + 0.94 * values + 0.02 * (values > 0.5)).to(dtype)
 
@@ -39,7 +39,7 @@ def call(
     backend: str | None = None,
     sigmoid: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The errors, and the weights that the gradient holds."""
+    """The errors, and the weights computed from the gradient."""
     error, gradient, _ = hausdorff_error(
         input, target, target_distance, ignore, sigmoid, alpha, spacing, item_spacing, empty, backend
     )
@@ -81,7 +81,7 @@ def test_given_target_distance_is_what_would_be_computed(backend: str) -> None:
     given = distances(target, [SPACING] * 2).float()
     for alpha in (1.0, 2.0, 3.0):
         got = call(input, target, given, alpha=alpha, backend=backend)
-        # The target's values still count in the square, its mask no longer in the distance.
+        # The target's values still enter the square; its mask no longer determines the distance.
         torch.testing.assert_close(got, call(input, target, alpha=alpha, backend=backend), rtol=1e-6, atol=0)
 
 
@@ -108,7 +108,7 @@ def test_logits_far_from_zero_stay_finite(backend: str) -> None:
     error, _ = call(logits, target, spacing=[1.0], backend=backend, sigmoid=True)
     error.sum().backward()
     assert logits.grad.isfinite().all()
-    # p is 0 0 0 .5 1 1 1; squared distances of its mask 16 9 4 1 1 4 9, of the target's 1 1 4 1 1 1 1.
+    # p is 0 0 0 .5 1 1 1. Squared distances are 16 9 4 1 1 4 9 for its mask, 1 1 4 1 1 1 1 for the target's.
     torch.testing.assert_close(error.detach(), torch.tensor([(10 + 8 + 0.25 * 2 + 2 + 5) / 7]))
 
 
@@ -321,7 +321,7 @@ def test_opcheck(sample: tuple[tuple, dict], backend: str) -> None:
 def formula(
     input: Tensor, target: Tensor, ignore: Tensor | None, alpha: float, most: float, fill: float
 ) -> tuple[Tensor, Tensor]:
-    """Weights on SciPy's distances, and squared errors, both in double."""
+    """Weights from SciPy's distances, and squared errors, both in double."""
     weight = torch.zeros(input.shape, dtype=torch.float64)
     for values in (input, target):
         distance = distances(values.detach(), [SPACING] * len(values))
@@ -338,7 +338,7 @@ def formula(
 def test_weights_by_errors_on_limited_distances(
     dtype: torch.dtype, alpha: float, most: float | None, backend: str
 ) -> None:
-    """The value is that of plain squared errors, and the gradient that of weights of mean 1."""
+    """With `by_errors` the value is the plain squared error, and the gradient has weights of mean 1."""
     input = probabilities(*SHAPE, dtype=dtype).requires_grad_()
     target = probabilities(*SHAPE, seed=1, dtype=dtype)
     options = (None, None, False, alpha, SPACING, None, "zero", backend)
@@ -362,7 +362,7 @@ def test_limit_holds_for_masks_of_one_label_too(empty: str, backend: str) -> Non
     input, target = torch.full(SHAPE, 0.25), torch.zeros(SHAPE)
     options = (None, None, False, 1.0, SPACING, None, empty, backend)
     error, *_ = hausdorff_error(input, target, *options, max_distance=0.125)
-    # SciPy's voxel before the first is farther than the limit from all, and the diagonal is longer.
+    # Both SciPy's distance to a voxel before the first one and the diagonal exceed the limit.
     wanted = 0.0 if empty == "zero" else 2 * 0.125 * 0.25**2
     torch.testing.assert_close(error, torch.full((2,), wanted))
 
@@ -391,7 +391,7 @@ def test_ignored_voxels_are_no_part_of_either_sum(backend: str) -> None:
 
 
 def kept(input: Tensor, target: Tensor, backend: str, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
-    """What is kept, and the gradient that comes of it for a sum of the errors."""
+    """The saved gradient, and the input's gradient of the sum of the errors."""
     leaf = input.clone().requires_grad_()
     arguments = (None, None, False, 2.0, SPACING, None, "zero", backend, dtype, None, False)
     error, gradient, scale = hausdorff.hausdorff_error(leaf, target, *arguments)
@@ -412,7 +412,7 @@ def test_gradient_kept_in_half_the_memory(wanted: torch.dtype, digits: int, back
 
 
 def test_float16_has_the_range_of_every_item(backend: str) -> None:
-    """Probabilities far off their targets and very near: float16 itself ends at 2^16 and 2^-24."""
+    """Errors of very different sizes per item; float16 alone covers only 2^-24 to 2^16."""
     target = torch.zeros(4, 3, 4, 5)
     target[:, 1, 1:3, 2:4] = 1
     by = torch.tensor([1e12, 1.0, 1e-15, 0.0]).view(-1, 1, 1, 1)

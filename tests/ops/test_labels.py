@@ -1,4 +1,4 @@
-"""The operator of the distance transform of many labels: every backend on every nasty label map."""
+"""The operator of the distance transform of many labels: every backend on every difficult label map."""
 
 import itertools
 from functools import cache
@@ -23,7 +23,7 @@ SLICES = (5.0, 0.42, 0.7)
 ITEM_SPACING = torch.tensor([[1.0, 1.0, 1.0], SLICES], dtype=torch.float64)
 
 
-# What the interpreter takes of the label maps below, and of the dtypes: every kind of tile and of layout.
+# The label maps and dtypes that the interpreter runs, with every kind of tile and layout.
 INTERPRETED = {"noise of many", "2-D", "a single voxel", "batch 0", "axis of size 0", "layers along z"}
 INTERPRETED |= {"the same label on either side", torch.int8, torch.uint64}
 
@@ -45,7 +45,7 @@ def random_labels(*shape: int, count: int, seed: int = 0) -> Tensor:
 
 
 def pieces(*shape: int, count: int, sizes: tuple[int, ...], seed: int = 0) -> Tensor:
-    """Boxes of `sizes` voxels, each of a random label; neighbors may have the same."""
+    """Boxes of `sizes` voxels with random labels; neighbors may have the same label."""
     labels = random_labels(*shape, count=count, seed=seed)
     for axis, size in enumerate(sizes, 1):
         labels = labels.repeat_interleave(size, axis).narrow(axis, 0, shape[axis])
@@ -90,7 +90,7 @@ LABELS = {
 
 @cache
 def right_squares(name: str, spacing: tuple[float, ...], closed: bool) -> np.ndarray:
-    """By all pairs of voxels."""
+    """The correct squared distances, by brute force over all pairs of voxels."""
     labels = LABELS[name].numpy()
     items = [oracles.squared_to_other_labels(item, spacing, closed) for item in labels]
     return np.stack(items) if items and labels.size else np.empty(labels.shape)
@@ -126,7 +126,7 @@ def test_root_sign_and_background(name: str, border: str, backend: str) -> None:
         elif form == "signed":
             wanted = torch.where(labels != 0, -wanted, wanted)
         got = label_edt(labels, steps, None, form, square, border, backend)
-        # The reference takes the root before it rounds.
+        # The reference rounds after the root.
         assert_within_ulp(got, wanted, 1 if backend == "reference" else 0, f"{name}, {form}")
 
 
@@ -152,7 +152,7 @@ DTYPES += [torch.int32, torch.int64]
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_bit_of_a_label_counts(dtype: torch.dtype, backend: str) -> None:
-    """Labels that differ in the first or last byte alone, and the least and the greatest."""
+    """Labels that differ only in the first or last byte, and the smallest and largest label."""
     limits = torch.iinfo(dtype)
     values = [0, 1, limits.max, limits.min or limits.max - 1, limits.max // 2 + 1, 2, 3]
     places = pieces(1, 4, 20, count=7, sizes=(2, 3))

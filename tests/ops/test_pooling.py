@@ -20,7 +20,7 @@ REASON = _select._by_name("backend", "cpu").unavailable("cpu")
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"cpu: {REASON}")
 
 Pool = Callable[[Tensor, Tensor | None], Tensor]
-POOLS: dict[str, tuple[Pool, int | None]] = {  # and the dimensions that they are for
+POOLS: dict[str, tuple[Pool, int | None]] = {  # with the number of spatial axes, None for any
     "contour": (lambda x, ignore: contour_map(x, ignore=ignore), None),
     "contour of slices": (lambda x, ignore: contour_map(x, (1, 3, 3), ignore=ignore), 3),
     "surface": (surface_map, None),
@@ -41,13 +41,13 @@ def assert_pooled(pool: Pool, x: Tensor, ignore: Tensor | None = None, gradients
 
 
 def values(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> Tensor:
-    """Many of which tie, so that the first of equals counts."""
+    """Random values, many of which tie, so that the choice of the first one matters."""
     generator = torch.Generator().manual_seed(seed)
     some = torch.rand(shape, generator=generator)
     return torch.where(cases.noise(*shape, share=0.3, seed=seed), some, (some * 3).floor() / 2).to(dtype)
 
 
-# One voxel, single rows, strips of 32 rows and of 64 planes crossed, rows past every vector's width.
+# One voxel, single rows, more than a strip of 32 rows and 64 planes, rows beyond the width of any vector.
 SHAPES = [(1, 1, 1, 1), (2, 3, 6, 7), (1, 1, 1, 40), (1, 2, 70, 33), (1, 1, 1, 1, 1), (2, 1, 4, 5, 6),
           (1, 1, 131, 3, 5), (1, 1, 3, 67, 18), (1, 1, 2, 3, 130)]  # fmt: skip
 
@@ -110,13 +110,13 @@ def test_nan_stays(name: str) -> None:
     x = torch.rand(1, 1, 3, 5, 8)
     x[cases.noise(*x.shape, share=0.04)] = torch.nan
     assert 2 < x.isnan().sum() < 12
-    # Which of several NaN gets a surface's gradient is nobody's promise.
+    # It is unspecified which of several NaN gets the gradient of a surface.
     assert_pooled(POOLS[name][0], x, gradients=name != "surface")
 
 
 @pytest.mark.parametrize("name", POOLS)
 def test_gradients(name: str) -> None:
-    """In double, against differences, at values far apart."""
+    """In double, against finite differences, at distinct values."""
     x = (
         torch.randperm(2 * 3 * 4, generator=torch.Generator().manual_seed(0)).double().view(1, 1, 2, 3, 4)
         / 24

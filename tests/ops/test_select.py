@@ -1,4 +1,4 @@
-"""Which backend answers, and what is said of the others."""
+"""Which backend is selected, and the reasons given for the others."""
 
 import sys
 import types
@@ -17,7 +17,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 class Broken(Backend):
-    """A backend that lacks something on this machine."""
+    """A backend that is not available on this machine."""
 
     def unavailable(self, device: str | None = None) -> str | None:
         return "its library is not built"

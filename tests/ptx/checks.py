@@ -1,4 +1,4 @@
-"""Every operator on random input, compared with the reference as the other tests of backends do."""
+"""Checks of every operator on random input against the reference."""
 
 import math
 import random
@@ -15,7 +15,7 @@ from surfloss.ops.labels import label_edt
 from tests.support.compare import assert_equal, assert_within_ulp
 from tests.support.operators import assert_pooled, hausdorff_error
 
-# Around the sizes of words, tiles, chunks, strips and blocks, of either backend.
+# Around the sizes of words, tiles, chunks, strips and blocks of both backends.
 WIDTHS = (
     1,
     2,
@@ -65,7 +65,7 @@ LABEL_DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
 @dataclass
 class Draw:
-    """Random input; `said` tells what was drawn, for a message."""
+    """Random input; `said` records the choices for error messages."""
 
     random: random.Random
 
@@ -78,7 +78,7 @@ class Draw:
         return chosen
 
     def shape(self, most: int = 20_000) -> tuple[int, ...]:
-        """Of a batch, with 1 to 3 spatial axes and about `most` voxels at most."""
+        """The shape of a batch with 1 to 3 spatial axes and at most `most` voxels."""
         while True:
             dims = self.random.choice((1, 2, 2, 3, 3, 3))
             spatial = [*(self.random.choice(HEIGHTS) for _ in range(dims - 1)), self.random.choice(WIDTHS)]
@@ -113,7 +113,7 @@ class Draw:
         return wave.floor() % 2 == 0 if kind == "stripes" else (place - 1).abs() < self.random.random()
 
     def spacing(self, dims: int, items: int) -> tuple[list[float], Tensor | None]:
-        """Unit steps, equal steps or others; or steps for each item."""
+        """Shared steps (unit, equal or any), or steps per item."""
 
         def steps() -> list[float]:
             kind = self.random.choice(("unit", "equal", "any"))
@@ -131,7 +131,7 @@ class Draw:
 
 
 def as_dtype(draw: Draw, mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Values whose nonzero ones are the mask."""
+    """Values that are nonzero exactly where the mask is true."""
     if dtype == torch.bool:
         return mask
     if dtype == torch.uint8:
@@ -152,7 +152,7 @@ def check_edt(draw: Draw, backend: str) -> None:
 
 
 def compare_distances(got: Tensor, wanted: Tensor, draw: Draw, squared: bool) -> None:
-    """Exact where squares are integers."""
+    """Compare distances; exactly if squares are integers."""
     what = str(draw.said)
     spacing = draw.said["spacing"]
     if squared and not isinstance(spacing, Tensor) and set(spacing) == {1.0}:
@@ -172,7 +172,7 @@ def check_indices(draw: Draw, backend: str) -> None:
 def compare_indices(
     nearest: Tensor, mask: Tensor, spacing: list[float], item_spacing: Tensor | None, what: str
 ) -> None:
-    """Each leads to a background voxel, and none is nearer."""
+    """Every index is that of a background voxel at the smallest distance."""
     right = edt(mask, spacing, item_spacing, "one_sided", False, "reference")
     for item, (voxels, indices) in enumerate(zip(mask.numpy(), nearest.numpy(), strict=True)):
         if voxels.all():
@@ -207,7 +207,7 @@ def check_hausdorff(draw: Draw, backend: str) -> None:
         draw.one("sigmoid", (True, False)),
     )
     masks = [draw.mask(name, shape) for name in ("input", "target")]
-    # Away from the threshold, where the mask jumps.
+    # Keep away from the threshold, where the mask jumps.
     size = 0.01 + torch.rand(shape, generator=draw.generator, dtype=dtype) * (4 if sigmoid else 0.48)
     input = torch.where(masks[0], size, -size) + (0 if sigmoid else 0.5)
     target = masks[1] if draw.one("hard", (True, False)) else torch.where(masks[1], 0.9, 0.2).to(dtype)
@@ -229,7 +229,7 @@ def check_hausdorff(draw: Draw, backend: str) -> None:
 
 
 def compare_errors(got: Sequence[Tensor], wanted: Sequence[Tensor], what: str) -> None:
-    """Error, gradient and scale."""
+    """Compare error, gradient and scale."""
     size = float(wanted[1].abs().max()) if wanted[1].numel() else 0.0
     for ours, theirs, atol in zip(got, wanted, (0.0, 1e-6 * size, 0.0), strict=True):
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape), what

@@ -1,7 +1,7 @@
 """Compiled kernels without a GPU: the two GPU backends in the emulator of tests/support/ptx.
 
-`make test` runs these tests, and `make test-ptx` many more random ones, in a process in which Triton does not
-interpret: `TRITON_INTERPRET=0 pytest -m ptx`. Every access of every launch is checked.
+`make test` runs these tests, and `make test-ptx` many more random cases. They need a process in which Triton
+does not interpret: `TRITON_INTERPRET=0 pytest -m ptx`. Every access of every launch is checked.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=TARGETS, ids=str)
 def target(request: pytest.FixtureRequest) -> Target:
-    """Every backend by every compiler; skipped, with its reason, where it is not here."""
+    """Every backend with every compiler; skipped with a reason if it is not available."""
     if reason := request.param.missing():
         pytest.skip(reason)
     return request.param
@@ -29,6 +29,6 @@ def target(request: pytest.FixtureRequest) -> Target:
 
 @pytest.fixture
 def backend(target: Target) -> Iterator[str]:
-    """The name of the target's backend, which runs on CPU tensors."""
+    """The name of the target's backend, set up to run on CPU tensors."""
     with target.emulated():
         yield target.backend

@@ -1,4 +1,4 @@
-"""What the kernels are compiled for here: a backend, its compiler, an architecture."""
+"""The targets of compilation: a backend, its compiler and an architecture."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.support.ptx import Options, under_cuda, under_triton
 
 @dataclass(frozen=True)
 class Target:
-    """A backend as one compiler makes it for one architecture."""
+    """A backend as compiled by one compiler for one architecture."""
 
     backend: str
     compiler: str
@@ -22,17 +22,17 @@ class Target:
         return f"{self.compiler} sm_{self.architecture}"
 
     def missing(self) -> str | None:
-        """Why it cannot be emulated, or None where it can."""
+        """Why the target cannot be emulated, or None if it can."""
         return under_triton.missing() if self.backend == "triton" else under_cuda.missing(self.compiler)
 
     @contextmanager
     def emulated(
         self, options: Options | None = None, shared_bytes: int = under_cuda.SHARED_BYTES
     ) -> Iterator[None]:
-        """Within the block the backend may be named for CPU tensors.
+        """Allow the backend to be named for CPU tensors in this context, and emulate it.
 
         Args:
-            shared_bytes: that the CUDA backend may use for a block.
+            shared_bytes: shared memory per block, for the CUDA backend.
         """
         row = _select._by_name("backend", self.backend)
         here = _select.Backend(row.name, row.module, automatic_on=(), named_on=("cpu",), also=row.also)
@@ -48,7 +48,7 @@ class Target:
 TRITON = tuple(Target("triton", "triton", architecture) for architecture in (90, 80, 100))
 CUDA = (Target("cuda", "nvcc", 90), Target("cuda", "nvrtc", 80))
 EVERY = os.environ.get("PTX_TARGETS") == "all"
-"""Whether all targets are tested, as `make test-ptx` does, or the first of each backend."""
+"""Whether to test all targets, as `make test-ptx` does, or only the first of each backend."""
 
 
 def _first(targets: tuple[Target, ...]) -> tuple[Target, ...]:

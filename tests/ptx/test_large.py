@@ -1,6 +1,6 @@
-"""Items near 2^31 voxels: the first and the last programs of every launch, on memory that is not there.
+"""Items near 2^31 voxels: the first and last programs of every launch, on lazily mapped memory.
 
-What other programs would have written is 0, so values mean nothing. Bounds and alignment are checked.
+The output of skipped programs is 0, so values are meaningless. Only bounds and alignment are checked.
 """
 
 import importlib
@@ -17,8 +17,9 @@ from tests.support.ptx import FaultyLaunch, Options
 from tests.support.ptx.memory import fresh
 
 ENDS = Options(ends=2, race_limit=0)
-TALL = 2**22 - 1  # and 512 make the most voxels of the Triton backend
-# Rows are short: a program takes some whole. Columns are, too, where the CUDA backend would copy all of them.
+TALL = 2**22 - 1  # times 512: the voxel limit of the Triton backend
+# Rows are short, since a program processes whole rows. For the CUDA backend columns are short, too, since it
+# would copy an item with long ones.
 SHAPES = [(1300, 1290, 1280)]
 TRITON_SHAPES = [(512 * TALL, 1), (TALL, 2, 256), (2, TALL, 256), (TALL, 512), (2, 32767, 32767)]
 if not EVERY:
@@ -31,7 +32,7 @@ def unit(shape: tuple[int, ...]) -> Steps:
 
 @pytest.fixture
 def module(target: Target, request: pytest.FixtureRequest) -> object:
-    """The target's backend, whose launches have their ends emulated."""
+    """The target's backend, with only the first and last blocks of each launch emulated."""
     shape = request.getfixturevalue("shape")
     if target.backend != "triton" and shape in TRITON_SHAPES:
         pytest.skip("it would copy the item")
@@ -61,7 +62,7 @@ triton_only = pytest.mark.parametrize(
 @triton_only
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 32767, 32767)], ids=str)
 def test_labels(shape: tuple[int, ...], module: object) -> None:
-    """A program takes whole columns, so that these are short."""
+    """Columns are short, since a program processes whole columns."""
     module.label_edt(fresh((1, *shape), torch.int16), unit(shape), "two_sided", True, "open")
 
 
@@ -79,7 +80,7 @@ def test_contour(depth: int, shape: tuple[int, ...], module: object) -> None:
 @triton_only
 @pytest.mark.parametrize("shape", [(512 * TALL,)], ids=str)
 def test_a_single_row(shape: tuple[int, ...], module: object) -> None:
-    """But for the scan, of which one program would take all of it."""
+    """Without the scan, in which one program would process the whole row."""
     with mock.patch.object(module, "scan_rows", mock.MagicMock()):
         test_distance_and_indices(shape, module)
         test_hausdorff(shape, module)
@@ -88,10 +89,10 @@ def test_a_single_row(shape: tuple[int, ...], module: object) -> None:
 @triton_only
 @pytest.mark.parametrize("shape", [(2**31 - 1, 1)], ids=str)
 def test_larger_items_are_refused(shape: tuple[int, ...], module: object) -> None:
-    """Where they are not, places past the end are negative, and are taken for places of the item."""
+    """If they were not, offsets past the end would become negative and pass for valid ones."""
     mask = fresh((1, *shape), torch.bool)
     with pytest.raises(
-        ValueError, match=r"^mask: got items of shape .*, wanted at most 2147483136 voxels an item"
+        ValueError, match=r"^mask: got items of shape .*, wanted at most 2147483136 voxels per item"
     ):
         module.nearest_background(mask, unit(shape))
     with (

@@ -1,4 +1,4 @@
-"""Compiled kernels on the masks that have broken transforms, and on sizes across every boundary."""
+"""Compiled kernels on masks that have broken transforms, and on sizes around every boundary."""
 
 import random
 
@@ -66,7 +66,7 @@ def test_every_value_but_zero_is_foreground(dtype: torch.dtype, backend: str) ->
     assert_equal(got, edt(mask, [1.0] * 2, None, "signed", True, "reference"))
 
 
-# Around words of 32, tiles of 8 rows and 32 columns, chunks of 512 voxels, and the CUDA backend's levels.
+# Sizes around words of 32 bits, tiles of 8 rows and 32 columns, chunks of 512 voxels, and the CUDA levels.
 SIZES = (1, 2, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 511, 512, 513, 1024, 1025)
 
 
@@ -109,7 +109,7 @@ if not EVERY:
 
 @pytest.mark.parametrize("shape", LONG, ids=str)
 def test_long_axes(shape: tuple[int, ...], backend: str) -> None:
-    """Past 4,096, beyond which squares need not be floats, and past 16 bits."""
+    """Axes beyond 4,096, above which squares may be inexact in float32, and beyond 16 bits."""
     draw = Draw(random.Random(0))
     for share in (0.5, 0.999):
         mask = cases.noise(*shape, share=share)
@@ -122,7 +122,7 @@ def test_long_axes(shape: tuple[int, ...], backend: str) -> None:
 @pytest.mark.parametrize("empty", ["zero", "diagonal", "scipy"])
 @pytest.mark.parametrize("sigmoid", [False, True])
 def test_hausdorff(sigmoid: bool, empty: str, backend: str) -> None:
-    """Items of both labels, of one, and with ignored voxels, in every exponent."""
+    """Items with both labels, with one, and with ignored voxels, for several exponents."""
     shape = (2, 9, 8, 33)
     input, target = torch.randn(shape), cases.noise(*shape, share=0.9)
     input = torch.where(input.abs() < 0.01, 0.01, input) if sigmoid else input.sigmoid()
@@ -169,7 +169,7 @@ CONTOURS = [
 def test_contour(
     shape: tuple[int, ...], kernel: int | tuple[int, ...], dtype: torch.dtype, ignored: bool, backend: str
 ) -> None:
-    """Strips of 4 rows and 28 columns and runs of 32 planes are crossed; many values tie."""
+    """Shapes larger than strips of 4 rows, 28 columns and 32 planes; many values tie."""
     x = torch.where(cases.noise(*shape, share=0.3), torch.rand(shape), torch.randint(3, shape) / 2).to(dtype)
     x[cases.noise(*shape, share=0.01, seed=3)] = torch.nan
     assert_pooled(x, kernel, cases.noise(*shape, share=0.2, seed=1) if ignored else None, backend)

@@ -17,21 +17,21 @@ CASES, SEED = int(os.environ.get("PTX_CASES", "80")), int(os.environ.get("PTX_SE
 
 @pytest.mark.parametrize("number", range(CASES), ids=lambda number: f"{SEED}-{number}")
 def test_case(number: int) -> None:
-    """One case: its seed and number tell the target, the operator, the input and the orders of work."""
+    """One case. Seed and number determine target, operator, input and orders of blocks and warps."""
     draw = Draw(random.Random(f"{SEED}-{number}"))
     target = TARGETS[number % len(TARGETS)]
     if reason := target.missing():
         pytest.skip(reason)
     operator = draw.one("operator", OPERATORS[target.backend])
     backwards = {name: draw.random.random() < 0.5 for name in ("blocks_backwards", "warps_backwards")}
-    # Without shared memory the CUDA backend takes axes for too long for it.
+    # Without shared memory the CUDA backend runs its kernels for long axes.
     shared_bytes = draw.one("shared bytes", (0, *[under_cuda.SHARED_BYTES] * 5))
     with target.emulated(Options(**backwards), shared_bytes), in_rounds(target.backend, draw):
         CHECKS[operator](draw, target.backend)
 
 
 def in_rounds(backend: str, draw: Draw) -> AbstractContextManager[object]:
-    """Small volumes divided as large ones are: the Triton backend's error comes in rounds and strips."""
+    """Divide small volumes like large ones: the Triton backend's Hausdorff error in rounds and strips."""
     if backend != "triton" or draw.one("whole", (False, True)):
         return nullcontext()
     module = importlib.import_module("surfloss.backends.triton")

@@ -1,1 +1,1 @@
-"""What several tests share: masks, real volumes, exact comparison."""
+"""Helpers shared by tests: masks, real volumes, exact comparison."""

@@ -1,4 +1,4 @@
-"""A comparison whose numbers are known."""
+"""A benchmark comparison with known numbers."""
 
 from surfloss.bench.machine import Machine
 from surfloss.bench.result import Column, Outcome, Result, Row
@@ -11,7 +11,7 @@ def timed(seconds: float, ratio: float | None = None, difference: float = 0) -> 
 
 
 def on_a_cpu() -> Result:
-    """Three masks of a scan for the transform, one of a patch for the loss; what comes of each kind."""
+    """Three scan masks for the transform and one patch mask for the loss, with every kind of outcome."""
     scan, patch = [64, 512, 512], [16, 320, 320]
     volume, head_ct = 64 * 512 * 512, [5.0, 0.42, 0.42]
     by_mask = {

@@ -1,4 +1,4 @@
-"""A page in a browser without a window: what it loaded, what it complained about, and what a script finds."""
+"""Opens a page in a headless browser: what it loaded, its errors, and the result of a script."""
 
 import json
 import re
@@ -46,16 +46,16 @@ _ANSWER = """<script>
 class Visit:
     """What happened on a page."""
 
-    complaints: list[str]  # errors of scripts, of loading, and of what the page forbids itself
-    console: list[str]  # every line that the browser's console shows
-    requests: list[str]  # addresses other than the page's own data
-    widths: list[int]  # of the pictures, in pixels; 0 for one that could not be shown
-    broken_links: list[str]  # within the page
-    found: Any  # what the script returned
+    complaints: list[str]  # script errors, failed loads, and violations of the page's security policy
+    console: list[str]  # lines of the browser's console
+    requests: list[str]  # addresses other than data URLs
+    widths: list[int]  # of the pictures, in pixels; 0 for a picture that could not be shown
+    broken_links: list[str]  # links within the page
+    found: Any  # the return value of the script
 
 
 def visit(page: str, folder: Path, script: str = "return null") -> Visit:
-    """Open an HTML page from a file in `folder`, an empty one, and run the body of a function in it."""
+    """Open an HTML page from a file in the empty `folder`, and run `script`, a function body, in it."""
     assert BROWSER is not None
     assert "</head>" in page
     assert "</body>" in page
@@ -71,6 +71,6 @@ def visit(page: str, folder: Path, script: str = "return null") -> Visit:
 
 
 def assert_sound(seen: Visit) -> None:
-    """It shows all of its pictures, loads nothing and complains about nothing."""
+    """The page shows all its pictures, loads nothing and has no errors."""
     assert (seen.complaints, seen.console, seen.requests, seen.broken_links) == ([], [], [], [])
     assert all(width > 0 for width in seen.widths)

@@ -1,4 +1,4 @@
-"""Masks that have broken distance transforms: every backend must get all of them right."""
+"""Masks that have broken distance transforms. Every backend must be correct on all of them."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +24,7 @@ class MaskSample:
 
     @cache  # noqa: B019 - the samples live as long as the tests
     def squared(self, two_sided: bool) -> np.ndarray:
-        """What is right, float64, by looking at every pair of voxels."""
+        """The correct squared distances, float64, by brute force over all pairs of voxels."""
         oracle = oracles.squared_two_sided if two_sided else oracles.squared_edt
         items = [oracle(item, self.spacing) for item in self.mask.numpy()]
         return np.stack(items) if items else np.empty(self.mask.shape)
@@ -36,14 +36,14 @@ def noise(*shape: int, share: float = 0.5, seed: int = 0) -> Tensor:
 
 
 def blob(*shape: int) -> Tensor:
-    """One ellipsoid an item, off the centre and not touching the border; `shape` is `(batch, *spatial)`."""
+    """One ellipsoid per item, off center and not touching the border; `shape` is `(batch, *spatial)`."""
     grids = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape[1:]), indexing="ij")
     radius = sum(((grid - 0.1) / 0.6) ** 2 for grid in grids)
     return (radius < 1).expand(shape).contiguous()
 
 
 def few(*shape: int, at: tuple[tuple[int, ...], ...], value: bool = True) -> Tensor:
-    """One item: `value` at the voxels `at` (negative counts from the end) and not elsewhere."""
+    """One item: `value` at the voxels `at` (negative counts from the end), its opposite elsewhere."""
     mask = torch.full((1, *shape), not value)
     for index in at:
         mask[(0, *index)] = value
@@ -88,7 +88,7 @@ def _masks() -> dict[str, Tensor]:
         (3, 97, 2),
     ):
         masks[f"noise {shape}"] = noise(2, *shape, share=0.8)
-    # Past 1,024 threads, past 16-bit indices, and past the side whose square overflows 32 bits.
+    # Sizes beyond 1,024 threads, beyond 16-bit indices, and with squares that overflow int32.
     for size in (1031, 32771, 46349):
         for axis in range(3):
             shape = [2, 1, 1]

@@ -8,13 +8,13 @@ _SHOWN = 5
 
 
 def assert_equal(got: object, wanted: object, what: str = "") -> None:
-    """The two hold the same numbers; infinities count as equal to themselves, NaN as equal to nothing."""
+    """Both hold the same numbers. Infinities equal themselves, NaN equals nothing."""
     got, wanted = _pair(got, wanted)
     _report(got, wanted, np.where(got == wanted, 0, np.inf), 0, f"{what} equality")
 
 
 def assert_within_ulp(got: object, wanted: object, ulp: float, what: str = "") -> None:
-    """`got` is within `ulp` float32 units in the last place of `wanted`, which is rounded to nothing."""
+    """`got` is within `ulp` float32 units in the last place of `wanted`, which is not rounded itself."""
     got, wanted = _pair(got, wanted)
     unit = np.spacing(np.abs(wanted).astype(np.float32)).astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -47,7 +47,7 @@ def _report(
     limit: float,
     what: str,
 ) -> None:
-    bad = ~(error <= limit)  # so that NaN is bad
+    bad = ~(error <= limit)  # includes NaN
     if not bad.any():
         return
     order = np.argsort(np.where(bad, np.nan_to_num(error, nan=np.inf), -1), axis=None)[::-1][:_SHOWN]

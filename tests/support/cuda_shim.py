@@ -1,4 +1,4 @@
-"""The kernels of csrc/cuda on the CPU: compiled with g++ over tests/cpp/cuda_shim.h, called as on a GPU."""
+"""The kernels of csrc/cuda on the CPU: compiled with g++ and tests/cpp/cuda_shim.h, called as on a GPU."""
 
 import ctypes
 import subprocess
@@ -15,15 +15,15 @@ H100_SHARED_BYTES = 227 * 1024
 
 
 def missing() -> str | None:
-    """Why the kernels cannot run on this CPU, or None where they can."""
-    return None if which("g++") else "the kernels run on the CPU only where g++ is"
+    """Why the kernels cannot run on this CPU, or None if they can."""
+    return None if which("g++") else "g++, which compiles the kernels for the CPU, is not on the path"
 
 
 @cache
 def library(sanitize: bool) -> ctypes.CDLL:
-    """The kernels of the source tree; with `sanitize` undefined behaviour ends the process."""
+    """The kernels of the source tree. With `sanitize`, undefined behavior ends the process."""
     command = ["g++", "-std=c++17", "-x", "c++", "-O2", "-fPIC", "-shared"]
-    # fmaf is an instruction of its own, or else a slow call. Nothing is fused beside it.
+    # -march=native makes fmaf an instruction instead of a slow call. No other operations are fused.
     command += ["-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE"]
     command += ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
     if sanitize:
@@ -49,7 +49,7 @@ def launch(
     device: torch.device,
     sanitize: bool = False,
 ) -> None:
-    """Stands in for `backends.cuda.device.launch`."""
+    """Replaces `backends.cuda.device.launch`."""
     assert device.type == "cpu"
     addresses = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
     status = library(sanitize=sanitize).shim_launch(
@@ -59,7 +59,7 @@ def launch(
 
 
 def candidates() -> tuple[float, float]:
-    """Looked at since the last call: by all lanes, and were each as busy as the busiest of its warp."""
+    """Candidates read since the last call: by all lanes, and with each lane as busy as its warp's busiest."""
     counts = (ctypes.c_double * 2)()
     library(sanitize=False).shim_candidates(counts)
     return counts[0], counts[1]

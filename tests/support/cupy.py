@@ -1,4 +1,4 @@
-"""NumPy and SciPy in the place of CuPy and cuCIM."""
+"""Fakes CuPy and cuCIM with NumPy and SciPy."""
 
 import sys
 import types
@@ -9,7 +9,7 @@ from scipy import ndimage
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the modules their names, with the argument that is theirs alone."""
+    """Install the fake modules. Their transform has the keyword that only CuPy and cuCIM have."""
 
     def transform(image: np.ndarray, sampling: tuple[float, ...], *, float64_distances: bool) -> np.ndarray:
         assert not float64_distances

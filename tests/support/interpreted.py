@@ -1,6 +1,6 @@
-"""Triton's interpreter, fast enough to test with, and what it is given of the tests of every backend.
+"""Makes Triton's interpreter fast enough for tests, and selects the shared tests that it runs.
 
-It takes some 20 microseconds an operation of a tile, so that a kernel takes a second for 1,000 voxels.
+The interpreter takes about 20 microseconds per tile operation, so a kernel takes a second for 1,000 voxels.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.cases import MaskSample
 
-# Of `cases.MASK_SAMPLES`: every kind of mask, and tiles that are full, cut off, several, or none.
+# A subset of `cases.MASK_SAMPLES` with every kind of mask, and with full, partial, several and no tiles.
 NAMES = {
     "full, empty and mixed items",
     "one background voxel",
@@ -29,14 +29,14 @@ NAMES = {
 
 
 def too_slow(request: pytest.FixtureRequest) -> bool:
-    """Whether a test is not for the interpreter: marked `large`, or of a mask that is not above."""
+    """Whether a test is too slow for the interpreter: marked `large`, or with a mask that is not in NAMES."""
     sample = getattr(request.node, "callspec", None) and request.node.callspec.params.get("sample")
     is_slow = isinstance(sample, MaskSample) and sample.name not in NAMES
     return bool(request.node.get_closest_marker("large")) or is_slow
 
 
 def hasten() -> None:
-    """Scan with NumPy, prepare the language once a launch, do not look for overflow: no answer changes."""
+    """Scan with NumPy, prepare the language once per launch, skip overflow checks. Results stay the same."""
     from triton.runtime import interpreter
 
     element_by_element, call = interpreter.ScanOps.generic_scan, interpreter.InterpretedFunction.__call__

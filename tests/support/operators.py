@@ -1,4 +1,4 @@
-"""The operators, called as the tests mostly want them."""
+"""The operators with the arguments that most tests use."""
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ def squared_edt(
 def hausdorff_error(
     *arguments: object, max_distance: float | None = None, by_errors: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The operator with the gradient kept in the input's dtype."""
+    """The operator, keeping the gradient in the input's dtype."""
     return hausdorff.hausdorff_error(*arguments, None, max_distance, by_errors)
 
 
@@ -30,7 +30,7 @@ def assert_pooled(
     backend: str = "triton",
     what: str = "",
 ) -> None:
-    """A backend's contour and its gradient are those that PyTorch's own pooling gives."""
+    """A backend's contour and its gradient equal those of PyTorch's pooling."""
     grad, results = torch.randn(x.shape, dtype=x.dtype), []
     for name in (backend, "reference"):
         leaf = x.clone().requires_grad_()

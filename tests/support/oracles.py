@@ -1,4 +1,4 @@
-"""Distances found by looking at every pair of voxels, and SciPy's, both in float64."""
+"""Distances by brute force over all pairs of voxels, and SciPy's, both in float64."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +14,10 @@ _PAIRS_AT_ONCE = 2_000_000
 
 
 def squared_to(starts: Mask, goals: Mask, spacing: Sequence[float], shrink: float = 0.0) -> Field:
-    """Squared distance from each voxel of `starts` to the nearest one of `goals`.
+    """Squared distance from each voxel of `starts` to the nearest voxel of `goals`.
 
-    It is 0 outside `starts`, and inf where there are no goals. With `shrink=0.5` to the nearest
-    point of a goal's box instead of its centre.
+    It is 0 outside `starts`, and inf if there are no goals. `shrink=0.5` measures to the nearest point of a
+    goal's box instead of its center.
     """
     squared = np.zeros(starts.shape)
     origins, targets = np.argwhere(starts), np.argwhere(goals)
@@ -42,9 +42,9 @@ def squared_two_sided(mask: Mask, spacing: Sequence[float], shrink: float = 0.0)
 
 
 def squared_to_other_labels(labels: npt.NDArray[Any], spacing: Sequence[float], closed: bool) -> Field:
-    """One item: from every voxel to the nearest one of another label, by all pairs; inf for none.
+    """One item: from every voxel to the nearest voxel of another label; inf for none.
 
-    If closed, the outside is another label, of which the voxels beside the item are looked at.
+    If closed, the outside is another label, represented by one layer of voxels around the item.
     """
     _, numbers = np.unique(labels, return_inverse=True)
     numbers = np.pad(numbers.reshape(labels.shape), int(closed), constant_values=-1)
@@ -58,6 +58,6 @@ def squared_to_other_labels(labels: npt.NDArray[Any], spacing: Sequence[float], 
 
 
 def scipy_two_sided(mask: Mask, spacing: Sequence[float]) -> Field:
-    """SciPy's `edt(mask) + edt(~mask)`; for one label its value for a volume without background."""
+    """SciPy's `edt(mask) + edt(~mask)`; with a single label, its value for a volume without background."""
     inside, outside = (ndimage.distance_transform_edt(side, sampling=spacing) for side in (mask, ~mask))
     return inside + outside

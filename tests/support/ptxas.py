@@ -1,4 +1,4 @@
-"""What nvcc makes of the CUDA kernels: registers and memory of each."""
+"""Registers and memory of each CUDA kernel as compiled by nvcc."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ FILES = ("edt.cu", "hausdorff.cu")
 
 @dataclass(frozen=True)
 class Usage:
-    """Of one kernel on one architecture: registers a thread, and bytes a thread outside them."""
+    """One kernel on one architecture: registers per thread, and bytes per thread in other memory."""
 
     registers: int
     stack: int
@@ -21,7 +21,7 @@ class Usage:
 
 
 def missing() -> str | None:
-    """Why nothing can be compiled, or None where it can."""
+    """Why kernels cannot be compiled, or None if they can."""
     return None if which("nvcc") else "nvcc is not on the path"
 
 

@@ -1,4 +1,4 @@
-"""The watcher of pages notices what it is there for."""
+"""`browser.assert_sound` detects the faults of a page."""
 
 from pathlib import Path
 

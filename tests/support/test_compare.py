@@ -1,4 +1,4 @@
-"""The comparison notices what it is there to notice, and names the worst voxel."""
+"""The comparisons detect differences, and list the worst voxels first."""
 
 import numpy as np
 import pytest

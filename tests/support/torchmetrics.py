@@ -1,4 +1,4 @@
-"""`SurfaceMetrics` with and without torchmetrics, whichever is installed."""
+"""`SurfaceMetrics` with torchmetrics and without, if torchmetrics is installed."""
 
 import importlib.metadata
 import importlib.util
@@ -11,12 +11,12 @@ import pytest
 
 INSTALLED = importlib.util.find_spec("torchmetrics") is not None
 OURS = ("surfloss.metrics._metric", "surfloss.metrics.running")
-PARTS = ("torchmetrics", "lightning_utilities")  # a failed import leaves modules and cached answers of these
+PARTS = ("torchmetrics", "lightning_utilities")  # a failed import leaves modules and caches of these behind
 
 
 @contextmanager
 def surface_metrics(torchmetrics: bool) -> Iterator[Any]:
-    """The class made anew on `torchmetrics.Metric`, or as where torchmetrics is missing."""
+    """The class imported again, based on `torchmetrics.Metric`, or as if torchmetrics were missing."""
     version = importlib.metadata.version
 
     def without_torchvision(name: str) -> str:
@@ -26,7 +26,7 @@ def surface_metrics(torchmetrics: bool) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         if torchmetrics:
-            # PyPI's torchvision does not import beside a CPU build of PyTorch; torchmetrics does without it.
+            # PyPI's torchvision does not import with a CPU build of PyTorch. torchmetrics does not need it.
             patch.setattr(importlib.metadata, "version", without_torchvision)
             patch.setitem(sys.modules, "torchvision", None)
         else:

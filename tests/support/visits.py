@@ -1,6 +1,6 @@
-"""How many blocks the search of the Triton backend looks at: its rules again, in NumPy, without the kernels.
+"""Counts the blocks that the search of the Triton backend reads, by a copy of its rules in NumPy.
 
-The rules are those of `search` in backends/triton/edt.py; docs/gpu-transform.md says why they are right.
+They are the rules of `search` in backends/triton/edt.py. docs/gpu-transform.md explains why they are correct.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,7 @@ Field = npt.NDArray[np.float32]
 
 @dataclass
 class Visits:
-    """Sums over tiles: how many there are, summaries or groups of them looked at, groups that were skipped
-    for it, and blocks read."""
+    """Sums over tiles: tiles, summaries read, groups of summaries read, groups skipped, blocks read."""
 
     tiles: int = 0
     summaries: int = 0
@@ -23,18 +22,18 @@ class Visits:
     blocks: int = 0
 
     def per_voxel(self, block: int = 8) -> float:
-        """Candidates a voxel."""
+        """Candidates per voxel."""
         return block * self.blocks / max(1, self.tiles)
 
 
 def count(columns: Field, step: float, total: Visits, block: int = 8, ahead: int = 8) -> Field:
-    """Search along axis 0 of `(size, lanes)`, a signed squared field, and count.
+    """Search along axis 0 of a signed squared field `(size, lanes)`, and add the counts to `total`.
 
     Args:
-        ahead: blocks on either side whose summaries are looked at together, or 0.
+        ahead: blocks on either side whose summaries are read together, or 0.
 
     Returns:
-        The squared distance to the other label, as the kernel finds it, in the same shape.
+        The squared distance to the other label, as the kernel computes it, `(size, lanes)`.
     """
     size, lanes = columns.shape
     blocks = -(-size // block)

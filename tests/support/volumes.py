@@ -1,4 +1,4 @@
-"""The real volumes of `tests/data`, in the array order of the library."""
+"""The real volumes of `tests/data`, in the axis order of the library."""
 
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ LABELS = ("lung2_label", "brain1_label", "i132")
 
 @cache
 def load(name: str) -> tuple[npt.NDArray[np.generic], tuple[float, float, float]]:
-    """A read-only `(z, y, x)` array in its stored dtype, and its header's spacing `(z, y, x)` in mm."""
+    """A read-only array `(z, y, x)` in its stored dtype, and the spacing `(z, y, x)` of its header in mm."""
     image = nibabel.load(DATA / f"{name}.nii.gz")
     volume = np.ascontiguousarray(np.asanyarray(image.dataobj).T)
     volume.flags.writeable = False
@@ -22,7 +22,7 @@ def load(name: str) -> tuple[npt.NDArray[np.generic], tuple[float, float, float]
 
 
 def crop(volume: npt.NDArray[np.generic], margin: int = 2) -> npt.NDArray[np.generic]:
-    """The box of the nonzero voxels and a margin, for oracles too slow for the whole volume."""
+    """The bounding box of the nonzero voxels plus a margin, for oracles too slow for the whole volume."""
     slices = []
     for positions, size in zip(np.nonzero(volume), volume.shape, strict=True):
         slices.append(slice(max(0, positions.min() - margin), min(size, positions.max() + 1 + margin)))

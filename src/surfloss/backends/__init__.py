@@ -1,1 +1,1 @@
-"""The implementations of the operators: in each module the functions that `_interface.py` describes."""
+"""The implementations of the operators. Each module has the functions that `_interface.py` specifies."""

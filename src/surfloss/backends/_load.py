@@ -1,8 +1,7 @@
-"""Finds the compiled library and loads it, once; a failure is kept and told again.
+"""Finds and loads the compiled library, once. A failure is remembered and reported again.
 
-The library lies in `surfloss/_lib`: beside this package in a wheel, elsewhere in an editable install, where
-the import system knows the way. It has a plain C interface (csrc/include/surfloss_cpu.h), and ctypes
-releases the GIL.
+The library is in `surfloss/_lib`, which in an editable install is a different folder; `importlib.resources`
+finds both. It has a plain C interface (csrc/include/surfloss_cpu.h), and ctypes releases the GIL.
 """
 
 import ctypes
@@ -35,21 +34,21 @@ _ARGUMENTS = {
 
 
 def cpu_library_problem() -> str | None:
-    """Why the library cannot be used, or None where it can."""
+    """Why the library cannot be used, or None if it can."""
     return cpu_library()[1]
 
 
 def cpu_library_path() -> Path | None:
-    """Where the library lies, or None where this installation has none."""
+    """The path of the library, or None if this installation has none."""
     name = _NAMES.get(sys.platform, "libsurfloss_cpu.so")
-    # An editable install answers with every folder that the package is spread over.
+    # In an editable install this searches every folder that the package is spread over.
     path = Path(str(resources.files("surfloss").joinpath("_lib", name)))
     return path if path.is_file() else None
 
 
 @cache
 def cpu_library() -> tuple[ctypes.CDLL | None, str | None]:
-    """The library of csrc/cpu, or None and why it cannot be used."""
+    """The library of csrc/cpu and None, or None and why it cannot be used."""
     path = cpu_library_path()
     if path is None:
         return None, "this installation has no compiled library"

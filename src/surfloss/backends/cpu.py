@@ -1,4 +1,7 @@
-"""The C++ library for CPU tensors: allocates, passes pointers, reports errors; csrc/cpu does the rest."""
+"""The C++ library for CPU tensors. This module allocates, passes pointers and reports errors.
+
+The algorithms are in csrc/cpu.
+"""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +18,7 @@ from surfloss.backends._interface import EMPTY, FORMS, HausdorffArguments
 
 checks_values = True
 
-# By what scratch they need.
+# Numbers of `surfloss_function`, which determine the size of the scratch memory.
 _FUNCTIONS = {
     "edt": 0,
     "label_edt": 0,
@@ -28,7 +31,7 @@ _OK, _TOO_LARGE, _SPACING, _NO_MEMORY = range(4)
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """What this processor has of the instruction sets that the library is compiled for, the best last."""
+    """The compiled instruction sets that this processor supports, the best last."""
     best = _library().surfloss_best_isa()
     return tuple(name for name, number in _ISA.items() if number <= best)
 
@@ -45,7 +48,7 @@ def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
 
 def label_edt(labels: Tensor, steps: Steps, form: str, squared: bool, border: str) -> Tensor:
     """Distance to the nearest voxel of another label."""
-    if labels.dtype == torch.bool:  # any byte that is not 0 is the one label
+    if labels.dtype == torch.bool:  # a bool may be stored as any nonzero byte; make all of them equal
         bytes_ = labels.view(torch.uint8)
         labels = torch.from_numpy(bytes_.numpy() != 0) if has_array(bytes_) else bytes_ != 0
     distance = torch.empty(labels.shape, dtype=torch.float32)
@@ -60,9 +63,9 @@ def nearest_background(mask: Tensor, steps: Steps) -> Tensor:
 
 
 def background_distance(mask: Tensor, steps: Steps, indices: bool) -> tuple[Tensor, Tensor | None]:
-    """Distance to the nearest zero voxel in float64, with `indices` also where that is."""
+    """Distance to the nearest zero voxel in float64, with `indices` also its index."""
     distance = torch.empty(mask.shape, dtype=torch.float64)
-    if indices or max(mask.shape[1:]) > 2**24:  # longer axes are beyond the steps of a float
+    if indices or max(mask.shape[1:]) > 2**24:  # the distance pass counts steps in float32
         return distance, _nearest_background(mask, steps, distance)
     _call("background_distance", mask.shape, steps, (_as_bytes(mask), distance), ())
     return distance, None
@@ -97,7 +100,7 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
 
 
 def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The contour by pooling, and the ways back to the voxels that it was taken from."""
+    """The contour by pooling, and the ways back to the voxels that each value came from."""
     contour = torch.empty_like(x)
     highest, lowest = (torch.empty(x.shape, dtype=torch.int8) for _ in range(2))
     _call_pooling("contour", x, (ignore, contour, highest, lowest), (depth == 3,))
@@ -112,7 +115,7 @@ def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: i
 
 
 def surface_map(x: Tensor, ignore: Tensor | None) -> tuple[Tensor, Tensor]:
-    """x less the least of x and its face neighbors, and which of them that is."""
+    """x minus the minimum of x and its face neighbors, and the position of that minimum."""
     surface, lowest = torch.empty_like(x), torch.empty(x.shape, dtype=torch.int8)
     _call_pooling("surface", x, (ignore, surface, lowest))
     return surface, lowest
@@ -131,7 +134,7 @@ def _call_pooling(
     """Call `surfloss_<function>` on contiguous values `(batch, z, y, x)` and arrays of that shape.
 
     Raises:
-        RuntimeError: where the wanted instruction set is missing.
+        RuntimeError: if the processor lacks the requested instruction set.
     """
     library = _library()
     batch, *sizes = values.shape
@@ -160,12 +163,12 @@ def _call(
     arrays: Sequence[Tensor | int | None],
     options: Sequence[float],
 ) -> None:
-    """Call `surfloss_<function>`; its arguments are the arrays, what every call has, and the options.
+    """Call `surfloss_<function>` with the arrays, the common arguments, and the options.
 
     Raises:
-        RuntimeError: where the wanted instruction set is missing.
-        ValueError: where an item is too large, or squared distances leave float32's range.
-        MemoryError: where memory is short.
+        RuntimeError: if the processor lacks the requested instruction set.
+        ValueError: if an item is too large, or squared distances leave the range of float32.
+        MemoryError: if the system is out of memory.
     """
     library = _library()
     batch, *spatial = shape
@@ -176,18 +179,18 @@ def _call(
     items = (batch, len(spatial), sizes.data_ptr())
     size = library.surfloss_scratch_bytes(_FUNCTIONS[function], *items, item_spacing, threads)
     scratch = torch.empty(max(0, size), dtype=torch.uint8)
-    # Named here, so that they live until the call returns.
+    # Keep references, so that copies live until the call returns.
     contiguous = [value.contiguous() if isinstance(value, Tensor) else value for value in arrays]
     status = getattr(library, f"surfloss_{function}")(
         *(value.data_ptr() if isinstance(value, Tensor) else value for value in contiguous),
         *items, spacing.data_ptr(), item_spacing, *options, threads, _requested_isa(), scratch.data_ptr(),
     )  # fmt: skip
     if status == _TOO_LARGE:
-        wanted = f"at most {2**31 - 1} voxels an item"
+        wanted = f"at most {2**31 - 1} voxels per item"
         argument = {"hausdorff": "input", "label_edt": "labels"}.get(function, "mask")
         fail(argument, f"items of shape {tuple(spatial)}", wanted)
     if status == _SPACING:
-        wanted = "steps whose squares, and that of the whole extent, are within float32's range"
+        wanted = "steps whose squares, and the squared diagonal of an item, are within float32's range"
         fail("spacing", spacing.tolist(), wanted)
     if status == _NO_MEMORY:
         raise MemoryError(f"no memory for threads on items of shape {tuple(spatial)}")
@@ -197,7 +200,7 @@ def _call(
 
 def _library() -> CDLL:
     library, _ = _load.cpu_library()
-    assert library is not None, "the backend is chosen only where the library can be used"
+    assert library is not None, "the backend is selected only if the library can be used"
     return library
 
 

@@ -1,6 +1,6 @@
-"""The oracle: slow, obvious, and right. NumPy and SciPy do the search, an item at a time.
+"""The oracle: slow, simple and correct. NumPy and SciPy search one item at a time.
 
-`_interface.py` says what the functions mean; the tests compare every backend with this one.
+`_interface.py` specifies the functions. The tests compare every backend with this one.
 """
 
 import math
@@ -22,7 +22,7 @@ def edt(mask: Tensor, steps: Steps, form: str, squared: bool) -> Tensor:
     for item, (voxels, own_steps) in enumerate(_items(mask, steps)):
         distance = _squared_distance(voxels, own_steps)
         if form != "one_sided":
-            # A foreground voxel looks for background and the other way round: one of the two is 0.
+            # Foreground voxels measure to the background, and background voxels to the foreground.
             distance = np.where(voxels, distance, _squared_distance(~voxels, own_steps))
         if not squared:
             distance = np.sqrt(distance)
@@ -83,7 +83,7 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
 
 
 def _empty_squared(shape: torch.Size, steps: Steps, empty: str) -> Tensor:
-    """The squared distance in an item of one label, `(items or 1, *shape or 1 along an axis)`."""
+    """The squared distance in an item with one label, `(items or 1, *(size or 1 per axis))`."""
     per_item = _per_item(steps)
     squared = per_item.new_zeros(len(per_item), *(1,) * len(shape))
     for axis, size in enumerate(shape):
@@ -92,7 +92,7 @@ def _empty_squared(shape: torch.Size, steps: Steps, empty: str) -> Tensor:
         elif empty == "diagonal":
             positions = torch.tensor([size])
         else:
-            # SciPy's answer for a volume without background: the distance to a voxel before the first one.
+            # SciPy's result for a volume without background: the distance to a voxel before the first one.
             positions = torch.arange(size) + (axis == 0)
         along = (per_item[:, axis, None] * positions) ** 2
         squared = squared + along.view(
@@ -102,7 +102,7 @@ def _empty_squared(shape: torch.Size, steps: Steps, empty: str) -> Tensor:
 
 
 def _per_item(steps: Steps) -> Tensor:
-    """float64 on the host, `(items, dims)`, or `(1, dims)` where all items share them."""
+    """The steps as float64 on the CPU, `(items, dims)`, or `(1, dims)` if all items share them."""
     return (
         torch.tensor([steps.shared], dtype=torch.float64) if steps.per_item is None else steps.per_item.cpu()
     )
@@ -124,7 +124,7 @@ def _nearest(voxels: npt.NDArray[np.bool_], steps: npt.NDArray[np.float64]) -> n
 def _squared_distance(
     voxels: npt.NDArray[np.bool_], steps: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """In double from the indices: SciPy's own distances are rooted, and a root squared is inexact."""
+    """Squared distances in float64, from the indices: squaring SciPy's distances would be inexact."""
     if not voxels.size or voxels.all():
         return np.full(voxels.shape, np.inf)
     squared = np.zeros(voxels.shape)
@@ -137,11 +137,11 @@ def _squared_distance(
 def _squared_to_other_labels(
     labels: npt.NDArray[Any], steps: npt.NDArray[np.float64], closed: bool
 ) -> npt.NDArray[np.float64]:
-    """One transform a label, of its bounding box and one voxel around it: further away nothing is nearest."""
+    """One transform per label, of its bounding box plus one voxel: no voxel further out can be nearest."""
     numbers = np.unique(labels, return_inverse=True)[1].reshape(labels.shape) + 1
     inside = (slice(None),) * labels.ndim
     if closed:
-        numbers = np.pad(numbers, 1)  # with 0, which no label has
+        numbers = np.pad(numbers, 1)  # with 0, which is not used by any label
         inside = (slice(1, -1),) * labels.ndim
     squared = np.zeros(numbers.shape)
     for number, box in enumerate(ndimage.find_objects(numbers) if labels.size else [], 1):

@@ -1,7 +1,7 @@
-"""An emulator of PTX: runs what GPU compilers make of the kernels on a CPU, and checks every access.
+"""A PTX emulator: runs compiled GPU kernels on a CPU and checks every memory access.
 
-`Program` is a kernel, assembled from PTX text; `under_triton` and `under_cuda` put it below the launch code
-of the two GPU backends. README.md tells what is checked, and what is not.
+`Program` is a kernel, assembled from PTX text. `under_triton` and `under_cuda` put it below the launch code
+of the two GPU backends. README.md lists what is checked.
 """
 
 from tests.support.ptx.assembler import UnknownPTX

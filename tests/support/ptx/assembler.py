@@ -1,8 +1,8 @@
-"""From PTX text to the rows that the core executes.
+"""Assembles PTX text to the rows that the core executes.
 
-Most instructions need nothing but their name: the core knows what operands they have. Here are those whose
-operands are vectors, addresses, labels or pairs, and those that stand for two. An instruction, a modifier or
-an operand that is not known is an error that names it: nothing is guessed.
+Most instructions need only their name, since the core defines their operands. This file handles instructions
+whose operands are vectors, addresses, labels or pairs, and instructions that become several rows. An unknown
+instruction, modifier or operand is an error that names it; nothing is guessed.
 """
 
 import re
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tests.support.ptx.library import OPERANDS, Row, signature
 
-NEWEST = (9, 5)  # the newest version of PTX that compilers here write and tests have tried
+NEWEST = (9, 5)  # the newest version of PTX that has been tested
 LANES = 32
 SIZES = {
     **dict.fromkeys(("b8", "u8", "s8"), 1),
@@ -25,13 +25,13 @@ SIZES = {
     **dict.fromkeys(("b32", "u32", "s32", "f32", "f16x2", "u16x2", "s16x2"), 4),
     **dict.fromkeys(("b64", "u64", "s64", "f64", "f32x2"), 8),
 }
-# The special registers, in the order of `special` in run.cpp.
+# Special registers, in the order of `special` in run.cpp.
 SPECIALS = (
     *(f"%{name}.{axis}" for name in ("tid", "ntid", "ctaid", "nctaid") for axis in "xyz"),
     "%laneid",
     "%warpid",
 )
-# Of loads and stores: hints to caches and the like, which change no value.
+# Modifiers of loads and stores that do not change values, such as cache hints.
 _HINTS = {"nc", "ca", "cg", "cs", "wb", "wt", "weak", "relaxed", "cta", "gpu", "volatile", "ptr"}
 _SPACES = {
     "global": "global",
@@ -44,11 +44,11 @@ _JUNK = 0xDEADBEEF
 
 
 class UnknownPTX(NotImplementedError):
-    """PTX that the emulator does not know."""
+    """PTX that the emulator does not support."""
 
 
 class Register(NamedTuple):
-    """A place in the file of registers, or of predicates."""
+    """A place in the register file, or among the predicates."""
 
     kind: str  # "4" or "8" bytes per lane, or "p"
     place: int
@@ -60,24 +60,24 @@ class Code:
 
     name: str
     parameters: list[tuple[str, int]]  # type and offset
-    threads: tuple[int, int, int] | None  # of a block, where the text says it
+    threads: tuple[int, int, int] | None  # per block, if the text sets them
     names: list[str]
     rows: list[Row]
-    statements: list[str]  # the text that each row comes from
+    statements: list[str]  # the text of each row
     is_first: list[bool]  # whether a row is the first of its statement
-    sources: list[str]  # file and line of each row, as far as the text tells
-    registers: npt.NDArray[np.uint32]  # as they are at the start, (places, lanes)
+    sources: list[str]  # file and line of each row, if the text has them
+    registers: npt.NDArray[np.uint32]  # initial values, (places, lanes)
     predicates: npt.NDArray[np.uint32]
     specials: list[tuple[int, int]]
-    shared_bytes: int  # besides those of the launch
+    shared_bytes: int  # in addition to those of the launch
     local_bytes: int
 
 
 def assemble(text: str, name: str) -> Code:
-    """The kernel `name` of a module.
+    """Assemble the kernel `name` of a module.
 
     Raises:
-        UnknownPTX: where the text is newer than `NEWEST`, or has what the emulator does not know.
+        UnknownPTX: if the text is newer than `NEWEST`, or uses anything that the emulator does not support.
     """
     return _Assembler(_module(text), name).code
 
@@ -112,7 +112,7 @@ def _module(text: str) -> _Module:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the block ends whose first brace is before `start`."""
+    """The end of the block whose opening brace is before `start`."""
     depth = 1
     for match in re.compile(r"[{}]").finditer(text, start):
         depth += 1 if match[0] == "{" else -1
@@ -122,7 +122,7 @@ def _closing(text: str, start: int) -> int:
 
 
 def _statements(body: str) -> Iterator[tuple[str, str]]:
-    """Labels, braces and statements of a kernel: what each is, and its text."""
+    """The labels, braces and statements of a kernel: kind and text of each."""
     pattern = re.compile(r"\s*(?:([{}])|([$\w]+)\s*:(?!:)|([^;]*);)")
     place, end = 0, len(body.rstrip())
     while place < end:
@@ -139,13 +139,13 @@ def _statements(body: str) -> Iterator[tuple[str, str]]:
 
 
 def _operands(text: str) -> list[str]:
-    """Operands apart; commas within brackets and braces do not part them."""
+    """Split operands at commas, except commas within brackets and braces."""
     return [part.strip() for part in re.findall(r"(?:[^,\[{]|\[[^\]]*\]|\{[^}]*\})+", text) if part.strip()]
 
 
 @dataclass
 class _Assembler:
-    """Goes through a kernel's statements once; branches get their targets at the end."""
+    """Assembles a kernel's statements in one pass; branches get their targets at the end."""
 
     module: _Module
     name: str
@@ -155,10 +155,10 @@ class _Assembler:
         if self.name not in self.module.kernels:
             raise UnknownPTX(f"kernel: got {self.name!r}, wanted one of {', '.join(self.module.kernels)}")
         parameters, attributes, body = self.module.kernels[self.name]
-        self.places = 0  # of registers, so far
+        self.places = 0  # number of register places so far
         self.constants: dict[tuple[str, int], Register] = {}
         self.specials: dict[str, Register] = {}
-        self.truths: list[int | None] = []  # of predicates: those that are constants
+        self.truths: list[int | None] = []  # per predicate, its value if it is a constant
         self.scopes: list[dict[str, Register]] = [{}]
         self.symbols: dict[str, int] = {}  # addresses in shared or local memory
         self.sizes = {"shared": 0, "local": 0}
@@ -260,7 +260,7 @@ class _Assembler:
         if match is None or match[3] not in SIZES:
             self._fail("a declaration")
         space, align, size = match[1], int(match[2] or 1), SIZES[match[3]]
-        # An array without a size is the memory that the launch gives, behind all others.
+        # An array without a size is the dynamic shared memory of the launch, after all other arrays.
         if space in self.open_ended:
             self._fail("an array behind that of the launch")
         if match[5] == "":
@@ -296,7 +296,7 @@ class _Assembler:
         return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
 
     def _number(self, text: str, kind: str) -> int | None:
-        """The bits of a constant: an integer, a float by its bits, or a variable's address."""
+        """The bits of a constant: an integer, a float given by its bits, or the address of a variable."""
         if match := re.fullmatch(r"0[fF]([0-9a-fA-F]{8})", text):
             value = int(match[1], 16)
             if kind == "4":
@@ -311,7 +311,7 @@ class _Assembler:
         return self.symbols[match[1]] + int(match[2] or 0) if match and match[1] in self.symbols else None
 
     def _operand(self, text: str, kind: str) -> int:
-        """The place of a register or constant of this kind; -1 for a destination that is not wanted."""
+        """The place of a register or constant of this kind; -1 for a discarded destination."""
         if text == "_":
             return -1
         if kind == "p":
@@ -382,12 +382,12 @@ class _Assembler:
         special(opcode, _operands(rest))
 
     def _plain(self, opcode: str, operands: list[str]) -> None:
-        """By its signature."""
+        """An instruction that its signature describes completely."""
         name = f"{opcode}/{len(operands)}"
         kinds = signature(name)
         if kinds is None:
             self._fail(f"the instruction {opcode}")
-        # A negated predicate adds an instruction, before this one.
+        # Before adding the row, since a negated predicate adds an instruction.
         places = [self._operand(text, kind) for text, kind in zip(operands, kinds, strict=True)]
         self._add(name, places)
 
@@ -400,7 +400,7 @@ class _Assembler:
         self._add("exit/0")
 
     def _barrier(self, opcode: str, operands: list[str]) -> None:
-        """Of all threads of the block, number 0."""
+        """A barrier of a warp, or barrier 0 of all threads of the block."""
         opcode = opcode.replace("barrier.sync.aligned", "bar.sync").replace("barrier.cta", "bar")
         if opcode == "bar.warp.sync":
             self._plain(opcode, operands)
@@ -413,7 +413,7 @@ class _Assembler:
             self._fail(f"the instruction {opcode}")
 
     def _compare(self, opcode: str, operands: list[str]) -> None:
-        """One that also gives the opposite, or is combined with a predicate, becomes two or three."""
+        """A comparison. With an opposite result or a combined predicate it becomes several rows."""
         parts = opcode.split(".")
         combine = parts.pop(2) if parts[2] in ("and", "or", "xor") else None
         results = [text.strip() for text in operands[0].split("|")]
@@ -437,13 +437,13 @@ class _Assembler:
         self._plain(opcode, [value.strip(), inside.strip() or "_", *operands[1:]])
 
     def _generic(self, opcode: str, operands: list[str]) -> None:
-        """Addresses of global memory are generic ones; those of other spaces are not emulated."""
+        """A generic address equals the global one; those of other spaces are not supported."""
         if opcode not in ("cvta.to.global.u64", "cvta.global.u64"):
             self._fail(f"the instruction {opcode}")
         self._plain("mov.u64", operands)
 
     def _move(self, opcode: str, operands: list[str]) -> None:
-        """Vectors are packed and taken apart in halves."""
+        """A move, which may pack or unpack a vector, by halves."""
         to, value = operands
         kind = opcode.split(".")[1]
         if to.startswith("{"):
@@ -457,7 +457,7 @@ class _Assembler:
         return [element.strip() for element in text.strip("{} ").split(",")]
 
     def _part(self, kind: str) -> tuple[str, str]:
-        """The type of half the size, and a new register of it."""
+        """The type of half the size, and a new register of that type."""
         half = f"b{4 * SIZES[kind]}"
         name = f"%{self.places} of {self.statement}"
         self.scopes[-1][name] = self._register("b16" if half == "b8" else half)
@@ -479,7 +479,7 @@ class _Assembler:
         kind = f"b{8 * SIZES[kind]}"
         middle = len(elements) // 2
         parts = []
-        # The first element may be the register that is taken apart.
+        # Unpack to new registers first, since an element may be the source register.
         for which, some in (("low", elements[:middle]), ("high", elements[middle:])):
             half, name = self._part(kind)
             self._plain(f"{which}.{kind}", [name, value])
@@ -491,7 +491,7 @@ class _Assembler:
                 self._plain(f"mov.{'b16' if half == 'b8' else half}", [some[0], name])
 
     def _convert(self, opcode: str, operands: list[str]) -> None:
-        """Registers may be wider than the types of a conversion."""
+        """A conversion, whose registers may be wider than its types."""
         to_type, from_type = opcode.split(".")[-2:]
         if to_type not in SIZES or from_type not in SIZES:
             self._fail(f"the instruction {opcode}")
@@ -509,7 +509,7 @@ class _Assembler:
             self._plain(opcode, [to, value])
 
     def _access(self, opcode: str, operands: list[str]) -> None:
-        """A load or a store of one value per lane, or of a vector."""
+        """A load or store of one value or one vector per lane."""
         base, *modifiers, kind = opcode.split(".")
         space, count = None, 1
         for modifier in modifiers:
@@ -525,7 +525,7 @@ class _Assembler:
             self._fail(f"the instruction {opcode}")
         address, values = (operands[1], operands[0]) if base == "ld" else operands
         names = self._elements(values)
-        # Registers may be wider than what is in memory; all of a vector have one type.
+        # Registers may be wider than the values in memory. All registers of a vector have the same type.
         found = [register for name in names if (register := self._lookup(name))]
         width = found[0].kind if found else "8" if SIZES[kind] == 8 else "4"
         if len(names) != count or (SIZES[kind] == 8 and width == "4"):

@@ -1,4 +1,4 @@
-"""The C++ core of the emulator: built by CMake at first use, and called through ctypes."""
+"""The C++ core of the emulator, built by CMake on first use and called through ctypes."""
 
 import ctypes
 import fcntl
@@ -11,7 +11,7 @@ from shutil import which
 ROOT = Path(__file__).parents[3]
 BUILD = ROOT / "build" / "ptx"
 
-# The faults of machine.h, in its order.
+# The faults of machine.h, in the same order.
 FAULTS = (
     "out of bounds",
     "misaligned",
@@ -30,7 +30,7 @@ _int, _long, _pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 
 
 class Row(ctypes.Structure):
-    """`Row` of machine.h: an instruction."""
+    """`Row` in machine.h: an instruction."""
 
     _fields_ = (
         *((name, _int) for name in (
@@ -42,7 +42,7 @@ class Row(ctypes.Structure):
 
 
 class Region(ctypes.Structure):
-    """`Region` of machine.h: a range of addresses that may be used."""
+    """`Region` in machine.h: a range of valid addresses."""
 
     _fields_ = (
         ("begin", ctypes.c_uint64),
@@ -54,7 +54,7 @@ class Region(ctypes.Structure):
 
 
 class Report(ctypes.Structure):
-    """`Report` of machine.h: a fault, and how often it happened at its instruction."""
+    """`Report` in machine.h: a fault, and its number of occurrences at the instruction."""
 
     _fields_ = (
         *((name, _int) for name in ("fault", "instruction", "space", "thread")),
@@ -63,7 +63,7 @@ class Report(ctypes.Structure):
 
 
 class Launch(ctypes.Structure):
-    """`Launch` of machine.h."""
+    """`Launch` in machine.h: the arguments and results of a launch."""
 
     _fields_ = (
         ("grid", ctypes.c_uint32 * 3), ("threads", ctypes.c_uint32 * 3),
@@ -76,20 +76,20 @@ class Launch(ctypes.Structure):
     )  # fmt: skip
 
 
-HISTORY_BYTES = 48  # of `History`, for every byte whose races are looked for
+HISTORY_BYTES = 48  # size of `History`, which tracks the races of one byte
 
 
 def missing() -> str | None:
-    """Why the core cannot be built, or None where it can."""
+    """Why the core cannot be built, or None if it can."""
     lacking = [name for name in ("cmake", "ninja", "c++") if _tool(name) is None]
-    return f"the emulator is built with {', '.join(lacking)}, which is not here" if lacking else None
+    return f"building the emulator needs {', '.join(lacking)}" if lacking else None
 
 
 @cache
 def library() -> ctypes.CDLL:
-    """The core, built anew where its sources have changed."""
+    """The core, rebuilt if its sources have changed."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / "lock").open("w") as lock:  # another process may build it, too
+    with (BUILD / "lock").open("w") as lock:  # another process may build it at the same time
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (BUILD / "build.ninja").exists():
             options = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={_tool('ninja')}", "-DSURFLOSS_PTX=ON"]
@@ -106,13 +106,13 @@ def library() -> ctypes.CDLL:
 
 @cache
 def signature(name: str) -> str | None:
-    """What operands an instruction such as "add.s32/3" has: of 4 or 8 bytes or "p"; None if it is unknown."""
+    """The operands of an instruction such as "add.s32/3", as `Known.signature`; None if it is unknown."""
     found: bytes | None = library().ptx_signature(name.encode())
     return None if found is None else found.decode()
 
 
 def _tool(name: str) -> str | None:
-    """A program of the virtual environment, or else on the path."""
+    """The path of a program in the virtual environment, or else on the PATH."""
     beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else which(name)
 

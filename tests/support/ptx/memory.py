@@ -1,4 +1,4 @@
-"""What memory a launch may touch, and what of it is set: tensors, and those that a backend allocates."""
+"""The memory that a launch may access, and which bytes of it are initialized."""
 
 import mmap
 import sys
@@ -17,10 +17,10 @@ from torch import Tensor
 from tests.support.ptx.library import HISTORY_BYTES
 
 Bytes = npt.NDArray[np.uint8]
-_LARGE = 2**28  # bytes, of which no copy is kept
+_LARGE = 2**28  # bytes; above it a tensor gets no noise and no flags
 
 _initialised: WeakKeyDictionary[torch.UntypedStorage, Bytes] = WeakKeyDictionary()
-"""Of tensors from `fresh`: a flag per byte, set where a kernel has written."""
+"""For tensors from `fresh`, a flag per byte: whether a kernel has written it."""
 _random = np.random.default_rng(0)
 
 
@@ -28,12 +28,12 @@ _random = np.random.default_rng(0)
 class Options:
     """How a launch is emulated."""
 
-    blocks_backwards: bool = False  # the order of the blocks
-    warps_backwards: bool = False  # the order of a block's warps
-    ends: int | None = None  # so many blocks at either end alone
-    race_limit: int = 2**20  # bytes of memory that a launch may have for races to be looked for
+    blocks_backwards: bool = False  # run the blocks in reverse order
+    warps_backwards: bool = False  # run the warps of a block in reverse order
+    ends: int | None = None  # run only this many blocks at either end
+    race_limit: int = 2**20  # bytes of memory of a launch, above which races are not tracked
     traffic: bool = False  # count sectors of memory
-    budget: int = 2**34  # branches
+    budget: int = 2**34  # number of branches after which a launch is a runaway
 
 
 class Stretch(NamedTuple):
@@ -48,7 +48,7 @@ class Stretch(NamedTuple):
 
 
 class Memory:
-    """The memory of one launch: what its tensors cover, and nothing beside it."""
+    """The memory of one launch: exactly the bytes of its tensors."""
 
     def __init__(self, tensors: Iterable[tuple[str, Tensor]], options: Options) -> None:
         stretches: list[Stretch] = []
@@ -59,12 +59,12 @@ class Memory:
             last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
             end = begin + (last + 1) * tensor.element_size()
             if stretches and begin < stretches[-1].end:
-                # Views of one storage: a kernel may be given a tensor twice.
+                # Views of one storage overlap: a kernel may get a tensor twice.
                 before = stretches.pop()
                 begin, end = before.begin, max(end, before.end)
                 if name not in before.name.split(" and "):
                     name = f"{before.name} and {name}"  # noqa: PLW2901
-            # Where some blocks are left out, others may read what these would have written.
+            # If blocks are skipped, others may read what these would have written.
             flags = None if options.ends is not None else _initialised.get(storage)
             at = begin - storage.data_ptr()
             flags = None if flags is None else flags[at : at + end - begin]
@@ -78,7 +78,7 @@ class Memory:
         self.stretches = stretches
 
     def describe(self, address: int) -> str:
-        """An address, by the tensor that it is in or next to."""
+        """Describe an address by the tensor that contains it or is nearest to it."""
         near = min(self.stretches, key=lambda s: max(s.begin - address, address - s.end + 1, 0), default=None)
         if near is None:
             return f"{address:#x}"
@@ -86,7 +86,7 @@ class Memory:
 
 
 def fresh(shape: Iterable[int], dtype: torch.dtype) -> Tensor:
-    """A tensor that counts as uninitialised, filled with noise; a large one is zeros that need no memory."""
+    """A tensor of noise that counts as uninitialized; a large one is lazily mapped zeros instead."""
     sizes = list(shape)
     count = int(np.prod(sizes, dtype=np.int64))
     size = count * dtype.itemsize
@@ -102,7 +102,7 @@ def fresh(shape: Iterable[int], dtype: torch.dtype) -> Tensor:
 
 @contextmanager
 def watched(*modules: ModuleType) -> Iterator[None]:
-    """Within the block, what `torch.empty` and its like give to these modules counts as uninitialised."""
+    """In the block, tensors that these modules get from `torch.empty[_like]` count as uninitialized."""
 
     def empty(*shape: Any, dtype: torch.dtype = torch.float32, device: object = None) -> Tensor:
         sizes = shape[0] if shape and not isinstance(shape[0], int) else shape

@@ -1,4 +1,4 @@
-"""A kernel that can be launched on memory of this process, and what a launch tells."""
+"""A kernel that can be launched on memory of this process, and the results of launches."""
 
 import ctypes
 import struct
@@ -13,7 +13,7 @@ from tests.support.ptx.assembler import SIZES, assemble
 from tests.support.ptx.library import FAULTS, SPACES, Launch, Region, Report, Row, library
 from tests.support.ptx.memory import Memory, Options
 
-_REPORTS = 32  # at most, of a launch
+_REPORTS = 32  # per launch, at most
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Fault:
     kind: str
     space: str
     instruction: str
-    source: str  # file and line, innermost last, as far as the compiler tells
+    source: str  # file and line, innermost last, if the compiler recorded them
     block: int
     thread: int
     where: str
@@ -51,7 +51,7 @@ class Fault:
 
 
 class FaultyLaunch(AssertionError):
-    """A kernel did what it must not."""
+    """A kernel did something invalid."""
 
     def __init__(self, kernel: str, faults: Sequence[Fault], launch: str) -> None:
         super().__init__("\n  ".join([f"{kernel} {launch}".strip(), *map(str, faults)]))
@@ -59,10 +59,10 @@ class FaultyLaunch(AssertionError):
 
 
 class Program:
-    """A kernel of a module of PTX."""
+    """A kernel of a PTX module."""
 
     def __init__(self, text: str, name: str) -> None:
-        """Raises `UnknownPTX` where the text has what the emulator does not know."""
+        """Assemble the kernel. Raises `UnknownPTX` if the emulator does not support it."""
         self.code = code = assemble(text, name)
         rows = (Row * len(code.rows))(*code.rows)
         specials = np.array(code.specials, np.int32).reshape(-1, 2)
@@ -77,7 +77,7 @@ class Program:
 
     @property
     def threads(self) -> tuple[int, int, int] | None:
-        """Of a block, where the text says it."""
+        """Threads per block if the PTX sets them, else None."""
         return self.code.threads
 
     def run(
@@ -90,10 +90,10 @@ class Program:
         options: Options = Options(),  # noqa: B008 - it is immutable
         description: str = "",
     ) -> None:
-        """Launch, and wait for the end.
+        """Launch the kernel and wait for its end.
 
         Raises:
-            FaultyLaunch: after the last block, if there was a fault.
+            FaultyLaunch: if there was a fault; raised after the last block.
         """
         code, counts = self.code, self.counts
         assert all(n > 0 for n in (*grid, *threads)), f"{code.name}: grid {grid}, threads {threads}"
@@ -122,7 +122,7 @@ class Program:
             raise FaultyLaunch(code.name, faults, f"{description} grid {grid} threads {threads}")
 
     def _packed(self, arguments: Sequence[int | float]) -> ctypes.Array[ctypes.c_uint8]:
-        """The arguments as the kernel reads them."""
+        """The arguments in the kernel's parameter layout."""
         kinds = self.code.parameters
         assert len(arguments) == len(kinds), f"{self.code.name}: {len(arguments)} of {len(kinds)} arguments"
         packed = bytearray(max((offset + 8 for _, offset in kinds), default=8))

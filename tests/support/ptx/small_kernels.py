@@ -1,4 +1,4 @@
-"""Small kernels in PTX, written for the emulator's own tests."""
+"""Small PTX kernels for the tests of the emulator itself."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ def launch(
     shared_bytes: int = 0,
     options: Options = Options(),  # noqa: B008
 ) -> Program:
-    """Run a kernel whose body has the addresses of the tensors in %a0, %a1, ... and the thread in %t."""
+    """Run a kernel body, with the addresses of the tensors in %a0, %a1, ... and the thread in %t."""
     parameters = ", ".join(f".param .u64 p{i}" for i in range(len(tensors)))
     loads = "".join(f"ld.param.u64 %a{i}, [p{i}];" for i in range(len(tensors)))
     text = (
@@ -36,10 +36,10 @@ def launch(
 
 
 def evaluate(instruction: str, result: str, *inputs: Array, threads: int | None = None) -> Array:
-    """What an instruction leaves in %z, from %x0, %x1, ..., one thread per element.
+    """The result that an instruction writes to %z, from inputs in %x0, %x1, ..., one thread per element.
 
     Args:
-        result: the dtype of the answer, "bool" for a predicate; inputs of bool are predicates, too.
+        result: the dtype of the result, "bool" for a predicate. Bool inputs are predicates as well.
     """
     count = len(inputs[0])
     out = torch.zeros(count * np.dtype(result).itemsize, dtype=torch.uint8)

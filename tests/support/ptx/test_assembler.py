@@ -1,4 +1,4 @@
-"""PTX that the emulator does not know is refused with its name, never guessed."""
+"""Unsupported PTX is rejected with its name, never guessed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a kernel must not do is caught: right kernels, and the same with one mistake."""
+"""Faults of kernels are detected: correct kernels, and the same kernels with one mistake."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def words(count: int) -> torch.Tensor:
 
 
 def faults(body: str, *tensors: torch.Tensor, **how: object) -> list[tuple[str, str]]:
-    """Kind and instruction of each fault of a launch; none where it was right."""
+    """Kind and instruction of each fault of a launch; empty if there was none."""
     try:
         launch(body, *tensors, **how)
     except FaultyLaunch as error:
@@ -44,7 +44,7 @@ def test_a_copy_is_right() -> None:
     [("+4", "", "ld"), ("-4", "", "ld"), ("", "+4", "st"), ("", "-4", "st"), ("+1024", "", "ld")],
 )
 def test_out_of_bounds(load: str, store: str, kind: str) -> None:
-    """One element past either end, far away; and memory beside the tensor stays as it is."""
+    """One element past either end, or far away. Memory beside the tensor does not change."""
     around = torch.zeros(66, dtype=torch.int32)
     found = faults(COPY.format("", load, "", store), around[1:65], words(64), threads=64)
     assert [(k, i[:2]) for k, i in found] == [("out of bounds", kind)]
@@ -52,7 +52,7 @@ def test_out_of_bounds(load: str, store: str, kind: str) -> None:
 
 
 def test_a_guard_keeps_within_bounds() -> None:
-    """Rows past the end are not loaded; a wrong limit by one is noticed."""
+    """A guard prevents accesses past the end; a limit that is off by one is detected."""
     for limit, wanted in ((60, set()), (61, {"out of bounds"})):
         guard = f"setp.lt.u32 %p1, %t, {limit}; @%p1 "
         assert (
@@ -91,7 +91,7 @@ def test_misaligned(access: str, offset: int) -> None:
 
 
 def test_uninitialised_memory() -> None:
-    """What `torch.empty` gave is read before, and after, a kernel wrote it."""
+    """A tensor from `torch.empty` is read before and after a kernel wrote it."""
     body = COPY.format("", "", "", "")
     new = fresh([32], torch.int32)
     assert faults(body, torch.zeros(32, dtype=torch.int32), new) == [
@@ -108,7 +108,7 @@ def test_a_part_of_a_value_that_is_not_written() -> None:
     assert kinds("ld.global.b32 %r1, [%a0];", new, threads=1) == {"uninitialised"}
 
 
-STAGED = (  # every thread reads what its neighbor has written to shared memory
+STAGED = (  # every thread reads from shared memory what its neighbor wrote
     "shl.b32 %r1, %t, 2; st.shared.b32 [%r1], %t; {}"
     "xor.b32 %r2, %t, {}; shl.b32 %r2, %r2, 2; ld.shared.b32 %r3, [%r2];"
     "mad.wide.u32 %d1, %t, 4, %a0; st.global.b32 [%d1], %r3;"
@@ -117,7 +117,7 @@ STAGED = (  # every thread reads what its neighbor has written to shared memory
 
 @pytest.mark.parametrize("neighbor", [1, 32])
 def test_shared_memory_without_a_barrier(neighbor: int) -> None:
-    """A barrier of the block orders all, one of the warp its own lanes, none nothing."""
+    """A barrier of the block orders all threads; a barrier of the warp orders only its own lanes."""
     out = words(64)
     how = {"threads": 64, "shared_bytes": 256}
     assert kinds(STAGED.format("bar.sync 0;", neighbor), out, **how) == set()
@@ -133,7 +133,7 @@ def test_shared_memory_without_a_barrier(neighbor: int) -> None:
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("neighbor", [1, 32])
 def test_a_write_over_what_others_still_read(neighbor: int, backwards: bool) -> None:
-    """As where row distances are replaced in place: found in whatever order warps run."""
+    """As when row distances are overwritten in place. Detected in either order of the warps."""
     body = (
         "mad.wide.u32 %d1, %t, 4, %a0; xor.b32 %r1, %t, {}; mad.wide.u32 %d2, %r1, 4, %a0;"
         "ld.global.b32 %r2, [%d2]; add.s32 %r2, %r2, 100; {} st.global.b32 [%d1], %r2;"
@@ -145,7 +145,7 @@ def test_a_write_over_what_others_still_read(neighbor: int, backwards: bool) -> 
 
 
 def test_a_write_is_found_though_others_read_after_the_one_it_races_with() -> None:
-    """Both lanes of a pair have read, the writer last."""
+    """Several lanes have read, the writer last."""
     body = (
         "setp.eq.u32 %p1, %t, {}; @%p1 bra $skip; ld.global.b32 %r1, [%a0]; $skip: bar.warp.sync -1;"
         "@%p1 ld.global.b32 %r1, [%a0]; @%p1 st.global.b32 [%a0], 7; {}"
@@ -156,7 +156,7 @@ def test_a_write_is_found_though_others_read_after_the_one_it_races_with() -> No
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_blocks_share_nothing(backwards: bool) -> None:
-    """One writes what another reads or writes; reading the same is right, and so is writing the same."""
+    """One block writes what another reads or writes. Reading or writing the same value is allowed."""
     options = Options(blocks_backwards=backwards)
     own = "mov.u32 %r1, %ctaid.x; mad.wide.u32 %d1, %r1, 4, %a0;"
     both = {"grid": 2, "threads": 1, "options": options}
@@ -216,7 +216,7 @@ def test_local_memory() -> None:
 
 @pytest.mark.parametrize("trans", ["", ".trans"])
 def test_matrices_through_shared_memory(trans: str) -> None:
-    """Stored and loaded they are what they were, transposed twice too, and transposed once they are."""
+    """Matrices are unchanged after store and load, and transposed if the load transposes."""
     body = (
         "shl.b32 %r1, %t, 4; mov.u32 %r2, memory; add.u32 %r1, %r1, %r2;"
         "mul.lo.u32 %r3, %t, 131074; add.u32 %r3, %r3, 65536;"
@@ -242,7 +242,7 @@ def test_a_fault_tells_where() -> None:
 
 
 def test_work_is_counted() -> None:
-    """Instructions by warps, their active lanes, and sectors of 32 bytes."""
+    """Counts executions by warps, active lanes, and sectors of 32 bytes."""
     body = COPY.format("setp.lt.u32 %p1, %t, 8; @%p1 ", "", "", "")
     program = launch(
         body, torch.zeros(64, dtype=torch.int32), words(64), threads=64, options=Options(traffic=True)

@@ -1,4 +1,4 @@
-"""Every instruction of the emulator, one by one, against Python's integers and NumPy's floats."""
+"""Every instruction of the emulator against Python's integers and NumPy's floats."""
 
 import math
 import operator
@@ -33,7 +33,7 @@ FLOATS = ("f32", "f64")
 
 
 def values(kind: str, count: int) -> np.ndarray:
-    """`count` corners and random values of a type, in random order."""
+    """`count` corner cases and random values of a type, in random order."""
     dtype = np.dtype(DTYPES[kind])
     if dtype.kind == "b":
         return RANDOM.random(count) < 0.5
@@ -55,14 +55,14 @@ def values(kind: str, count: int) -> np.ndarray:
 
 
 def wrapped(value: int, kind: str) -> int:
-    """An integer as its lowest bits tell, in the range of the type."""
+    """An integer wrapped to the range of the type."""
     bits = int(kind[1:])
     value %= 2**bits
     return value - 2**bits if kind[0] == "s" and value >= 2 ** (bits - 1) else value
 
 
 def check(name: str, result: str, kinds: Iterable[str], function: Callable, count: int = 256) -> None:
-    """The instruction gives what the function gives, value by value."""
+    """The instruction gives the same values as the function."""
     inputs = [values(kind, count) for kind in kinds]
     operands = ", ".join(["%z", *(f"%x{i}" for i in range(len(inputs)))])
     got = evaluate(f"{name} {operands};", DTYPES[result], *inputs)
@@ -151,7 +151,7 @@ def test_bits(bits: int) -> None:
 
 
 def field(a: int, first: int, size: int, signed: bool) -> int:
-    """By the loop of PTX's manual."""
+    """As the loop in the PTX manual."""
     first, size = first % 256, size % 256
     sign = 0 if not signed or size == 0 else a >> min(first + size - 1, 31) & 1
     bits = [a >> (i + first) & 1 if i < size and i + first < 32 else sign for i in range(32)]
@@ -288,7 +288,7 @@ def test_floats(kind: str) -> None:
 
 
 def test_fused_multiplication() -> None:
-    """In float32 against numbers of unlimited precision, in float64 where two roundings would lose all."""
+    """Against exact numbers; in float64 for sums that cancel to the rounding error of the product."""
     from fractions import Fraction
 
     a, b = (RANDOM.standard_normal(256).astype(np.float32) for _ in range(2))
@@ -367,7 +367,7 @@ def test_approximations(name: str, function: Callable) -> None:
 
 
 def whole(value: np.floating, kind: str, size: int) -> int:
-    """A float as the nearest integer of a type."""
+    """A float converted to an integer type, clamped to its range."""
     bits = int(kind[1:])
     if np.isnan(value):
         return 1 << (bits - 1) if 8 in (size, bits // 8) else 0
@@ -495,7 +495,7 @@ def test_reductions_of_bits() -> None:
 
 
 def test_lanes_part_and_meet() -> None:
-    """A loop of as many turns as each lane says, with a shuffle behind it that takes all lanes."""
+    """A loop with a different number of turns per lane, followed by a shuffle of all lanes."""
     turns = RANDOM.integers(0, 9, 64).astype(np.uint32)
     text = (
         "mov.b32 %r1, 0; mov.b32 %r2, 0;\n"
@@ -508,7 +508,7 @@ def test_lanes_part_and_meet() -> None:
 
 
 def test_lanes_wait_for_those_that_a_mask_names() -> None:
-    """Two sides of a branch, of which the later one holds what the earlier one waits for."""
+    """Lanes on one side of a branch wait for the lanes on the other side."""
     x = values("b32", 32)
     text = (
         "and.b32 %r1, %t, 1; setp.eq.u32 %p1, %r1, 0; mov.b32 %r2, %x0; @%p1 bra $even;\n"

@@ -1,4 +1,4 @@
-"""The emulator below the CUDA backend's adapter: csrc/cuda compiled to PTX, run on CPU tensors."""
+"""The emulator below the CUDA backend: csrc/cuda compiled to PTX, run on CPU tensors."""
 
 import subprocess
 import tempfile
@@ -19,14 +19,14 @@ from tests.support.ptx import library
 from tests.support.ptx.memory import Memory, Options, watched
 from tests.support.ptx.program import Program
 
-SHARED_BYTES = 227 * 1024  # of a block, on an H100
+SHARED_BYTES = 227 * 1024  # per block, on an H100
 
 programs: list[Program] = []
-"""All that have been launched, for their counts."""
+"""All launched programs, for their counts."""
 
 
 def missing(compiler: str) -> str | None:
-    """Why the kernels cannot be emulated with "nvcc" or "nvrtc", or None where they can."""
+    """Why the kernels cannot be emulated with "nvcc" or "nvrtc", or None if they can."""
     if compiler == "nvcc" and not which("nvcc"):
         return "nvcc is not on the path"
     reason = adapter.compiler_problem() if compiler == "nvrtc" else None
@@ -35,7 +35,7 @@ def missing(compiler: str) -> str | None:
 
 @cache
 def compiled(compiler: str, architecture: int) -> str:
-    """All kernels of csrc/cuda as PTX, by the options that the backend compiles with."""
+    """All kernels of csrc/cuda as PTX, compiled with the options of the backend."""
     sources, unit = adapter._source_folder(), adapter._PROGRAM
     if compiler == "nvrtc":
         return _by_nvrtc(unit, f"--gpu-architecture=sm_{architecture}", f"--include-path={sources}")
@@ -48,7 +48,7 @@ def compiled(compiler: str, architecture: int) -> str:
 
 
 def _by_nvrtc(source: str, *options: str) -> str:
-    """Without `cuda-core`, which for PTX wants a driver."""
+    """Compile with NVRTC directly, since `cuda-core` needs a driver for PTX."""
     from cuda.bindings import nvrtc
 
     def checked(status: Any, *results: Any) -> Any:
@@ -64,7 +64,7 @@ def _by_nvrtc(source: str, *options: str) -> str:
 
 
 class _Pointer(adapter.int64):
-    """A tensor's address that keeps the tensor: the launch is told what memory it may use."""
+    """A tensor's address, with the tensor, so that the launch knows which memory it may access."""
 
     tensor: Tensor | None = None
 
@@ -79,9 +79,9 @@ def _pointer(tensor: Tensor | None) -> _Pointer:
 def emulated(
     compiler: str, architecture: int, options: Options | None = None, shared_bytes: int = SHARED_BYTES
 ) -> Iterator[None]:
-    """Within the block the CUDA backend's kernels run on CPU tensors, compiled for `sm_<architecture>`.
+    """Run the CUDA backend's kernels on CPU tensors in this context, compiled for `sm_<architecture>`.
 
-    The adapter is told that a block has `shared_bytes` of shared memory.
+    The backend sees `shared_bytes` of shared memory per block.
     """
     text, chosen = compiled(compiler, architecture), options or Options()
 

@@ -1,6 +1,6 @@
-"""The emulator below Triton's launch code: kernels compiled for a GPU that is not here, run on CPU tensors.
+"""The emulator below Triton's launch code: kernels compiled for an absent GPU, run on CPU tensors.
 
-Triton does all that it does for a GPU: it specializes, compiles and launches. Only the driver is another.
+Triton specializes, compiles and launches as for a GPU. Only the driver is replaced.
 """
 
 import importlib
@@ -18,11 +18,11 @@ from tests.support.ptx import library
 from tests.support.ptx.memory import Memory, Options, watched
 from tests.support.ptx.program import Program
 
-SHARED_BYTES = 227 * 1024  # of a block, on an H100
+SHARED_BYTES = 227 * 1024  # per block, on an H100
 
 
 def missing() -> str | None:
-    """Why Triton's kernels cannot be emulated here, or None where they can."""
+    """Why Triton's kernels cannot be emulated here, or None if they can."""
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
     from triton import knobs
@@ -33,14 +33,14 @@ def missing() -> str | None:
 
 
 class _Function(NamedTuple):
-    """What stands for the address of a loaded kernel."""
+    """Replaces the address of a loaded kernel."""
 
     program: Program
     shared_bytes: int
 
 
 class _Launcher:
-    """Launches a kernel with the arguments that Triton gives: constants are among them."""
+    """Launches a kernel with the arguments from Triton, which include constants."""
 
     options = Options()
 
@@ -60,7 +60,7 @@ class _Launcher:
             if kind.startswith("*"):
                 tensors.append((name, argument))
             values.append(argument.data_ptr() if kind.startswith("*") else argument)
-        # Behind them Triton passes the addresses of scratch memory, of which our kernels have none.
+        # The last parameters are addresses of scratch memory, which our kernels do not use.
         values += [0] * (len(program.code.parameters) - len(values))
         program.run(
             (x, y, z), program.threads or (32 * self.warps, 1, 1), values,
@@ -70,7 +70,7 @@ class _Launcher:
 
 
 class _Utilities:
-    """Loads kernels: PTX comes in place of machine code."""
+    """Loads kernels, from PTX instead of machine code."""
 
     @staticmethod
     @cache
@@ -88,13 +88,13 @@ class _Utilities:
 
 
 programs: list[Program] = []
-"""All that have been loaded, for their counts."""
+"""All loaded programs, for their counts."""
 
 
 class _Driver:
     """The functions of Triton's driver that its launch code calls.
 
-    A device has the number of its architecture: what Triton keeps for devices then serves one architecture.
+    The device number is that of the architecture, so that Triton caches kernels per architecture.
     """
 
     launcher_cls = _Launcher
@@ -124,15 +124,15 @@ class _Driver:
 
 
 def _without_machine_code(stages: dict[str, Callable[..., Any]]) -> None:
-    """PTX is the last stage: no assembler is needed, and none is waited for."""
+    """Make PTX the last stage, so that no assembler is needed."""
     stages["cubin"] = lambda source, metadata: source.encode()
 
 
 @contextmanager
 def emulated(architecture: int, options: Options | None = None) -> Iterator[None]:
-    """Within the block the Triton backend's kernels run on CPU tensors, compiled for `sm_<architecture>`.
+    """Run the Triton backend's kernels on CPU tensors in this context, compiled for `sm_<architecture>`.
 
-    Behind it Triton still has this driver: without a GPU there is no other.
+    Triton keeps this driver afterwards; without a GPU there is no other.
     """
     from triton.backends.nvidia.compiler import CUDABackend
     from triton.runtime.driver import driver
@@ -149,7 +149,7 @@ def emulated(architecture: int, options: Options | None = None) -> Iterator[None
         mock.patch.object(CUDABackend, "add_stages", shorter),
         mock.patch.object(_Launcher, "options", options or Options()),
         mock.patch.object(torch.cuda, "device", mock.MagicMock()),
-        # Apart from what other processes keep: what is here called machine code is none.
+        # Use a separate cache, since the stored "machine code" is PTX.
         mock.patch.dict(os.environ, TRITON_CACHE_DIR=str(library.BUILD / "triton")),
         watched(backend),
     ):

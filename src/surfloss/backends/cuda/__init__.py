@@ -1,4 +1,7 @@
-"""CUDA C++ kernels for NVIDIA GPUs: allocates, orders the passes, launches; csrc/cuda does the rest."""
+"""CUDA C++ kernels for NVIDIA GPUs. This module allocates, orders the passes and launches them.
+
+The kernels are in csrc/cuda.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from surfloss.backends._interface import EMPTY, FORMS, HausdorffArguments, ceil_
 from surfloss.backends.cuda import device
 from surfloss.backends.cuda.device import float32, float64, int32, int64, pointer
 
-# How a voxel becomes a label: `Kind` of csrc/cuda/common.cuh.
+# How the value of a voxel becomes a label: `Kind` in csrc/cuda/common.cuh.
 _NONZERO = {
     torch.bool: 0,
     torch.uint8: 0,
@@ -25,16 +28,16 @@ _NONZERO = {
 _ABOVE_HALF = {torch.bool: 0, torch.float32: 4, torch.float64: 5}
 _ABOVE_ZERO = {torch.float32: 6, torch.float64: 7}
 
-# Of csrc/cuda, too.
+# Constants of csrc/cuda.
 _WARP, _ROW_WARPS, _COLUMN_WARPS, _FAN, _THREADS = 32, 8, 8, 8, 256
 _INT_INFINITY = 1 << 30
 _SEARCHED_ROWS = 16
 
-_LONGEST = 1 << 24  # positions along y and z are floats
+_LONGEST = 1 << 24  # voxels along y or z: their positions are float32
 _SMALLEST, _LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 
 Labels: TypeAlias = tuple[Tensor, int]
-"""Values `(batch, *spatial)`, contiguous, and the kind of their labels."""
+"""Values `(batch, *spatial)`, contiguous, and their `Kind`."""
 Arguments: TypeAlias = tuple[device.Argument, ...]
 
 
@@ -74,7 +77,7 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
     errors = torch.zeros((1 + arguments.with_plain, batch), dtype=input.dtype, device=input.device)
     labels, fields = [], []
     if input_squared is None:
-        # The gradient's own memory where that will do: the kernel reads a voxel before it writes it.
+        # Use the gradient's memory if it is float32: the kernel reads a voxel before it writes it.
         is_single = input.dtype == torch.float32
         input_squared = gradient if is_single else torch.empty_like(input, dtype=torch.float32)
         labels.append((input, (_ABOVE_ZERO if sigmoid else _ABOVE_HALF)[input.dtype]))
@@ -107,10 +110,11 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class _Transform:
-    """The distances of one mask, or of two of one shape in the same launches, each with a field of float32.
+    """The distance transform of one mask, or of two masks of equal shape in the same launches.
 
-    With `where`, for one mask, the fields end as signed squares, of no use; and for every axis that has a
-    pass `where` gets the index, int32, that the pass found nearest, and has None for the others.
+    Each mask has a float32 field for the result. With `where` (one mask only) the result is indices instead:
+    for every axis with a pass, `where` holds an int32 tensor for the nearest position along it, and None for
+    other axes. The field is then only scratch.
     """
 
     labels: Sequence[Labels]
@@ -124,10 +128,10 @@ class _Transform:
         """Fill the fields.
 
         Args:
-            argument: what an error calls the masks.
+            argument: the name of the masks in error messages.
 
         Raises:
-            ValueError: where an item is too large, or squared distances leave float32's range.
+            ValueError: if an item is too large, or squared distances leave the range of float32.
         """
         if not self.fields or not self.fields[0].numel():
             return
@@ -174,7 +178,7 @@ class _Transform:
     def _columns(
         self, axis: int, number: str, fields: Sequence[Tensor], source: Tensor | None, ending: Arguments
     ) -> None:
-        """The pass along y or z, in place, or from `source` where a column is too long for shared memory."""
+        """The pass along y or z: in place, or from `source` if a column is too long for shared memory."""
         batch, *sizes = fields[0].shape
         size, voxels, inner = sizes[axis], math.prod(sizes), math.prod(sizes[axis + 1 :])
         tiles = ceil_div(voxels // size, _WARP)
@@ -194,21 +198,21 @@ class _Transform:
         device.launch(f"{kernel}_{number}", blocks, (_WARP, warps), shared_bytes, arguments, fields[0].device)
 
     def _ending(self, last: bool, unit: float) -> Arguments:
-        """`Finish` of csrc/cuda/common.cuh."""
+        """The arguments of `Finish` in csrc/cuda/common.cuh."""
         finished = last and self.where is None
         return int32(finished), int32(FORMS[self.form]), int32(self.squared), float32(unit)
 
 
 def _check_range(argument: str, sizes: list[int], spacing: list[float] | None) -> None:
-    """Refuse what kernels cannot do; a spacing for each item stays unread, on the device."""
+    """Raise if an item is too large or a spacing is out of range. A spacing per sample is not read."""
     if math.prod(sizes) >= 1 << 31 or any(size > _LONGEST for size in sizes[:-1]):
-        wanted = f"at most {2**31 - 1} voxels an item, and {_LONGEST} along any axis but the last"
+        wanted = f"at most {2**31 - 1} voxels per item, and {_LONGEST} along any axis but the last"
         fail(argument, f"items of shape {tuple(sizes)}", wanted)
     if spacing is None:
         return
     extents = [(step * size) ** 2 for step, size in zip(spacing, sizes, strict=True)]
     if any(step**2 < _SMALLEST for step in spacing) or sum(extents) > _LARGEST:
-        wanted = "steps whose squares, and that of the whole extent, are within float32's range"
+        wanted = "steps whose squares, and the squared diagonal of an item, are within float32's range"
         fail("spacing", spacing, wanted)
 
 
@@ -227,22 +231,25 @@ def _dense_steps(steps: Steps) -> Steps:
 
 
 def _column_axes(shape: torch.Size, skipped: bool = False) -> list[int]:
-    """The spatial axes with a pass of columns, in its order: all but the last, and those of size 1."""
+    """The axes with a pass of columns, in this order: all but the last one and those of size 1.
+
+    With `skipped`, the axes of size 1 instead.
+    """
     return [axis for axis in range(len(shape) - 3, -1, -1) if (shape[axis + 1] > 1) != skipped]
 
 
 def _coarse_rows(size: int) -> int:
-    """How many numbers hold the nearest rows of every 8th row of a tile."""
+    """How many integers a tile needs for the nearest rows of every 8th row."""
     return ceil_div(size, _FAN) * _WARP
 
 
 def _tile_bytes(size: int) -> int:
-    """Shared memory of a block of 32 columns."""
+    """Bytes of shared memory for a tile of 32 columns."""
     return 4 * (size * _WARP + _coarse_rows(size))
 
 
 def _top(size: int) -> int:
-    """How far apart are the rows that are searched without bounds."""
+    """The distance between rows that are searched without bounds."""
     top = _FAN
     while ceil_div(size, top) > _SEARCHED_ROWS:
         top *= _FAN
@@ -250,5 +257,5 @@ def _top(size: int) -> int:
 
 
 def _in_front(filler: float, values: list[Any]) -> list[Any]:
-    """Three values, for (z, y, x)."""
+    """The values for (z, y, x), padded in front."""
     return [filler] * (3 - len(values)) + values

@@ -1,8 +1,8 @@
 """Compiles the kernels of csrc/cuda for a device, once, and launches them on PyTorch's current stream.
 
-NVRTC compiles at first use, through `cuda-core`: no CUDA toolkit is needed. The machine code is kept in
-`$XDG_CACHE_HOME/surfloss` (`~/.cache/surfloss`), under a name that tells sources, options, compiler and
-architecture. It is run as it lies there, so the folder must be the user's own.
+NVRTC compiles them on first use, through `cuda-core`; no CUDA toolkit is needed. The machine code is cached
+in `$XDG_CACHE_HOME/surfloss` (`~/.cache/surfloss`). The file name has the architecture and a hash of sources,
+options and compiler. Cached code runs unchecked, so the folder must be writable only by the user.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from surfloss._check import fail
 
-_OLDEST = (7, 0)  # of the architectures; threads of a warp run apart from there on
+_OLDEST = (7, 0)  # oldest architecture: the first with independent thread scheduling
 _PROGRAM = '#include "edt.cu"\n#include "hausdorff.cu"\n'
 _STANDARD = "c++17"
 
@@ -31,19 +31,19 @@ Argument: TypeAlias = ctypes.c_int32 | ctypes.c_int64 | ctypes.c_float | ctypes.
 
 
 def pointer(tensor: Tensor | None) -> Argument:
-    """A tensor's address as an argument of a kernel; null for None."""
+    """A tensor's address as a kernel argument; null for None."""
     return int64(0 if tensor is None else tensor.data_ptr())
 
 
 @cache
 def problem() -> str | None:
-    """Why the kernels cannot run on the GPU that is current at the first call, or None where they can."""
+    """Why the kernels cannot run on the GPU that is current at the first call, or None if they can."""
     if reason := compiler_problem():
         return reason
     if not torch.cuda.is_available():
-        return "PyTorch finds no NVIDIA GPU, driver, or CUDA build of its own"
+        return "PyTorch finds no NVIDIA GPU or driver, or was built without CUDA"
     if torch.version.hip is not None:
-        return "it is for NVIDIA GPUs, and this PyTorch is for AMD's"
+        return "it needs an NVIDIA GPU, and this PyTorch is built for AMD GPUs"
     capability = torch.cuda.get_device_capability()
     if capability < _OLDEST:
         return f"{torch.cuda.get_device_name()} is sm_{_joined(capability)}, older than sm_{_joined(_OLDEST)}"
@@ -52,7 +52,7 @@ def problem() -> str | None:
 
 @cache
 def compiler_problem() -> str | None:
-    """Why nothing can be compiled here, with or without a GPU, or None where it can."""
+    """Why kernels cannot be compiled here, whether there is a GPU or not; None if they can."""
     if not (_source_folder() / "edt.cu").is_file():
         return "this installation lacks the kernels' sources"
     if not _is_installed("cuda.core"):
@@ -65,14 +65,14 @@ def compiler_problem() -> str | None:
         _nvrtc_version()
     except ImportError as error:
         return f"cuda-core 1.0 or later does not load: {str(error).splitlines()[0]}"
-    except RuntimeError as error:  # cuda.pathfinder's own is one
+    except RuntimeError as error:  # the errors of cuda.pathfinder derive from it
         return f"NVRTC, which comes with PyTorch's CUDA builds, does not load: {str(error).splitlines()[0]}"
     return None
 
 
 def shared_bytes_limit(device: torch.device) -> int:
-    """How much shared memory a block may have."""
-    properties: Any = torch.cuda.get_device_properties(device)  # PyTorch's stubs lack this one
+    """Bytes of shared memory that a block may use."""
+    properties: Any = torch.cuda.get_device_properties(device)  # the attribute is missing in PyTorch's stubs
     return int(properties.shared_memory_per_block_optin)
 
 
@@ -84,20 +84,20 @@ def launch(
     arguments: Sequence[Argument],
     device: torch.device,
 ) -> None:
-    """Queue a kernel on the current stream of `device`; waits for nothing but, at first use, the compiler.
+    """Queue a kernel on the current stream of `device`. Does not block, except to compile on first use.
 
     Args:
-        threads: of a block, along x and y.
-        arguments: in the order and the types of the kernel's parameters.
+        threads: threads per block along x and y.
+        arguments: in the order and with the types of the kernel's parameters.
     """
     from cuda.core import Device
     from cuda.core import launch as launch_kernel
 
     index = torch.cuda.current_device() if device.index is None else device.index
-    # What PyTorch's context manager costs is spared where it has nothing to change.
+    # Skip PyTorch's context manager, which is slow, if the device is already current.
     elsewhere = torch.cuda.device(index) if index != torch.cuda.current_device() else nullcontext()
     with elsewhere:
-        Device(index).set_current()  # a thread that has not used the GPU yet has no context
+        Device(index).set_current()  # a new thread has no CUDA context yet
         stream = _Stream(torch.cuda.current_stream().cuda_stream)
         launch_kernel(stream, _config(blocks, threads, shared_bytes), _kernel(kernel, index), *arguments)
 
@@ -106,8 +106,8 @@ def compiled(architecture: str) -> bytes:
     """The machine code of all kernels for an architecture such as "sm_90", from the cache or the compiler.
 
     Raises:
-        RuntimeError: with the compiler's log, where it does not know the architecture; or where someone else
-            may have put code into the cache.
+        RuntimeError: if the compiler does not support the architecture (with its log), or if another user may
+            have written to the cache.
     """
     path = _cache_folder() / f"kernels-{_fingerprint()}-{architecture}.cubin"
     with suppress(OSError):
@@ -116,7 +116,7 @@ def compiled(architecture: str) -> bytes:
             _refuse_foreign(path, os.fstat(kept.fileno()))
             return kept.read()
     code = _compile(architecture)
-    # Another process may write the same at the same time; without a place to write, every process compiles.
+    # Replace atomically: another process may write the same file. Continue if the cache is not writable.
     with suppress(OSError):
         path.parent.mkdir(0o700, parents=True, exist_ok=True)
         _refuse_foreign(path.parent, path.parent.lstat())
@@ -127,7 +127,7 @@ def compiled(architecture: str) -> bytes:
 
 
 class _Stream:
-    """PyTorch's stream, by the protocol of `cuda-core`."""
+    """PyTorch's stream as `cuda-core` expects it."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -145,7 +145,7 @@ def _config(blocks: int, threads: tuple[int, int], shared_bytes: int) -> Any:
 
 @cache
 def _kernel(name: str, device: int) -> Any:
-    """The kernel, allowed all shared memory of the device."""
+    """The kernel, allowed to use all shared memory of a block."""
     from cuda.bindings import driver
 
     kernel = _library(device).get_kernel(name)
@@ -188,7 +188,7 @@ def _nvrtc_version() -> tuple[int, int]:
 
 
 def _source_folder() -> Path:
-    """In the package of a wheel; beside `src` in a source tree, which an editable install uses."""
+    """The CUDA sources: inside the package in a wheel, in `csrc` in a source tree or editable install."""
     package = Path(__file__).parents[2]
     installed = package / "_kernels" / "cuda"
     return installed if installed.is_dir() else package.parents[1] / "csrc" / "cuda"
@@ -199,20 +199,20 @@ def _cache_folder() -> Path:
 
 
 def _refuse_foreign(path: Path, status: os.stat_result) -> None:
-    """Raise where someone else may have made or changed what will run as machine code."""
+    """Raise if another user may have created or changed a file or folder of the cache."""
     if not hasattr(os, "geteuid"):
-        return  # on Windows the folder lies in the user's profile
+        return  # on Windows the folder is in the user's profile
     is_own = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
     if not is_own or status.st_mode & 0o022:
         got = f"{path} of user {status.st_uid} with mode {stat.filemode(status.st_mode)}"
-        wanted = "one of your own, no link, that only you may write to (XDG_CACHE_HOME sets another place)"
+        wanted = "one that you own, not a link, writable only by you (XDG_CACHE_HOME moves the cache)"
         fail("cache of compiled kernels", got, wanted, RuntimeError)
 
 
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ImportError:  # a package of `module`, or one that it needs
+    except ImportError:  # a parent package is missing, or fails to import
         return False
 
 

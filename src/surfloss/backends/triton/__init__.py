@@ -1,13 +1,13 @@
-"""Triton kernels for GPU tensors: here are allocations, grids and launches, in the other files the kernels.
+"""Triton kernels for GPU tensors. This file allocates and launches; the other files are the kernels.
 
-With `TRITON_INTERPRET=1`, set before import, the code runs on CPU tensors: for tests, slowly.
+With `TRITON_INTERPRET=1`, set before import, the code runs on CPU tensors (slowly, for tests).
 Nothing here waits for the device, so every call can be captured in a CUDA graph.
 
-Beside each parameter of a kernel stands what it is. `float32 (items, Z, Y, X), mm^2` is the address of a
-contiguous array, with dtype, shape and unit; `number` is any dtype, `real` that of the input (float32 or
-float64), `distance` int16, or int32 for long rows: signed, in voxels. `blocks of Y` is ceil(Y / BLOCK).
-`int`, `float` (float32), `bool` and `str` are scalars. `items` are those of the batch, `masks` one or two an
-item. A parameter in capitals with `tl.constexpr` is compiled into the kernel.
+A comment on each kernel parameter gives its meaning. `float32 (items, Z, Y, X), mm^2` is the address of a
+contiguous array with dtype, shape and unit. As a dtype, `number` is any, `real` is that of the input (float32
+or float64), and `distance` is int16, or int32 for long rows: signed, in voxels. `blocks of Y` is ceil(Y /
+BLOCK). `int`, `float` (float32), `bool` and `str` are scalars. `items` is the batch size, `masks` one or two
+per item. `tl.constexpr` parameters in capitals are compiled into the kernel.
 """
 
 import math
@@ -25,28 +25,29 @@ from surfloss.backends.triton.hausdorff import hausdorff_pass
 from surfloss.backends.triton.labels import turn_signs
 from surfloss.backends.triton.scan import scan_rows
 
-BLOCK = 8  # rows of a tile, and of the blocks that have a summary
-LANES = 32  # columns of a tile: one warp, a column a thread
+BLOCK = 8  # rows per tile, and per block with a summary
+LANES = 32  # columns per tile: one warp, one column per thread
 CHUNK = 512  # voxels of a row that are scanned together
-TRACED = 256  # voxels of a program of the last step to the indices
-CONTOUR_ROWS = 4  # of a program
-CONTOUR_PLANES = 32  # of a program, at most
-ROUND = 2**22  # voxels of the Hausdorff error that share scratch memory, if an item has no more
-SMALL = 2**19  # voxels of a round whose scratch memory is not worth more launches
-LONGEST = 4096  # beyond it the square of a distance need not be a float
-MOST_VOXELS = 2**31 - CHUNK  # so that places past the end, up to a whole chunk or tile, have 32 bits too
-ROW_LIMIT = 2**15 - 1  # row distances up to here have 16 bits
-# As few registers as a search has room in, without and with indices: more leave a multiprocessor fewer warps.
+TRACED = 256  # voxels per program of `trace_indices`
+CONTOUR_ROWS = 4  # per program
+CONTOUR_PLANES = 32  # per program, at most
+ROUND = 2**22  # Hausdorff error: voxels per round, which shares scratch memory; at least one item
+SMALL = 2**19  # Hausdorff error: up to so many voxels, saving scratch memory does not pay for more launches
+LONGEST = 4096  # beyond this distance, its square may not be exact in float32
+MOST_VOXELS = 2**31 - CHUNK  # offsets up to a chunk or tile past the end must fit in 32 bits
+ROW_LIMIT = 2**15 - 1  # longest rows with int16 distances
+# Register caps of the search, without and with indices: the fewest that do not spill. More would leave fewer
+# warps per multiprocessor.
 REGISTERS = (112, 128)
-SCAN_REGISTERS = 128  # but for doubles
+SCAN_REGISTERS = 128  # except for doubles
 
-_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # labels, by bytes
+_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # dtype of labels, by bytes
 
-Field = tuple[Tensor, Tensor]  # what a pass leaves, and its summaries
+Field = tuple[Tensor, Tensor]  # the result of a pass, and its summaries
 
 
 class Rows(NamedTuple):
-    """What the scan leaves; `place_in_row` of scan.py tells what is where."""
+    """The result of the scan. `place_in_row` in scan.py defines the layout."""
 
     distances: Tensor
     summaries: Tensor
@@ -87,12 +88,12 @@ def label_edt(labels: Tensor, steps: Steps, form: str, squared: bool, border: st
 
 
 def _to_border(distance: Tensor, steps: Steps, axis: int, squared: bool) -> Tensor:
-    """Distance along a spatial axis to the first voxel outside, as it broadcasts to `distance`."""
+    """Distance along a spatial axis to the first voxel outside, in a shape that broadcasts to `distance`."""
     size = distance.shape[axis + 1]
     place = torch.arange(size, device=distance.device, dtype=torch.float64)
     count = torch.minimum(place + 1, size - place)
     step = steps.shared[axis] if steps.per_item is None else steps.per_item[:, axis, None]
-    along = ((count * step) ** 2).float()  # rounded as the search rounds
+    along = ((count * step) ** 2).float()  # rounded as in the search
     if not squared:
         along = along.double().sqrt().float()
     shape = [1] * distance.ndim
@@ -144,18 +145,18 @@ def hausdorff_error(arguments: HausdorffArguments) -> tuple[Tensor, Tensor]:
 def _hausdorff_round(
     arguments: HausdorffArguments, gradient: Tensor, errors: Tensor, strips: list[slice]
 ) -> None:
-    """The passes over as many items as scratch memory is meant to hold, after the first a strip at a time.
+    """The passes over one round of items. All passes but the scan process one strip at a time.
 
     Args:
-        gradient: to be written, `(items, *spatial)`.
-        errors: to be written, `(1 or 2, strips, items, tiles)`: what each program adds to the means, of the
-            weighted errors and of the plain ones.
-        strips: of the last axis.
+        gradient: output, `(items, *spatial)`.
+        errors: output, `(1 or 2, strips, items, tiles)`: the share of each program in the means of the
+            weighted errors and of the plain errors.
+        strips: slices of the last axis.
     """
     input, target, input_squared, target_squared, ignore, sigmoid, alpha, steps, empty, most, *_ = arguments
     layout = _Layout("input", input, steps)
     is_bool = target.dtype == torch.bool
-    # Fields and summaries, or the squares as they are.
+    # Per side, the field and its summaries, or the given squared distances and None.
     sides: list[tuple[Tensor | None, Tensor | None]] = [(input_squared, None), (target_squared, None)]
     computed = [side for side, (given, _) in enumerate(sides) if given is None]
     if computed:
@@ -183,7 +184,7 @@ def _hausdorff_round(
 
 
 def _of_items(arguments: HausdorffArguments, part: slice) -> HausdorffArguments:
-    """What is left of the arguments for some of the items."""
+    """The arguments for some of the items."""
     parts: list[Any] = [value[part] if isinstance(value, Tensor) else value for value in arguments]
     shared, per_item = arguments.steps
     steps = Steps(shared, None if per_item is None else per_item[part])
@@ -191,7 +192,7 @@ def _of_items(arguments: HausdorffArguments, part: slice) -> HausdorffArguments:
 
 
 def contour_map(x: Tensor, ignore: Tensor | None, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """relu(maxpool(minpool(x)) - minpool(x)), and the ways in the windows that the gradient goes."""
+    """relu(maxpool(minpool(x)) - minpool(x)), and the selected voxels of each window for the gradient."""
     _check_device("ignore", ignore, x)
     contour = torch.empty_like(x)
     highest, lowest = (torch.empty_like(x, dtype=torch.int8) for _ in range(2))
@@ -214,7 +215,7 @@ def contour_map_gradient(grad: Tensor, highest: Tensor, lowest: Tensor, depth: i
 
 
 class _Layout:
-    """The items of a call as (z, y, x), how they are divided, and the passes over them."""
+    """The items of a call as (z, y, x), their division among programs, and the passes over them."""
 
     def __init__(self, name: str, values: Tensor, steps: Steps) -> None:
         self.items, *spatial = values.shape
@@ -229,30 +230,31 @@ class _Layout:
         )
         self.is_deep = self.z > 1
         self.is_long = max(self.z, self.y) > LONGEST
-        # Of the last pass, which is along z or else along y.
+        # The last pass is along z, or along y if there is no z.
         self.axis = 0 if self.is_deep else 1
         self.size = self.z if self.is_deep else self.y
 
     def stride(self, width: int) -> int:
-        """Columns of the last pass, in a strip of the rows."""
+        """Columns of the last pass over a strip of `width` voxels."""
         return self.y * width if self.is_deep else width
 
     def tiles(self, width: int) -> int:
-        """Programs of the last pass for an item."""
+        """Programs of the last pass per item."""
         return ceil_div(self.size, BLOCK) * ceil_div(self.stride(width), LANES)
 
     def items_at_once(self) -> int:
-        """How many items of the Hausdorff error share scratch memory."""
-        # Of planes it takes 9/8 of the gradient's.
+        """Items per round of the Hausdorff error, which shares scratch memory."""
+        # For planes, scratch memory is 9/8 of the gradient's.
         most = self.items if self.is_deep or self.items * self.voxels <= SMALL else self.items * 8 // 9
         return max(1, min(most, ROUND // max(1, self.voxels)))
 
     def strip_width(self, items: int, masks: int, size: int) -> int:
-        """How long a part of the rows the passes after the scan may take at once.
+        """The width of the strips of the rows that the passes after the scan process.
 
-        So long that beside a result of `size` bytes a voxel, which holds the row distances, `items` items
-        with `masks` masks each need no more scratch memory than a float32 tensor of all items; where y has
-        size 1, by a quarter more, since summaries then are as large as rows and fill it alone.
+        Row distances are stored in the result, with `size` bytes per voxel. The width is chosen such that
+        `items` items with `masks` masks each need at most as much further scratch memory as a float32 tensor
+        of all items. If y has size 1 they need a quarter more, since summaries then are as large as rows and
+        already fill this memory.
         """
         if not (self.is_deep and masks and self.x <= ROW_LIMIT and items * self.voxels > SMALL):
             return self.x
@@ -266,11 +268,13 @@ class _Layout:
     def scan(
         self, *masks: tuple[Tensor, float | str | None], spare: Tensor | None = None, width: int | None = None
     ) -> Rows:
-        """Row distances of every mask; each comes with the value above which it is foreground, None for 0.
+        """Row distances of every mask.
 
-        With "label" the values are labels, and the distances those to another one.
-
-        `spare` is a result that nothing but the last pass writes, over strips `width` voxels long.
+        Args:
+            masks: values, with the threshold above which they are foreground; None if foreground is nonzero;
+                "label" to measure to another label.
+            spare: a result that only the last pass writes, whose memory may hold the row distances.
+            width: the width of its strips, in voxels.
         """
         count, width = self.items * len(masks), self.x if width is None else width
         fits, pair = self.x <= ROW_LIMIT, 1
@@ -294,7 +298,7 @@ class _Layout:
     def first_passes(
         self, rows: Rows, one_sided: bool, nearest_y: Tensor | None = None, strip: slice | None = None
     ) -> Field:
-        """What the last pass takes: the rows, or where there is z, what the search along y makes of them."""
+        """The input of the last pass: the rows, or if there is z, the result of the search along y."""
         if not self.is_deep:
             return rows.distances, rows.summaries
         count, start, width = len(rows.summaries), 0, self.x
@@ -312,7 +316,7 @@ class _Layout:
         return field, summaries
 
     def turn_signs(self, labels: Tensor, field: Field, size: int, inner: int, zero: bool) -> None:
-        """Signs and summaries of a field `(groups, size, inner)` for the search along `size`."""
+        """Set signs and summaries of a field `(groups, size, inner)` for the search along `size`."""
         groups = self.items * self.voxels // (size * inner)
         turn_signs[(groups * ceil_div(inner, LANES),)](
             labels, *field, size, inner, ZERO=zero, BLOCK=BLOCK, LANES=LANES, **_options(1, None)
@@ -333,16 +337,16 @@ class _Layout:
 
 
 def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
-    """The squared steps of (z, y, x), each as the nearest float32 and what is left.
+    """The squared steps of (z, y, x), each as the nearest float32 and the remainder.
 
     Raises:
-        ValueError: where squared distances leave float32's range.
+        ValueError: if squared distances leave the range of float32.
     """
     squares = [step * step for step in spacing]
     extent = sum(square * max(1, size) ** 2 for square, size in zip(squares, spatial, strict=True))
     limits = np.finfo(np.float32)
     if min(squares) < float(limits.tiny) or extent > float(limits.max):
-        wanted = "steps whose squares, and that of the whole extent, are within float32's range"
+        wanted = "steps whose squares, and the squared diagonal of an item, are within float32's range"
         fail("spacing", spacing, wanted)
     nearest = [float(np.float32(square)) for square in squares]
     pairs = [part for near, square in zip(nearest, squares, strict=True) for part in (near, square - near)]
@@ -350,7 +354,8 @@ def _squared_steps(spacing: list[float], spatial: list[int]) -> list[float]:
 
 
 def _options(warps: int, registers: int | None) -> dict[str, int]:
-    # What fusion changes is rounded within the tests' limits; its default differs between Triton's versions.
+    # Set fusion explicitly, since its default differs between versions of Triton. Its effect on rounding is
+    # within the limits of the tests.
     options = {"num_warps": warps, "enable_fp_fusion": True}
     return options if registers is None or torch.version.hip else options | {"maxnreg": registers}
 
@@ -358,7 +363,7 @@ def _options(warps: int, registers: int | None) -> dict[str, int]:
 def _contour_grid(
     name: str, values: Tensor, depth: int
 ) -> tuple[tuple[int], tuple[int, ...], dict[str, int]]:
-    """Grid of the passes of the contour, the sizes that they take, and their options."""
+    """Grid, size arguments and options of the contour passes."""
     items, z, y, x = values.shape
     _check_size(name, [z, y, x])
     if depth == 1:
@@ -376,14 +381,14 @@ def _contour_grid(
 
 def _check_size(name: str, spatial: list[int]) -> None:
     if math.prod(spatial) > MOST_VOXELS:
-        fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels an item")
+        fail(name, f"items of shape {tuple(spatial)}", f"at most {MOST_VOXELS} voxels per item")
 
 
 def _bool_as_bytes(values: Tensor) -> Tensor:
-    """Without a copy: as values of Triton's `int1`, bools would be a type of their own."""
+    """A view of bools as bytes, since Triton would compile its `int1` as a separate type."""
     return values.view(torch.uint8) if values.dtype == torch.bool else values
 
 
 def _check_device(name: str, value: Tensor | None, reference: Tensor) -> None:
     if value is not None and value.device != reference.device:
-        fail(name, f"a tensor on {value.device}", f"one on {reference.device}, as the others")
+        fail(name, f"a tensor on {value.device}", f"one on {reference.device}, like the others")

@@ -1,25 +1,24 @@
-# ruff: noqa: RUF005 - Triton knows no starred tuples
+# ruff: noqa: RUF005 - Triton does not support starred tuples
 """The contour by pooling in one pass, and its gradient in another.
 
-A window of 3 along every axis is three windows of 3, one an axis: the least of a row, of three such rows, of
-three such planes. A program goes through the planes of a strip of ROWS rows and LANES columns, and keeps in
-registers what later planes need. Nothing is computed twice but the rim of a strip, two rows and two columns
-on every side: the greatest erosion beside a voxel is one of least values beside that. Neighbors in a row are
-exchanged within the warp.
+A 3x3x3 window is separable: the minimum of three voxels of a row, then of three rows, then of three planes. A
+program processes the planes of a strip of ROWS rows and LANES columns, and keeps in registers what later
+planes need. Only the rim of a strip is computed twice: two rows and two columns on every side, since the two
+windows in sequence reach two voxels. Neighbors in a row are exchanged within the warp.
 
-Which of the three an axis took is kept in two bits, BEFORE, AFTER, or neither for the one in the middle;
-those of (x, y, z) make a byte. Of equal values the first in scan order is taken, as in PyTorch's pooling,
-which is the first plane, in it the first row, in it the first voxel. The gradient goes the same ways back, an
-axis at a time: a voxel adds up what its three windows along the axis send to it, and there are no atomics.
+The "way" of a voxel tells which of the three each axis selected: BEFORE, AFTER, or 0 for the middle, in two
+bits per axis. The bits of (x, y, z) fit in a byte. Of equal values the first in scan order is selected (first
+plane, then first row, then first voxel), as in PyTorch's pooling. The gradient follows the ways back, one
+axis at a time: each voxel adds up what its three windows along the axis send to it, so there are no atomics.
 
-Planes belong to one volume (DEPTH 3), or each is an item by itself (DEPTH 1).
+Planes belong to one volume (DEPTH 3), or each is an item of its own (DEPTH 1).
 """
 
 import triton
 import triton.language as tl
 
 BEFORE, AFTER = tl.constexpr(1), tl.constexpr(2)
-NO_CONTOUR = tl.constexpr(-128)  # added to the byte of a voxel without
+NO_CONTOUR = tl.constexpr(-128)  # added to the byte of a voxel with contour 0
 RIM = tl.constexpr(2)
 
 
@@ -27,16 +26,16 @@ RIM = tl.constexpr(2)
 def contour_pass(
     x,  # real (items, Z, Y, X)
     ignore,  # uint8 (items, Z, Y, X), or None
-    contour,  # real (items, Z, Y, X): to be written
-    highest,  # int8 (items, Z, Y, X): to be written, the ways to the greatest erosion
-    lowest,  # int8 (items, Z, Y, X): to be written, the ways to the least input
+    contour,  # real (items, Z, Y, X): output
+    highest,  # int8 (items, Z, Y, X): output, the ways to the maximum of the erosion
+    lowest,  # int8 (items, Z, Y, X): output, the ways to the minimum of the input
     Z,  # int, voxels
     Y,  # int, voxels
     X,  # int, voxels
-    span,  # int: planes of a program
+    span,  # int: planes per program
     DEPTH: tl.constexpr,  # int, voxels: of the window along z, 1 or 3
-    ROWS: tl.constexpr,  # int: rows of a program
-    LANES: tl.constexpr,  # int: columns of a program, with the rim
+    ROWS: tl.constexpr,  # int: rows per program
+    LANES: tl.constexpr,  # int: columns per program, including the rim
 ):
     item, first, last, y, lane, own = _strip(Z, Y, X, span, ROWS, LANES)
     x, contour, highest, lowest = x + item, contour + item, highest + item, lowest + item
@@ -44,7 +43,7 @@ def contour_pass(
         ignore += item
     reach: tl.constexpr = DEPTH // 2
     nothing = tl.full([LANES], float("inf"), x.dtype.element_ty)
-    # Of the two planes before, along x and y: the least values, and the least of the negated erosions.
+    # For the two planes before, the minimum over x and y: of the input, and of the negated erosion.
     least_1, least_2 = _repeat(nothing, ROWS + 2), _repeat(nothing, ROWS + 2)
     most_1, most_2 = _repeat(nothing, ROWS), _repeat(nothing, ROWS)
     eroded_1 = least_1
@@ -59,7 +58,7 @@ def contour_pass(
             values, x_ways = values + (value,), x_ways + (way,)
         least, ways = _along_y(values, x_ways, ROWS + 2)
 
-        # The erosion; in volumes, of the plane before, whose last neighbor has come.
+        # The erosion: of this plane, or in volumes of the previous one, whose last neighbor is now known.
         eroded, lowest_ways, values, x_ways = (), (), (), ()
         for row in tl.static_range(ROWS + 2):
             value, way = least[row], ways[row]
@@ -73,7 +72,8 @@ def contour_pass(
             values, x_ways = values + (value,), x_ways + (way,)
         most, back = _along_y(values, x_ways, ROWS)
 
-        # The greatest erosion and the contour; in volumes, of the plane before that.
+        # The maximum of the erosion, and the contour: of this plane, or in volumes of the one two planes
+        # back.
         for row in tl.static_range(ROWS):
             value, way, middle = most[row], back[row], eroded[row + 1]
             if DEPTH == 3:
@@ -102,22 +102,26 @@ def contour_gradient_pass(
     grad,  # real (items, Z, Y, X): with respect to the contour
     highest,  # int8 (items, Z, Y, X), from contour_pass
     lowest,  # int8 (items, Z, Y, X), from contour_pass
-    grad_input,  # real (items, Z, Y, X): to be written
+    grad_input,  # real (items, Z, Y, X): output
     Z,  # int, voxels
     Y,  # int, voxels
     X,  # int, voxels
-    span,  # int: planes of a program
+    span,  # int: planes per program
     DEPTH: tl.constexpr,  # int, voxels: of the window along z, 1 or 3
-    ROWS: tl.constexpr,  # int: rows of a program
-    LANES: tl.constexpr,  # int: columns of a program, with the rim
+    ROWS: tl.constexpr,  # int: rows per program
+    LANES: tl.constexpr,  # int: columns per program, including the rim
 ):
-    """A contour's gradient goes to its greatest erosion, negated to its own, and on to their least inputs."""
+    """Send the gradient of the contour back to the input.
+
+    The gradient of a contour voxel goes to the erosion that was its maximum and, negated, to its own erosion;
+    from both it goes on to the inputs that were the minimum.
+    """
     item, first, last, y, lane, own = _strip(Z, Y, X, span, ROWS, LANES)
     grad, highest, lowest, grad_input = grad + item, highest + item, lowest + item, grad_input + item
     reach: tl.constexpr = DEPTH // 2
     nothing = tl.zeros([LANES], grad.dtype.element_ty)
-    # What the plane before has got so far, and this one from the plane before: on the way to the greatest
-    # erosion, and from there to the least input.
+    # Sums so far of the plane before (_1) and of this plane (_0): from the contour to the erosion (up), and
+    # from the erosion to the input (down).
     up_1, up_0 = _repeat(nothing, ROWS + 4), _repeat(nothing, ROWS + 4)
     down_1, down_0 = _repeat(nothing, ROWS + 2), _repeat(nothing, ROWS + 2)
     own_1 = up_1
@@ -155,7 +159,7 @@ def contour_gradient_pass(
 
 @triton.jit
 def _least(before, middle, after):
-    """The least of three and the way to it: the first of equals, but the last NaN, as PyTorch's pooling."""
+    """The minimum of three and the way to it. As in PyTorch, the first of equal values, but the last NaN."""
     lower = _lower(before, middle)
     is_after = (after < lower) | (after != after)  # noqa: PLR0124
     is_middle = (middle < before) | (middle != middle)  # noqa: PLR0124
@@ -174,7 +178,7 @@ def _along_x(row, LANES: tl.constexpr):
 
 @triton.jit
 def _along_y(rows, x_ways, ROWS: tl.constexpr):
-    """Of every row but the outer two, with the two beside it; and the ways along x and y."""
+    """The minimum of every row but the outer two and its two neighbors, and the ways along x and y."""
     values, ways = (), ()
     for row in tl.static_range(ROWS):
         value, way = _least(rows[row], rows[row + 1], rows[row + 2])
@@ -184,14 +188,14 @@ def _along_y(rows, x_ways, ROWS: tl.constexpr):
 
 @triton.jit
 def _sent_along_x(row, way, LANES: tl.constexpr):
-    """What a row has after every voxel has sent its value along x."""
+    """The row after every voxel has sent its value along x."""
     before, middle, after = _sent(row, way, 1)
     return middle + (_from_after(before, LANES) + _from_before(after, LANES))
 
 
 @triton.jit
 def _sent_along_y(rows, ways, ROWS: tl.constexpr):
-    """The same along y, for every row but the outer two."""
+    """The rows, except the outer two, after every voxel has sent its value along y."""
     found = ()
     for row in tl.static_range(ROWS):
         _, _, above = _sent(rows[row], ways[row], 4)
@@ -203,9 +207,10 @@ def _sent_along_y(rows, ways, ROWS: tl.constexpr):
 
 @triton.jit
 def _sent_along_z(rows, ways, before, here, DEPTH: tl.constexpr, ROWS: tl.constexpr):
-    """The same along z, plane by plane: `before` and `here` are what these planes have got so far.
+    """Send the values of a plane along z.
 
-    Returns the plane before, which is complete, and for the next call this plane and the one after it.
+    `before` and `here` are the sums so far of the previous and of this plane. Returns the previous plane, now
+    complete, and the sums of this plane and the next, for the next call.
     """
     if DEPTH == 1:
         return rows, before, here
@@ -219,14 +224,14 @@ def _sent_along_z(rows, ways, before, here, DEPTH: tl.constexpr, ROWS: tl.conste
 
 @triton.jit
 def _sent(value, way, AXIS: tl.constexpr):
-    """A value, split by where it goes along x (AXIS 1), y (4) or z (16)."""
+    """The value split into parts sent before, kept, and sent after, along x (AXIS 1), y (4) or z (16)."""
     before, after = (way & (BEFORE * AXIS)) != 0, (way & (AFTER * AXIS)) != 0
     return tl.where(before, value, 0.0), tl.where(before | after, 0.0, value), tl.where(after, value, 0.0)
 
 
 @triton.jit
 def _from_before(row, LANES: tl.constexpr):
-    """Every lane's neighbor; the outermost, of the rim, are left as they are."""
+    """Every lane's neighbor. The outermost lane, in the rim, keeps its value."""
     return tl.gather(row, tl.maximum(tl.arange(0, LANES) - 1, 0), 0)
 
 
@@ -237,7 +242,7 @@ def _from_after(row, LANES: tl.constexpr):
 
 @triton.jit
 def _strip(Z, Y, X, span, ROWS: tl.constexpr, LANES: tl.constexpr):
-    """Where a program's item begins, its planes, its first row, its columns, and which of these it owns."""
+    """A program's strip: offset of the item, planes, first row, columns, and which columns it owns."""
     across, down, spans = tl.cdiv(X, LANES - 2 * RIM), tl.cdiv(Y, ROWS), tl.cdiv(Z, span)
     program = tl.program_id(0)
     strip, program = program % across, program // across
@@ -251,7 +256,7 @@ def _strip(Z, Y, X, span, ROWS: tl.constexpr, LANES: tl.constexpr):
 
 @triton.jit
 def _place(z, y, lane, Z, Y, X, ignore):
-    """Where a row of a strip is, and which of its voxels lie in the volume and count."""
+    """The offset of a row of a strip, and which of its voxels lie in the volume and are not ignored."""
     exists = (lane >= 0) & (lane < tl.where((z >= 0) & (z < Z) & (y >= 0) & (y < Y), X, 0))
     place = (z * Y + y) * X + lane
     if ignore is not None:

@@ -1,23 +1,22 @@
-"""The distance transform's search along each axis but the rows', and the way back to indices.
+"""The search of the distance transform along y and z, and the last step to indices.
 
-Between the passes, from the scan on, lies one signed field, positive in the foreground and negative in the
-background, whose magnitude is the distance to the other label found so far. A foreground voxel reads it as
-max(s, 0), since background is at distance 0; a background voxel as max(-s, 0). A search along an axis of step
-h then takes
+The passes exchange one signed field s. Its magnitude is the distance to the other label found so far. It is
+positive in the foreground and negative in the background. A foreground voxel reads it as max(s, 0), since
+background is at distance 0; a background voxel reads max(-s, 0). A search along an axis with step h computes
 
     g(y) = min over k of f(k) + h^2 (y - k)^2
 
-over blocks of BLOCK candidates, nearest block first, and reads only those that could still improve a voxel of
-its tile. What a block could give is in its summary: the value of smallest magnitude where all have one sign,
-otherwise 0. docs/gpu-transform.md tells why this is exact, and what it costs.
+over blocks of BLOCK candidates, nearest block first. It reads only blocks that could still improve a voxel of
+its tile. The summary of a block bounds what it could give: the value of smallest magnitude if all values have
+the same sign, otherwise 0. docs/gpu-transform.md explains why this is exact, and what it costs.
 
-Axes are always (z, y, x); "stride" is the distance between neighbors along the axis of the search, and the
-places at one position of that axis are its columns. A squared step is a pair of floats, the nearest one and
-what is left: tables and long distances would otherwise lose a bit.
+Axes are always (z, y, x). "Stride" is the offset between neighbors along the axis of the search; the voxels
+at one position of that axis are its columns. A squared step is a pair of floats, the nearest float and the
+remainder; otherwise tables and long distances would lose a bit.
 
-Columns past the end are brought back to the last one, and called contiguous all the same: without that word
-some versions of Triton lay a tile out across its rows. It is untrue in the last tile of an axis, and harmless
-as long as sizes are not specialized, since vectors are then never loaded.
+Columns past the end are clamped to the last one, but still declared contiguous. Without this hint some
+versions of Triton lay a tile out across its rows. The hint is false in the last tile of an axis. That is
+harmless as long as sizes are not specialized, since no vector loads are then generated.
 """
 
 import triton
@@ -25,17 +24,17 @@ import triton.language as tl
 
 from surfloss.backends.triton.scan import holder_of
 
-LOOK_AHEAD = tl.constexpr(8)  # blocks on either side whose summaries are looked at together
+LOOK_AHEAD = tl.constexpr(8)  # blocks on either side whose summaries are read together
 
 
 @triton.jit(do_not_specialize=["items", "Z", "Y", "X", "start", "width"])
 def middle_pass(
-    rows,  # distance (masks, Z, Y, X), from scan_rows; but see place_in_row
+    rows,  # distance (masks, Z, Y, X), from scan_rows; layout in place_in_row
     row_summaries,  # distance (masks, Z, blocks of Y, X), from scan_rows
-    field,  # float32 (masks, Z, Y, width), mm^2, signed: to be written
-    summaries,  # float32 (masks, blocks of Z, Y, width), mm^2, signed: to be written
-    nearest,  # int32 (masks, Z, Y, width), with WITH_INDEX: y of what is nearest, to be written
-    item_steps,  # float64 (items, DIMS), mm; None where all items have the steps below
+    field,  # float32 (masks, Z, Y, width), mm^2, signed: output
+    summaries,  # float32 (masks, blocks of Z, Y, width), mm^2, signed: output
+    nearest,  # int32 (masks, Z, Y, width): output with WITH_INDEX, y of the nearest voxel
+    item_steps,  # float64 (items, DIMS), mm; None if all items have the steps below
     items,  # int
     Z,  # int, voxels
     Y,  # int, voxels
@@ -43,18 +42,18 @@ def middle_pass(
     start,  # int, voxels: where the strip of the rows begins
     width,  # int, voxels: of the strip
     y_sq,  # float, mm^2: the squared step along y
-    y_rest,  # float, mm^2: what is left of it
+    y_rest,  # float, mm^2: its remainder
     x_sq,  # float, mm^2
     x_rest,  # float, mm^2
-    PAIR: tl.constexpr,  # int: distances that a value of the result has room for, see place_in_row
+    PAIR: tl.constexpr,  # int: distances that fit into one value of the result, see place_in_row
     DIMS: tl.constexpr,  # int: spatial axes
     ONE_SIDED: tl.constexpr,  # bool
     WITH_INDEX: tl.constexpr,  # bool
-    LONG: tl.constexpr,  # bool: whether the square of a distance along an axis may be no float
-    BLOCK: tl.constexpr,  # int: rows of a tile, and slices of a program
-    LANES: tl.constexpr,  # int: columns of a tile
+    LONG: tl.constexpr,  # bool: whether squares of distances along an axis may be inexact in float32
+    BLOCK: tl.constexpr,  # int: rows per tile, and slices per program
+    LANES: tl.constexpr,  # int: columns per tile
 ):
-    """The search along y: a program takes a tile of BLOCK slices, for the summaries of the search along z."""
+    """The search along y. A program solves a tile in BLOCK slices, and writes their summary along z."""
     across, blocks, z_blocks = tl.cdiv(width, LANES), tl.cdiv(Y, BLOCK), tl.cdiv(Z, BLOCK)
     program = tl.program_id(0)
     lane_block, program = program % across, program // across
@@ -95,14 +94,14 @@ def middle_pass(
 
 @triton.jit(do_not_specialize=["size", "stride"])
 def last_pass(
-    field,  # distance (items, size, stride), from scan_rows; where there is z float32 in mm^2, of middle_pass
-    summaries,  # of the same kind, (items, blocks of size, stride)
-    distance,  # float32 (items, size, stride), mm or mm^2; with WITH_INDEX int32: place along the axis
-    item_steps,  # float64 (items, DIMS), mm; None where all items have the steps below
+    field,  # (items, size, stride): distance, from scan_rows; with z float32 in mm^2, from middle_pass
+    summaries,  # same dtype and unit, (items, blocks of size, stride)
+    distance,  # output, (items, size, stride): float32, mm or mm^2; with WITH_INDEX int32, nearest position
+    item_steps,  # float64 (items, DIMS), mm; None if all items have the steps below
     size,  # int, voxels: Z, or without z, Y
     stride,  # int, voxels: Y * X, or without z, X
     step_sq,  # float, mm^2: the squared step along the axis
-    step_rest,  # float, mm^2: what is left of it
+    step_rest,  # float, mm^2: its remainder
     x_sq,  # float, mm^2
     x_rest,  # float, mm^2
     DIMS: tl.constexpr,  # int: spatial axes
@@ -110,11 +109,11 @@ def last_pass(
     FORM: tl.constexpr,  # str
     SQUARED: tl.constexpr,  # bool
     WITH_INDEX: tl.constexpr,  # bool
-    LONG: tl.constexpr,  # bool: whether the square of a distance along an axis may be no float
-    BLOCK: tl.constexpr,  # int: rows of a tile
-    LANES: tl.constexpr,  # int: columns of a tile
+    LONG: tl.constexpr,  # bool: whether squares of distances along an axis may be inexact in float32
+    BLOCK: tl.constexpr,  # int: rows per tile
+    LANES: tl.constexpr,  # int: columns per tile
 ):
-    """The search along the last axis, with root and sign."""
+    """The search of the last pass, with root and sign."""
     across, blocks = tl.cdiv(stride, LANES), tl.cdiv(size, BLOCK)
     program = tl.program_id(0)
     lane_block, program = program % across, program // across
@@ -145,25 +144,25 @@ def last_pass(
 
 @triton.jit
 def search(
-    field,  # distance, or float32 in mm^2, (size, stride): of one item or slice
-    summaries,  # of the same kind, (blocks of size, summary_stride)
-    block,  # int: which block along the axis the tile is
-    column,  # int32 (LANES,): of the tile, all within the field
+    field,  # distance, or float32 in mm^2, (size, stride): one item or slice
+    summaries,  # same dtype and unit, (blocks of size, summary_stride)
+    block,  # int: position of the tile along the axis, in blocks
+    column,  # int32 (LANES,): columns of the tile, all within the field
     size,  # int, voxels
-    stride,  # int: from one row of the field to the next
-    summary_stride,  # int: from one block's summary to the next
+    stride,  # int: offset between rows of the field
+    summary_stride,  # int: offset between summaries of blocks
     step_sq,  # pair of float, mm^2
     x_step_sq,  # pair of float, mm^2: for row distances
     ONE_SIDED: tl.constexpr,  # bool
     WITH_INDEX: tl.constexpr,  # bool
-    AHEAD: tl.constexpr,  # int: summaries on either side that are looked at together where nothing is near
+    AHEAD: tl.constexpr,  # int: summaries on either side to read together while nothing is found
     LONG: tl.constexpr,  # bool
     BLOCK: tl.constexpr,  # int
     LANES: tl.constexpr,  # int
 ):
-    """Sign, squared distance in mm^2 and nearest position along the axis, `(BLOCK, LANES)`, of one tile.
+    """Sign, squared distance in mm^2 and nearest position along the axis of one tile, each `(BLOCK, LANES)`.
 
-    One-sided, background is at distance 0. Rows past the end have -inf.
+    With ONE_SIDED the background has distance 0. Rows past the end have -inf.
     """
     within = tl.arange(0, BLOCK)
     row = block * BLOCK + within
@@ -175,7 +174,7 @@ def search(
         best = tl.where(own > 0, best, 0.0)
     best = tl.where((row < size)[:, None], best, -float("inf"))
     index = tl.broadcast_to(row[:, None], [BLOCK, LANES])
-    # Signs differ within a column: the worst of either side bounds what is worth a look.
+    # A column may have both signs; the worst distance of each side bounds which blocks can help it.
     worst_inside = tl.max(tl.where(sign > 0, best, -float("inf")), axis=0)
     worst_outside = tl.max(tl.where(sign < 0, best, -float("inf")), axis=0)
     worst = tl.max(tl.maximum(worst_inside, worst_outside), axis=0)
@@ -186,7 +185,7 @@ def search(
     turn = 0
     gap = 0.0
     while (turn <= last_turn) & (gap < worst):
-        # The tile's own block, then by turns the next below and above.
+        # The tile's own block, then alternately the next block below and above.
         ring = (turn + 1) // 2
         turns = 1
         if AHEAD > 0 and worst == float("inf"):
@@ -203,13 +202,13 @@ def search(
             tl.maximum(-least, 0.0) + gap < worst_outside
         )
         if tl.max((promising & exists).to(tl.int32), axis=0) > 0:
-            # Past the end the last row stands in: what it seems to give is more than what it does.
+            # Rows past the end repeat the last row, further away; such a candidate never wins.
             candidate = other * BLOCK + within
             place = (tl.minimum(candidate, size - 1) * stride)[:, None] + column[None, :]
             values = _squared(tl.load(field + place), x_step_sq)
             distance = apart + ((block - other) * BLOCK).to(tl.float32)
             along = times_squared(distance, step_sq, LONG)[:, :, None]
-            # max(sign * value, 0) + along, in two instructions.
+            # max(sign * value, 0) + along in two instructions.
             offers = tl.maximum(tl.fma(sign[:, None, :], values[None, :, :], along), along)
             if WITH_INDEX:
                 offer, which = tl.min(offers, axis=1, return_indices=True)
@@ -230,7 +229,7 @@ def search(
 def _turns_for_nothing(
     own, summaries, turn, last_turn, block, blocks, stride, column, worst, AHEAD: tl.constexpr
 ):
-    """2 AHEAD turns if the next AHEAD blocks on either side are as empty as the tile, 1 if not."""
+    """2 AHEAD turns if the next AHEAD blocks on either side are as empty as the tile, else 1."""
     turns = 1
     if (turn % (2 * AHEAD) == 1) & (turn + 2 * AHEAD <= last_turn + 1):
         beside = (turn + 1) // 2 + tl.arange(0, AHEAD)[None, :, None]
@@ -245,17 +244,17 @@ def _turns_for_nothing(
 @triton.jit(do_not_specialize=["voxels", "Y", "X"])
 def trace_indices(
     rows,  # distance (items, Z, Y, X), from scan_rows
-    nearest_y,  # int32 (items, Z, Y, X): y of what is nearest in the slice
-    nearest_z,  # int32 (items, Z, Y, X), with DEEP: z of what is nearest
-    indices,  # int32 (items, DIMS, Z, Y, X): to be written
-    voxels,  # int: of an item
+    nearest_y,  # int32 (items, Z, Y, X): y of the nearest voxel in the slice
+    nearest_z,  # int32 (items, Z, Y, X): z of the nearest voxel; read with DEEP
+    indices,  # int32 (items, DIMS, Z, Y, X): output
+    voxels,  # int: per item
     Y,  # int, voxels
     X,  # int, voxels
     DIMS: tl.constexpr,  # int: spatial axes
     DEEP: tl.constexpr,  # bool: whether there is more than one slice
-    TILE: tl.constexpr,  # int: voxels of a program
+    TILE: tl.constexpr,  # int: voxels per program
 ):
-    """From the nearest position along each axis to that of the nearest background, -1 where there is none."""
+    """Combine nearest positions per axis into indices of the nearest background; -1 if there is none."""
     tiles = tl.cdiv(voxels, TILE)
     program = tl.program_id(0)
     item, tile = (program // tiles).to(tl.int64), program % tiles
@@ -286,7 +285,7 @@ def trace_indices(
 
 @triton.jit
 def squared_step(item_steps, item, shared, AXIS: tl.constexpr, DIMS: tl.constexpr):
-    """The squared step of one of the axes (z, y, x) as a pair: that of all items, or of this one."""
+    """The squared step of an axis of (z, y, x) as a pair: the shared one, or that of this item."""
     step_sq, rest = shared
     if item_steps is not None and AXIS >= 3 - DIMS:
         own = tl.load(item_steps + item * DIMS + AXIS - (3 - DIMS))
@@ -298,7 +297,7 @@ def squared_step(item_steps, item, shared, AXIS: tl.constexpr, DIMS: tl.constexp
 
 @triton.jit
 def _squared(value, x_step_sq):
-    """A field's value, squared: row distances are voxels still."""
+    """A field's value as a signed square in mm^2; row distances are in voxels and not yet squared."""
     if value.dtype != tl.float32:
         NONE: tl.constexpr = 32767 if value.dtype == tl.int16 else 2147483647
         distance = value.to(tl.int32)
@@ -310,7 +309,7 @@ def _squared(value, x_step_sq):
 
 @triton.jit
 def times_squared(distance, step_sq, LONG: tl.constexpr):
-    """distance^2 times the sum of a pair, rounded once; LONG distances have squares that are no floats."""
+    """distance^2 times the sum of a pair, rounded once. With LONG, distance^2 may be inexact in float32."""
     near, rest = step_sq
     squared = distance * distance
     small = squared * rest

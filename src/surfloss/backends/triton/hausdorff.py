@@ -1,4 +1,4 @@
-"""The Hausdorff error: the last search of both fields, the weighted square, and its gradient, in one pass."""
+"""The Hausdorff error: the last search of both fields, the weighted squares and the gradient in one pass."""
 
 import triton
 import triton.language as tl
@@ -10,38 +10,38 @@ from surfloss.backends.triton.edt import search, squared_step, times_squared
 def hausdorff_pass(
     input,  # real (items, Z, Y, X): probabilities, or with SIGMOID logits
     target,  # real (items, Z, Y, X); uint8 with BOOL_TARGET
-    input_field,  # like `field` of last_pass; where the distances are given float32 (items, Z, Y, X), mm^2
-    input_summaries,  # like `summaries` of last_pass; None where the distances are given
-    target_field,  # the same of the target
-    target_summaries,  # the same of the target
+    input_field,  # like `field` of last_pass; given distances are float32 (items, Z, Y, X), mm^2
+    input_summaries,  # like `summaries` of last_pass; None if the distances are given
+    target_field,  # likewise for the target
+    target_summaries,  # likewise for the target
     ignore,  # uint8 (items, Z, Y, X), or None
-    gradient,  # real (items, Z, Y, X): to be written, in the strip
-    errors,  # real (items, tiles): to be written, what each program adds to the mean
-    plain_errors,  # the same with weight 1, 0 where ignored; or None
-    item_steps,  # float64 (items, DIMS), mm; None where all items have the steps below
+    gradient,  # real (items, Z, Y, X): output, written in the strip
+    errors,  # real (items, tiles): output, the share of each program in the mean
+    plain_errors,  # real (items, tiles): output with weight 1, 0 where ignored; or None
+    item_steps,  # float64 (items, DIMS), mm; None if all items have the steps below
     size,  # int, voxels: Z, or without z, Y
     stride,  # int, voxels: Y * width, or without z, X
     X,  # int, voxels
     start,  # int, voxels: where the strip of the rows begins
     width,  # int, voxels: of the strip
-    tiles,  # int: programs that `errors` has room for, of an item
+    tiles,  # int: length of the last axis of `errors`
     z_sq,  # float, mm^2: the squared step along z
-    z_rest,  # float, mm^2: what is left of it
+    z_rest,  # float, mm^2: its remainder
     y_sq,  # float, mm^2
     y_rest,  # float, mm^2
     x_sq,  # float, mm^2
     x_rest,  # float, mm^2
-    max_squared,  # float, mm^2: what a longer distance counts as, squared
-    voxels,  # int: of an item
+    max_squared,  # float, mm^2: cap of the squared distance
+    voxels,  # int: per item
     DIMS: tl.constexpr,  # int: spatial axes
     AXIS: tl.constexpr,  # int: of the search, 0 for z, 1 for y
     SIGMOID: tl.constexpr,  # bool
     ALPHA: tl.constexpr,  # float: exponent of the distances
     EMPTY: tl.constexpr,  # str
     BOOL_TARGET: tl.constexpr,  # bool
-    LONG: tl.constexpr,  # bool: whether the square of a distance along an axis may be no float
-    BLOCK: tl.constexpr,  # int: rows of a tile
-    LANES: tl.constexpr,  # int: columns of a tile
+    LONG: tl.constexpr,  # bool: whether squares of distances along an axis may be inexact in float32
+    BLOCK: tl.constexpr,  # int: rows per tile
+    LANES: tl.constexpr,  # int: columns per tile
 ):
     across, blocks = tl.cdiv(stride, LANES), tl.cdiv(size, BLOCK)
     program = tl.program_id(0)
@@ -58,7 +58,7 @@ def hausdorff_pass(
     column = tl.max_contiguous(tl.minimum(lane, stride - 1), LANES)
     item = item.to(tl.int64)
 
-    # Axes (z, y, x) of the tile's voxels, and the extents.
+    # Positions (z, y, x) of the tile's voxels, and the sizes along z and y.
     if AXIS == 0:
         z, y, x = row, (column // width)[None, :], (start + column % width)[None, :]
         depth, height = size, stride // width
@@ -70,7 +70,7 @@ def hausdorff_pass(
     if EMPTY == "diagonal":
         empty += _squared_length((z * 0 + depth, y * 0 + height, x * 0 + X), steps_sq, DIMS)
     elif EMPTY == "scipy":
-        # SciPy's answer for a volume without background: the distance to a voxel before the first one.
+        # SciPy's result for a volume without background: the distance to a voxel before the first one.
         empty += _squared_length((z + (DIMS == 3), y + (DIMS == 2), x + (DIMS == 1)), steps_sq, DIMS)
 
     weight = tl.zeros([BLOCK, LANES], tl.float32)
@@ -108,7 +108,7 @@ def hausdorff_pass(
 
 @triton.jit
 def _store_sum(to, terms, share):
-    """The sum of a tile, as its share of a mean."""
+    """Store the sum of a tile as its share of a mean."""
     tl.store(to, tl.sum(tl.sum(terms, axis=0), axis=0) * share)
 
 
@@ -121,7 +121,7 @@ def _sigmoid(logits):
 
 @triton.jit
 def _squared_length(offset, steps_sq, DIMS: tl.constexpr):
-    """In mm^2, of an offset (z, y, x) in voxels, along the axes that there are."""
+    """The squared length in mm^2 of an offset (z, y, x) in voxels, over the existing axes."""
     squared = times_squared(offset[2].to(tl.float32), steps_sq[2], False)
     for axis in tl.static_range(1, -1, -1):
         if axis >= 3 - DIMS:

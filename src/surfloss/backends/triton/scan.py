@@ -1,7 +1,7 @@
-"""The first pass of the distance transform: the distance along its row from every voxel to the other label.
+"""The first pass of the distance transform: the distance of every voxel to the other label within its row.
 
-The boundaries of a row are bits of 32-bit words. Within a word, arithmetic finds the nearest one on either
-side; only what words have to tell each other is scanned.
+The boundaries of a row are bits of 32-bit words. Bit arithmetic finds the nearest boundary within a word, and
+a scan over the words finds it across words.
 """
 
 import triton
@@ -10,29 +10,29 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=["items", "Z", "Y", "X", "width"])
 def scan_rows(
-    first,  # number (items, Z, Y, X): the first masks, or the values that are thresholded to them
-    second,  # number (items, Z, Y, X): the second ones; the first once more where there is one mask an item
-    rows,  # distance (masks, Z, Y, X), but see place_in_row; +-NONE in a row of one label
-    summaries,  # distance (masks, Z, blocks of Y, X)
+    first,  # number (items, Z, Y, X): the first masks, or values to threshold
+    second,  # number (items, Z, Y, X): second masks or values; `first` again if there is one mask per item
+    rows,  # distance (masks, Z, Y, X): output, layout in place_in_row; +-NONE in a row with one label
+    summaries,  # distance (masks, Z, blocks of Y, X): output
     items,  # int
     Z,  # int, voxels
     Y,  # int, voxels
     X,  # int, voxels
     width,  # int, voxels: of a strip of the rows
-    PAIR: tl.constexpr,  # int: distances that a value of the result has room for, see place_in_row
-    FIRST_ABOVE: tl.constexpr,  # float: foreground is what lies above; None: what is not 0; "label": labels
-    SECOND_ABOVE: tl.constexpr,  # the same for the second ones
+    PAIR: tl.constexpr,  # int: distances that fit into one value of the result, see place_in_row
+    FIRST_ABOVE: tl.constexpr,  # foreground is above this float, or nonzero if None; or "label" for labels
+    SECOND_ABOVE: tl.constexpr,  # likewise for `second`
     SEVERAL: tl.constexpr,  # bool: whether a row has several chunks
-    BLOCK: tl.constexpr,  # int: rows of a program
-    CHUNK: tl.constexpr,  # int, voxels: of a row, scanned together
+    BLOCK: tl.constexpr,  # int: rows per program
+    CHUNK: tl.constexpr,  # int, voxels: part of a row that is scanned at once
 ):
-    """Distance along x to the other label: a program takes BLOCK rows beside each other, a chunk as words."""
+    """Distance along x to the other label. A program scans BLOCK adjacent rows, one chunk at a time."""
     blocks = tl.cdiv(Y, BLOCK)
     program = tl.program_id(0)
     slice_, block = program // blocks, program % blocks
     item, z = slice_ // Z, slice_ % Z
     y = (block * BLOCK + tl.arange(0, BLOCK))[:, None, None]
-    # Rows past the end repeat the last one, which changes no summary.
+    # Rows past the end repeat the last one, which does not change a summary.
     row = (z * Y + tl.minimum(y, Y - 1)) * X
     holder, side = holder_of(item, items, PAIR)
     rows += (holder.to(tl.int64) * Z + z) * Y * X * PAIR
@@ -65,8 +65,8 @@ def scan_rows(
         place = tl.where(place >= 0, index * CHUNK + place, previous)
         distance = tl.where(place >= 0, x - place + 1, NONE)
         if SEVERAL:
-            # Only its own: rows past the end, which repeat the last, would read what that replaces. Without
-            # this distance theirs is longer, of the same sign, and still changes no summary.
+            # Masked, since rows past the end repeat the last row and would read what it overwrites. Their
+            # distances are then longer but have the same sign, which does not change a summary.
             place = rows + (line + place_in_row(x, side, X, width, PAIR))
             right = tl.load(place, mask=(y < Y) & (x < X), other=NONE).to(tl.int32)
             previous = tl.maximum(previous, tl.max(tl.max(tl.where(starts, x, -1), 2), 1)[:, None, None])
@@ -82,7 +82,7 @@ def scan_rows(
 
 @triton.jit
 def holder_of(mask, items, PAIR: tl.constexpr):
-    """Whose memory the row distances of a mask are in, and whether it is the second there."""
+    """The index of the memory that holds the row distances of a mask, and its side there (0 or 1)."""
     if PAIR == 1:
         return mask, 0
     return mask % items, mask // items
@@ -90,11 +90,11 @@ def holder_of(mask, items, PAIR: tl.constexpr):
 
 @triton.jit
 def place_in_row(x, side, X, width, PAIR: tl.constexpr):
-    """Where the distance at x is in a row.
+    """The offset of the distance at x within a row.
 
-    Those of two masks may share the memory of a result that has PAIR times their size. A strip of it, `width`
-    voxels long, then holds both masks' distances in that strip, and can be overwritten after they are read.
-    With PAIR 1 all rows of a mask lie together. docs/gpu-transform.md has a drawing.
+    The distances of two masks may share the memory of a result whose values are PAIR times as large. Each
+    strip of `width` voxels then holds the distances of both masks in that strip, and can be overwritten once
+    these are read. With PAIR 1 the rows of each mask are contiguous. docs/gpu-transform.md has a drawing.
     """
     if PAIR == 1:
         return x
@@ -106,7 +106,7 @@ def place_in_row(x, side, X, width, PAIR: tl.constexpr):
 def _edges(
     first, second, item, items, row, x, voxels, X, FIRST_ABOVE: tl.constexpr, SECOND_ABOVE: tl.constexpr
 ):
-    """Which voxels of a chunk are foreground, and which start and end a run of their label within the row."""
+    """Which voxels of a chunk are foreground, and which ones start or end a run of their label in the row."""
     if item < items:
         first += item.to(tl.int64) * voxels
         here, before, after = _labels(first, row, x, X, FIRST_ABOVE)
@@ -118,7 +118,7 @@ def _edges(
 
 @triton.jit
 def _labels(values, row, x, X, ABOVE: tl.constexpr):
-    """Labels of a chunk and of its neighbors; at the end of a row, the voxel's own."""
+    """Labels of a chunk's voxels, of those before, and of those after; at a row's ends the voxel's own."""
     own, before, after = (
         tl.minimum(x, X - 1),
         tl.minimum(tl.maximum(x - 1, 0), X - 1),
@@ -133,7 +133,7 @@ def _labels(values, row, x, X, ABOVE: tl.constexpr):
 
 @triton.jit
 def _along(row, x):
-    """Places in rows, with the word on their layout that the head of edt.py tells of."""
+    """Offsets in rows, with the hint on contiguity that the docstring of edt.py explains."""
     return tl.max_contiguous(row + x, [1, 1, x.shape[2]])
 
 
@@ -143,24 +143,24 @@ def _is_foreground(value, ABOVE: tl.constexpr):
         value = value.to(tl.float32)
     if ABOVE is None:
         value = value != 0
-    elif ABOVE != "label":  # of which any two may have a boundary
+    elif ABOVE != "label":  # labels are compared as they are
         value = value > ABOVE
     return value
 
 
 @triton.jit
 def _nearest_mark(marks, none, ONWARD: tl.constexpr):
-    """For every voxel of rows in words, the first mark from it on, or the last one up to it; or else `none`.
+    """For every voxel, the first mark from it on (ONWARD) or the last mark up to it, or else `none`.
 
     Args:
         marks: bool `(BLOCK, words, bits)`.
 
     Returns:
-        int32, the same shape: the place in the chunk.
+        int32 `(BLOCK, words, bits)`: the position in the chunk.
     """
     WORDS: tl.constexpr = marks.shape[1]
     BITS: tl.constexpr = marks.shape[2]
-    # For the last mark in turned order, so that it too is the lowest bit.
+    # Reverse the bits to find the last mark, so that it is the lowest bit as well.
     TURN: tl.constexpr = 0 if ONWARD else BITS - 1
     bit = tl.arange(0, BITS)[None, None, :] ^ TURN
     word = tl.arange(0, WORDS)[None, :]
@@ -181,14 +181,14 @@ def _nearest_mark(marks, none, ONWARD: tl.constexpr):
 
 @triton.jit
 def _place_of_mark(word, bits, ONWARD: tl.constexpr, BITS: tl.constexpr):
-    """The place in the chunk of a word's lowest bit, which in turned order is its last mark."""
+    """The position in the chunk of a word's lowest bit: its first mark, or with reversed bits its last."""
     lowest = _lowest_bit(bits)
     return word * BITS + lowest if ONWARD else word * BITS + (BITS - 1) - lowest
 
 
 @triton.jit
 def _lowest_bit(word):
-    """The place of a word's lowest bit: a power of two as a float shows it in its exponent."""
+    """The position of a word's lowest bit, from the exponent of this bit as a float."""
     power = (word & -word).to(tl.uint32, bitcast=True).to(tl.float32)
     return (power.to(tl.int32, bitcast=True) >> 23) - 127
 
@@ -205,5 +205,5 @@ def lesser(a, b):
 
 @triton.jit
 def _summary(lowest, highest):
-    """What a block gives at best, to either side."""
+    """The summary of a block: the value of smallest magnitude, or 0 if signs differ."""
     return tl.where(lowest > 0, lowest, tl.where(highest < 0, highest, 0))

@@ -1,5 +1,5 @@
-// Instructions that compute lane by lane: each is a function of one lane's values, and its types say which
-// registers it takes. `bool` is a predicate, types of 64 bits have wide registers.
+// Elementwise instructions: each is a function of one lane's values. The types of the function select the
+// registers: predicates for `bool`, wide registers for 64-bit types.
 #pragma once
 
 #include <cstring>
@@ -10,7 +10,7 @@
 #include "machine.h"
 
 namespace ptx {
-namespace {  // each file that includes this has its own
+namespace {  // one copy per file that includes this header
 
 using i8 = std::int8_t;
 using u8 = std::uint8_t;
@@ -31,30 +31,39 @@ To bits(From value) {
   return result;
 }
 
-// Lanes of a register, as values of T.
+// The lanes of a register, as values of T.
 
 template <class T>
 using Word = std::conditional_t<sizeof(T) == 8, u64, u32>;
 
 template <class T>
 Word<T>* lanes(Warp& warp, int place) {
-  if constexpr (sizeof(T) == 8) return warp.long_words(place);
-  else return warp.words(place);
+  if constexpr (sizeof(T) == 8)
+    return warp.long_words(place);
+  else
+    return warp.words(place);
 }
 
 template <class T>
 T value_of(Word<T> word) {
-  if constexpr (sizeof(T) == 1) return bits<T>(static_cast<u8>(word));
-  else if constexpr (sizeof(T) == 2) return bits<T>(static_cast<u16>(word));
-  else return bits<T>(word);
+  if constexpr (sizeof(T) == 1)
+    return bits<T>(static_cast<u8>(word));
+  else if constexpr (sizeof(T) == 2)
+    return bits<T>(static_cast<u16>(word));
+  else
+    return bits<T>(word);
 }
 
 template <class T>
 Word<T> word_of(T value) {
-  if constexpr (sizeof(T) == 1) return std::is_signed_v<T> ? u32(i32(value)) : bits<u8>(value);
-  else if constexpr (std::is_same_v<T, i16>) return u32(i32(value));
-  else if constexpr (sizeof(T) == 2) return bits<u16>(value);
-  else return bits<Word<T>>(value);
+  if constexpr (sizeof(T) == 1)
+    return std::is_signed_v<T> ? u32(i32(value)) : bits<u8>(value);
+  else if constexpr (std::is_same_v<T, i16>)
+    return u32(i32(value));
+  else if constexpr (sizeof(T) == 2)
+    return bits<u16>(value);
+  else
+    return bits<Word<T>>(value);
 }
 
 template <class T>
@@ -71,7 +80,7 @@ struct Source<bool> {
   bool operator[](int lane) const { return mask >> lane & 1; }
 };
 
-// Bytes that are 0 or 1, as a mask.
+// Packs bytes that are 0 or 1 into a mask.
 Mask packed(const u8* flags) {
   Mask mask = 0;
   for (int part = 0; part < 4; ++part) {
@@ -98,13 +107,16 @@ void compute(Warp& warp, const Instruction& instruction, Mask active, std::index
     if (active == ~Mask{0}) {
       std::memcpy(words, results, sizeof results);
     } else {
-      for (int lane = 0; lane < kLanes; ++lane) words[lane] = active >> lane & 1 ? results[lane] : words[lane];
+      for (int lane = 0; lane < kLanes; ++lane)
+        words[lane] = active >> lane & 1 ? results[lane] : words[lane];
     }
   }
 }
 
 template <class T>
-constexpr char kind_of = std::is_same_v<T, bool> ? 'p' : sizeof(T) == 8 ? '8' : '4';
+constexpr char kind_of = std::is_same_v<T, bool> ? 'p'
+                         : sizeof(T) == 8        ? '8'
+                                                 : '4';
 
 template <class F, class R, class... A>
 void add_function(const std::string& name, R (F::*)(A...) const) {
@@ -115,7 +127,7 @@ void add_function(const std::string& name, R (F::*)(A...) const) {
   add_known(name + "/" + std::to_string(signature.size()), {run, signature});
 }
 
-// The instruction of a name, by a function of one lane's values that captures nothing.
+// Adds the instruction `name`, defined by a captureless function of one lane's values.
 template <class F>
 void add(const std::string& name, F) {
   add_function<F>(name, &F::operator());

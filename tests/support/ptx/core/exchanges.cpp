@@ -1,4 +1,4 @@
-// What lanes of a warp tell each other: shuffles, votes, reductions, and the barrier of a warp.
+// Exchanges between the lanes of a warp: shuffles, votes, reductions, and the barrier of a warp.
 #include "machine.h"
 
 namespace ptx {
@@ -17,7 +17,7 @@ void set_predicate(Warp& warp, int place, Mask active, Mask value) {
 
 enum Way { kUp, kDown, kButterfly, kIndex };
 
-// Operands: value, whether it is another lane's, value there, lane, clamp and segments, members.
+// Operands: result, whether it comes from a valid lane, source value, lane, clamp and segments, members.
 template <Way way>
 void shuffle(Warp& warp, const Instruction& instruction, Mask active) {
   const std::int32_t* operands = instruction.operands;
@@ -57,7 +57,7 @@ void all(Warp& warp, const Instruction& instruction, Mask active) {
   set_predicate(warp, instruction.operands[0], active, every ? ~Mask{0} : 0);
 }
 
-// By the instruction of two values that has the name of the reduction.
+// The reduction of two values.
 template <char operation, class T>
 T combined(T a, T b) {
   if (operation == '+') return a + b;
@@ -78,7 +78,7 @@ void reduce(Warp& warp, const Instruction& instruction, Mask active) {
   T result{};
   for (int lane = 0; lane < kLanes; ++lane) {
     const T value = values[lane];
-    if (!(active >> lane & 1) || value != value) continue;  // a NaN gives way to a number
+    if (!(active >> lane & 1) || value != value) continue;  // NaN loses to any number
     result = begun ? combined<operation>(result, value) : value;
     begun = true;
   }
@@ -118,7 +118,9 @@ void add_exchanges() {
   add_known("redux.sync.xor.b32/3", {reduce<'^', std::uint32_t>, "444", Kind::kTogether, 2});
   const Handler sync = [](Warp& warp, const Instruction&, Mask) { ++warp.step; };
   add_known("bar.warp.sync/1", {sync, "4", Kind::kTogether, 0});
-  const Handler active = [](Warp& warp, const Instruction& i, Mask mask) { set(warp, i.operands[0], mask, mask); };
+  const Handler active = [](Warp& warp, const Instruction& i, Mask mask) {
+    set(warp, i.operands[0], mask, mask);
+  };
   add_known("activemask.b32/1", {active, "4"});
 }
 

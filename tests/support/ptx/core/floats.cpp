@@ -1,7 +1,7 @@
 // Floats, and conversions between all types.
 //
-// Values are those of the PTX manual, but for `ex2`, `lg2` and the approximate roots and quotients, which here
-// are nearer to the true value than a GPU's.
+// Results follow the PTX manual. Exceptions are `ex2`, `lg2` and approximate roots and quotients, which are
+// more precise here than on a GPU.
 #include <cmath>
 #include <limits>
 
@@ -10,7 +10,7 @@
 namespace ptx {
 namespace {
 
-// Floats of 16 bits are kept as what they are in memory, and computed with as float32.
+// 16-bit floats are stored as in memory, and computed as float32.
 struct Half {
   u16 bits;
 };
@@ -21,9 +21,11 @@ struct BFloat {
 float to_float(BFloat value) { return bits<float>(u32{value.bits} << 16); }
 
 float to_float(Half value) {
-  const u32 sign = (value.bits & 0x8000u) << 16, exponent = value.bits >> 10 & 31, fraction = value.bits & 0x3ff;
+  const u32 sign = (value.bits & 0x8000u) << 16, exponent = value.bits >> 10 & 31,
+            fraction = value.bits & 0x3ff;
   if (exponent == 31) return bits<float>(sign | 0x7f800000u | fraction << 13);
-  const float size = exponent ? std::ldexp(float(fraction | 0x400), int(exponent) - 25) : std::ldexp(float(fraction), -24);
+  const float size =
+      exponent ? std::ldexp(float(fraction | 0x400), int(exponent) - 25) : std::ldexp(float(fraction), -24);
   return bits<float>(sign | bits<u32>(size));
 }
 
@@ -33,20 +35,20 @@ BFloat to_bfloat(float value) {
   return {u16((word + 0x7fff + (word >> 16 & 1)) >> 16)};
 }
 
-// To the nearest, the even one of two: `lrint` rounds so.
+// Rounds to nearest even, as `lrint` does.
 Half to_half(float value) {
   const u16 sign = bits<u32>(value) >> 16 & 0x8000;
   const float size = std::fabs(value);
   if (value != value) return {0x7fff};
   if (size >= 65520) return {u16(sign | 0x7c00)};
   const int exponent = size < 0x1p-14f ? -14 : std::ilogb(size);
-  const long units = std::lrint(std::ldexp(size, 10 - exponent));  // of the last place
+  const long units = std::lrint(std::ldexp(size, 10 - exponent));  // units in the last place
   return {u16(sign | ((exponent + 14) * 0x400 + units))};
 }
 
 constexpr float kQuiet = std::numeric_limits<float>::quiet_NaN();
 
-// A NaN gives way to a number, and of two zeros -0 is the lesser.
+// A NaN loses to any number, and -0 is less than +0.
 template <class T>
 T least(T a, T b) {
   if (a != a || b != b) return a != a ? b : a;
@@ -64,7 +66,7 @@ bool unordered(T a, T b) {
   return a != a || b != b;
 }
 
-// Subnormal numbers as zeros.
+// Flushes subnormal numbers to zero.
 float flushed(float a) { return std::fabs(a) < 0x1p-126f ? std::copysign(0.0f, a) : a; }
 
 template <class T, class Stored, T (*value)(Stored)>
@@ -94,7 +96,7 @@ template <class T>
 void add_floats(const std::string& type) {
   add_moves<T>(type);
   add_float_comparisons<T, T, itself<T>>(type);
-  for (const char* rounding : {"", ".rn"}) {  // which is what there is without a word
+  for (const char* rounding : {"", ".rn"}) {  // .rn is the default
     add("add" + (rounding + type), [](T a, T b) { return a + b; });
     add("sub" + (rounding + type), [](T a, T b) { return a - b; });
     add("mul" + (rounding + type), [](T a, T b) { return a * b; });
@@ -110,17 +112,17 @@ void add_floats(const std::string& type) {
   add("copysign" + type, [](T sign, T a) { return std::copysign(a, sign); });
 }
 
-// Downward: the nearest in double has less than half a unit of float32 to spare, and is put right.
+// Fused multiply-add, rounded down: computed to nearest via double, then corrected.
 float fused_down(float a, float b, float c) {
   const double product = double(a) * b, sum = product + c;
-  // What the sum leaves, exactly: is the true value below it?
+  // The exact error of the sum. If it is negative, the true value is below the sum.
   const double back = sum - product, rest = (product - (sum - back)) + (c - back);
   const float nearest = static_cast<float>(sum);
   const bool above = nearest > sum || (nearest == sum && rest < 0);
   return above ? std::nextafterf(nearest, -INFINITY) : nearest;
 }
 
-// An approximation of a double has the upper 32 bits.
+// Approximations of doubles have only the upper 32 bits.
 double upper(double value) { return bits<double>(bits<u64>(value) & 0xffffffff00000000u); }
 
 u64 two(float low, float high) { return u64{bits<u32>(high)} << 32 | bits<u32>(low); }
@@ -134,9 +136,8 @@ void add_single() {
   add("max.NaN.f32", [](float a, float b) { return unordered(a, b) ? kQuiet : greatest(a, b); });
   add("min.f32", [](float a, float b, float c) { return least(least(a, b), c); });
   add("max.f32", [](float a, float b, float c) { return greatest(greatest(a, b), c); });
-  add("min.NaN.f32", [](float a, float b, float c) {
-    return unordered(a, b) || c != c ? kQuiet : least(least(a, b), c);
-  });
+  add("min.NaN.f32",
+      [](float a, float b, float c) { return unordered(a, b) || c != c ? kQuiet : least(least(a, b), c); });
   add("max.NaN.f32", [](float a, float b, float c) {
     return unordered(a, b) || c != c ? kQuiet : greatest(greatest(a, b), c);
   });
@@ -169,7 +170,7 @@ void add_single() {
 
 // Conversions.
 
-// To the nearest integer that there is; for NaN 0, or the lowest bit pattern of a sign where 64 bits take part.
+// Clamps to the range of the integer. NaN becomes 0, or only the sign bit if a type has 64 bits.
 template <class To, class From>
 To whole(From value) {
   using Limits = std::numeric_limits<To>;

@@ -5,12 +5,11 @@ namespace ptx {
 namespace {
 
 template <class T>
-using Double = std::conditional_t<
-    sizeof(T) == 2, std::conditional_t<kSigned<T>, i32, u32>,
-    std::conditional_t<sizeof(T) == 4, std::conditional_t<kSigned<T>, i64, u64>,
-                       std::conditional_t<kSigned<T>, i128, u128>>>;
+using Double = std::conditional_t<sizeof(T) == 2, std::conditional_t<kSigned<T>, i32, u32>,
+                                  std::conditional_t<sizeof(T) == 4, std::conditional_t<kSigned<T>, i64, u64>,
+                                                     std::conditional_t<kSigned<T>, i128, u128>>>;
 
-// PTX leaves division by 0 open; NVIDIA's GPUs set all bits of the quotient.
+// PTX leaves division by 0 undefined. NVIDIA GPUs set all bits of the quotient.
 template <class T>
 T quotient(T a, T b) {
   if (b == 0) return static_cast<T>(-1);
@@ -33,7 +32,7 @@ void add_comparisons(const std::string& type) {
   add("setp.ge" + type, [](T a, T b) { return a >= b; });
 }
 
-// Signed or unsigned. All arithmetic wraps around: the compiler is told so.
+// Signed and unsigned integers. All arithmetic wraps (-fwrapv).
 template <class T>
 void add_integers(const std::string& type) {
   add_moves<T>(type);
@@ -67,7 +66,7 @@ void add_integers(const std::string& type) {
   }
 }
 
-// Without a type but its size.
+// Untyped bits of a given size.
 template <class T>
 void add_bits(const std::string& type) {
   add_moves<T>(type);
@@ -87,7 +86,7 @@ u32 reversed(u32 word) {
   return result;
 }
 
-// The field of `size` bits at `first`; past the word, and before a sign, there are zeros.
+// The field of `size` bits at `first`, filled up with zeros.
 u32 field(u32 word, u32 first, u32 size) {
   first &= 255, size &= 255;
   const u64 mask = size > 31 ? ~u64{0} : (u64{1} << size) - 1;
@@ -97,7 +96,7 @@ u32 field(u32 word, u32 first, u32 size) {
 i32 signed_field(i32 word, u32 first, u32 size) {
   first &= 255, size &= 255;
   if (size == 0) return 0;
-  const u32 last = first + size - 1 < 31 ? first + size - 1 : 31;  // whose bit is the sign
+  const u32 last = first + size - 1 < 31 ? first + size - 1 : 31;  // position of the sign bit
   const i32 sign = word >> last & 1 ? -1 : 0;
   if (first > 31) return sign;
   return i32(u32(word) << (31 - last)) >> (31 - last) >> first;
@@ -121,7 +120,7 @@ u32 permuted(u32 low, u32 high, u32 selector) {
   return result;
 }
 
-// Any function of three bits: bit 4 a + 2 b + c of the table is its answer.
+// Any function of three bits: bit 4 a + 2 b + c of the table is the result.
 u32 looked_up(u32 a, u32 b, u32 c, u32 table) {
   u32 result = 0;
   for (int entry = 0; entry < 8; ++entry) {
@@ -157,17 +156,16 @@ void add_words() {
   add("bfi.b32", [](u32 a, u32 b, u32 first, u32 size) { return with_field(a, b, first, size); });
   add("prmt.b32", [](u32 a, u32 b, u32 selector) { return permuted(a, b, selector); });
   add("lop3.b32", [](u32 a, u32 b, u32 c, u32 table) { return looked_up(a, b, c, table); });
-  add("shf.l.wrap.b32", [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) << (by & 31) >> 32); });
+  add("shf.l.wrap.b32",
+      [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) << (by & 31) >> 32); });
   add("shf.r.wrap.b32", [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) >> (by & 31)); });
-  add("shf.l.clamp.b32", [](u32 low, u32 high, u32 by) {
-    return u32((u64{high} << 32 | low) << (by < 32 ? by : 32) >> 32);
-  });
-  add("shf.r.clamp.b32", [](u32 low, u32 high, u32 by) {
-    return u32((u64{high} << 32 | low) >> (by < 32 ? by : 32));
-  });
+  add("shf.l.clamp.b32",
+      [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) << (by < 32 ? by : 32) >> 32); });
+  add("shf.r.clamp.b32",
+      [](u32 low, u32 high, u32 by) { return u32((u64{high} << 32 | low) >> (by < 32 ? by : 32)); });
   add_integer_pairs<u16>(".u16x2");
   add_integer_pairs<i16>(".s16x2");
-  // Wide registers as two, and the other way round; the assembler takes vectors of them apart.
+  // Conversions between one wide register and two narrow ones. The assembler uses them for vectors in `mov`.
   add("pack.b64", [](u32 low, u32 high) { return u64{high} << 32 | low; });
   add("pack.b32", [](u16 low, u16 high) { return u32{high} << 16 | low; });
   add("pack.b16", [](u8 low, u8 high) { return u16(high << 8 | low); });

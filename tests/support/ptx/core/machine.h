@@ -1,8 +1,8 @@
 // The machine that executes PTX: warps of 32 lanes, their registers, the memory of a launch, and its faults.
 //
-// A register has a value per lane. Registers lie in one file, in places of 32 words of 32 bits. Types of up to
-// 32 bits take one place, of 64 bits two. Predicates are masks, one bit per lane. Constants and special
-// registers are registers like any other, filled before a block starts.
+// A register has one value per lane. The register file consists of places of 32 words of 32 bits. Types of up
+// to 32 bits take one place, 64-bit types two. Predicates are masks, one bit per lane. Constants and special
+// registers are ordinary registers, filled before a block starts.
 #pragma once
 
 #include <cstdint>
@@ -13,50 +13,50 @@ namespace ptx {
 
 constexpr int kLanes = 32;
 constexpr int kOperands = 10;
-using Mask = std::uint32_t;  // a bit per lane
+using Mask = std::uint32_t;  // one bit per lane
 
 struct Warp;
 struct Instruction;
 using Handler = void (*)(Warp&, const Instruction&, Mask active);
 
 enum class Kind {
-  kPlain,    // the handler does all of it, for the active lanes
-  kTogether, // the same, once all lanes that the mask in `members` names have come
+  kPlain,     // the handler runs for the active lanes
+  kTogether,  // as kPlain, once all lanes in the mask `members` have arrived
   kBranch,
   kExit,
   kBarrier,  // of the block
 };
 
-// One instruction as the assembler writes it; `Row` of library.py has the same fields.
+// One instruction as the assembler writes it; `Row` in library.py has the same fields.
 struct Row {
-  std::int32_t name;           // its number in the program's list of names
-  std::int32_t guard;          // a predicate, or -1
+  std::int32_t name;   // index in the program's list of names
+  std::int32_t guard;  // a predicate, or -1
   std::int32_t guard_negated;
-  std::int32_t target;         // of a branch: the number of an instruction
-  std::int32_t count;          // of an access: elements per lane
-  std::int32_t bytes;          // of an access: bytes per element
-  std::int32_t sign_extended;  // of a load
-  std::int32_t wide_value;     // whether what is loaded or stored is in registers of 64 bits
+  std::int32_t target;         // branch: index of an instruction
+  std::int32_t count;          // access: elements per lane
+  std::int32_t bytes;          // access: bytes per element
+  std::int32_t sign_extended;  // load
+  std::int32_t wide_value;     // whether the registers of the loaded or stored values have 64 bits
   std::int32_t wide_address;
   std::int32_t operands[kOperands];  // places, destinations first; -1 for none
-  std::int64_t offset;         // of an access: added to the address; of parameters, the address
+  std::int64_t offset;               // access: added to the address; parameter: the address
 };
 
 struct Instruction : Row {
   Handler run = nullptr;
   Kind kind = Kind::kPlain;
-  int members = -1;  // which operand is the mask of lanes
+  int members = -1;  // index of the operand with the mask of lanes
 };
 
-// One instruction that the machine knows.
+// The definition of an instruction.
 struct Known {
   Handler run = nullptr;
-  std::string signature;  // per operand 4 or 8 bytes, or p for a predicate
+  std::string signature;  // per operand: 4 or 8 (bytes), or p for a predicate
   Kind kind = Kind::kPlain;
   int members = -1;
 };
 
-// The table of all instructions, by full name and number of operands ("add.s32/3"). A name twice is a mistake.
+// The table of all instructions, by full name and number of operands ("add.s32/3"). Names must be unique.
 const Known* find_known(const std::string& name);
 void add_known(const std::string& name, Known known);
 void add_integers();
@@ -64,15 +64,15 @@ void add_floats();
 void add_memory();
 void add_exchanges();
 
-// `FAULTS` of library.py has their names, in this order.
+// `FAULTS` in library.py has the names, in this order.
 enum Fault {
   kOutOfBounds,
   kMisaligned,
   kUninitialised,
   kReadOnly,
   kRace,
-  kMissingLanes,    // a mask names lanes that do not come, or comes from lanes that it does not name
-  kInactiveLane,    // a shuffle takes the value of a lane that does not take part
+  kMissingLanes,  // the lanes that execute an instruction differ from those in its mask
+  kInactiveLane,  // a shuffle reads from a lane that does not take part
   kDivergentBarrier,
   kRunaway,
   kTrap,
@@ -86,38 +86,38 @@ struct Report {
   std::int64_t other;  // the thread of the other access of a race, or a mask of lanes; or -1
 };
 
-// When an access happened. Only a barrier of the block orders accesses of two warps, only one of the warp
-// orders those of its lanes, and nothing orders those of two blocks.
+// When an access happened. Only a barrier of the block orders accesses of two warps, only a barrier of the
+// warp orders accesses of its lanes, and nothing orders accesses of two blocks.
 struct Access {
   static constexpr std::int64_t kNever = 0, kSeveral = -1;
-  std::int64_t block = kNever;     // its number from 1 on, or kSeveral
-  std::int32_t thread = 0;         // or kSeveral
-  std::int32_t warp = 0;           // or kSeveral
-  std::uint32_t phase = 0;         // barriers of the block before it
-  std::uint32_t step = 0;          // barriers of the warp before it
+  std::int64_t block = kNever;  // its number from 1 on, or kSeveral
+  std::int32_t thread = 0;      // or kSeveral
+  std::int32_t warp = 0;        // or kSeveral
+  std::uint32_t phase = 0;      // number of barriers of the block before it
+  std::uint32_t step = 0;       // number of barriers of the warp before it
 };
 
-// The last write and the last reads of a byte; all zeros where there are none.
+// The last write and the last reads of a byte; all zeros if there are none.
 struct History {
   Access write, read;
 };
 
-// A range of addresses that may be used; `Region` of library.py.
+// A range of valid addresses; `Region` in library.py.
 struct Region {
   std::uint64_t begin, end;
-  std::uint8_t* initialised;  // a flag per byte, or null where all are
-  History* history;           // per byte, or null where races are not looked for
+  std::uint8_t* initialised;  // flag per byte, or null if all bytes are
+  History* history;           // per byte, or null if races are not tracked
   std::int32_t read_only;
 };
 
-// What a launch is asked for, and where it leaves what it found; `Launch` of library.py.
+// The arguments and the results of a launch; `Launch` in library.py.
 struct Launch {
   std::uint32_t grid[3], threads[3];
   std::uint32_t shared_bytes;
   std::uint32_t warps_backwards, track_races, track_traffic;
-  std::int64_t budget;  // branches, after which the launch is called a runaway
+  std::int64_t budget;  // branches, after which the launch is a runaway
   const std::uint8_t* parameters;
-  const std::int64_t* blocks;  // which are run, in this order
+  const std::int64_t* blocks;  // numbers of the blocks to run, in this order
   std::int64_t block_count;
   Region* regions;
   std::int64_t region_count;
@@ -129,9 +129,9 @@ struct Launch {
 
 struct Program {
   std::vector<Instruction> code;
-  std::vector<std::uint32_t> registers;  // as they are before a block starts, 32 words per place
+  std::vector<std::uint32_t> registers;  // initial values, 32 words per place
   std::vector<Mask> predicates{};
-  std::vector<std::pair<int, int>> specials;  // which special register, and its place
+  std::vector<std::pair<int, int>> specials;  // number of a special register, and its place
   std::size_t local_bytes = 0;                // per thread
 };
 
@@ -148,7 +148,7 @@ struct Block {
               std::int64_t size = 0, std::int64_t other = -1);
 };
 
-// Lanes that are at the same instruction.
+// Lanes at the same instruction.
 struct Group {
   enum State { kRuns, kWaitsForLanes, kAtBarrier };
   std::uint32_t pc;
@@ -164,15 +164,15 @@ struct Warp {
   std::vector<std::uint8_t> local{};
   std::vector<Group> groups{};
   Mask exited = 0;
-  std::uint32_t pc = 0;    // of the instruction that is executed, for reports
+  std::uint32_t pc = 0;    // current instruction, for reports
   std::uint32_t step = 0;  // barriers of the warp so far
-  bool released = false;   // groups that waited for lanes in vain go on without them
+  bool released = false;   // whether groups continue without the lanes that they waited for
 
   std::uint32_t* words(int place) { return registers.data() + std::size_t{kLanes} * place; }
   std::uint64_t* long_words(int place) { return reinterpret_cast<std::uint64_t*>(words(place)); }
 
   void start(Mask lanes);
-  // Until all lanes have exited or wait at a barrier of the block.
+  // Runs until all lanes have exited or wait at a barrier of the block.
   void run();
   bool ended() const { return groups.empty(); }
   int thread(int lane) const { return number * kLanes + lane; }

@@ -1,7 +1,7 @@
-// Loads and stores, with all that is checked about them.
+// Loads and stores, with all their checks.
 //
-// A load from where nothing may be read gives a pattern of bits, and such a store is left out: the process that
-// emulates survives what it reports.
+// An invalid load returns a bit pattern and an invalid store is skipped, so that the emulating process
+// survives.
 #include <algorithm>
 #include <cstring>
 
@@ -14,9 +14,9 @@ static_assert(sizeof(History) == 48, "as HISTORY_BYTES of library.py");
 
 constexpr std::uint64_t kPoison = 0xbaadf00ddeadbeef;
 
-// What is known of some bytes, and where they lie.
+// The host address of an access, and the state of its bytes.
 struct Place {
-  std::uint8_t* bytes = nullptr;  // null where nothing may be read or written
+  std::uint8_t* bytes = nullptr;  // null if the access is invalid
   std::uint8_t* initialised = nullptr;
   History* history = nullptr;
   bool read_only = false;
@@ -25,7 +25,7 @@ struct Place {
 Place find_global(Block& block, std::uint64_t address, std::uint64_t size) {
   const Launch& launch = block.launch;
   for (std::int64_t i = 0; i < launch.region_count; ++i) {
-    // Where the last access was, the next one mostly is.
+    // Start with the region of the last access, which is most likely.
     const std::size_t which = (block.last_region + i) % launch.region_count;
     const Region& region = launch.regions[which];
     if (address < region.begin || address > region.end || size > region.end - address) continue;
@@ -51,7 +51,7 @@ Place find(Warp& warp, int lane, std::uint64_t address, std::uint64_t size) {
   return {&warp.local[bytes * lane + address]};
 }
 
-// Whether nothing orders an earlier access and one of this thread now.
+// Whether nothing orders an earlier access before one of this thread now.
 bool unordered(const Access& before, const Warp& warp, int lane) {
   if (before.block == Access::kNever) return false;
   if (before.block != warp.block.number + 1) return true;
@@ -63,7 +63,7 @@ Access now(const Warp& warp, int lane) {
   return {warp.block.number + 1, warp.thread(lane), warp.number, warp.block.phase, warp.step};
 }
 
-// A read beside those before: of several at one time all may race with a later write.
+// Adds a read to the earlier ones: all reads of the same step may race with a later write.
 void add_read(Access& read, const Warp& warp, int lane) {
   Access added = now(warp, lane);
   if (read.block != Access::kNever && read.block != added.block) {
@@ -82,8 +82,9 @@ void race(Warp& warp, int lane, Space space, std::uint64_t address, std::int64_t
   warp.block.report(kRace, warp, lane, space, address, size, other.thread);
 }
 
-// Check and note a read; false where there is nothing to read.
-bool check_read(Warp& warp, int lane, Space space, const Place& place, std::uint64_t address, std::int64_t size) {
+// Checks and records a read. Returns false if it is invalid.
+bool check_read(Warp& warp, int lane, Space space, const Place& place, std::uint64_t address,
+                std::int64_t size) {
   Block& block = warp.block;
   if (!place.bytes) {
     block.report(kOutOfBounds, warp, lane, space, address, size);
@@ -100,10 +101,10 @@ bool check_read(Warp& warp, int lane, Space space, const Place& place, std::uint
   return true;
 }
 
-// Check, note and do a write. One that changes nothing is no part of a race: lanes that hold a value twice
-// store it twice.
-void write(Warp& warp, int lane, Space space, const Place& place, std::uint64_t address, const std::uint8_t* bytes,
-           std::int64_t size) {
+// Checks, records and executes a write. A write that changes nothing does not race, since compilers let
+// several lanes store the same value.
+void write(Warp& warp, int lane, Space space, const Place& place, std::uint64_t address,
+           const std::uint8_t* bytes, std::int64_t size) {
   Block& block = warp.block;
   if (!place.bytes) return block.report(kOutOfBounds, warp, lane, space, address, size);
   if (place.read_only) return block.report(kReadOnly, warp, lane, space, address, size);
@@ -121,10 +122,11 @@ void write(Warp& warp, int lane, Space space, const Place& place, std::uint64_t 
 std::uint64_t address_of(Warp& warp, const Instruction& instruction, int lane) {
   const int place = instruction.operands[0];
   if (place < 0) return instruction.offset;
-  return (instruction.wide_address ? warp.long_words(place)[lane] : warp.words(place)[lane]) + instruction.offset;
+  return (instruction.wide_address ? warp.long_words(place)[lane] : warp.words(place)[lane]) +
+         instruction.offset;
 }
 
-// The element of a vector, extended to the width of its register.
+// Sets an element of a vector, extended to the width of its register.
 void set_value(Warp& warp, const Instruction& instruction, int element, int lane, std::uint64_t value) {
   const int place = instruction.operands[1 + element];
   if (place < 0) return;
@@ -132,8 +134,10 @@ void set_value(Warp& warp, const Instruction& instruction, int element, int lane
     const int unused = 64 - 8 * instruction.bytes;
     value = static_cast<std::uint64_t>(static_cast<std::int64_t>(value << unused) >> unused);
   }
-  if (instruction.wide_value) warp.long_words(place)[lane] = value;
-  else warp.words(place)[lane] = static_cast<std::uint32_t>(value);
+  if (instruction.wide_value)
+    warp.long_words(place)[lane] = value;
+  else
+    warp.words(place)[lane] = static_cast<std::uint32_t>(value);
 }
 
 std::uint64_t value_of(Warp& warp, const Instruction& instruction, int element, int lane) {
@@ -141,7 +145,7 @@ std::uint64_t value_of(Warp& warp, const Instruction& instruction, int element, 
   return instruction.wide_value ? warp.long_words(place)[lane] : warp.words(place)[lane];
 }
 
-// Sectors of 32 bytes that a warp's request touches.
+// Counts the sectors of 32 bytes that a warp's request touches.
 void add_traffic(Warp& warp, const Instruction& instruction, Mask active, std::uint64_t* traffic) {
   std::uint64_t sectors[kLanes * 2];
   const int size = instruction.count * instruction.bytes;
@@ -205,8 +209,8 @@ void load_parameter(Warp& warp, const Instruction& instruction, Mask active) {
   }
 }
 
-// Matrices of 8 by 8 values of 16 bits, each row at the address that one lane gives: lane 8 q + r that of row r
-// of matrix q. Every lane holds two values of a matrix, which are neighbors in a row, or transposed in a column.
+// 8x8 matrices of 16-bit values. Lane 8 q + r gives the address of row r of matrix q. Every lane holds two
+// values of each matrix: neighbors in a row, or if transposed in a column.
 template <bool stores, bool transposed>
 void exchange_matrices(Warp& warp, const Instruction& instruction, Mask active) {
   Block& block = warp.block;
@@ -235,7 +239,7 @@ void exchange_matrices(Warp& warp, const Instruction& instruction, Mask active) 
 
 }  // namespace
 
-// The assembler knows their operands, so they have no signature.
+// The assembler handles their operands, so they have no signature.
 void add_memory() {
   add_known("ld.global", {load<kGlobal>, ""});
   add_known("ld.shared", {load<kShared>, ""});

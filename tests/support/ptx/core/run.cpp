@@ -1,7 +1,8 @@
-// Warps whose lanes part and meet, blocks whose warps wait for each other, and the interface to Python.
+// Warps with divergent lanes, blocks with barriers, and the interface to Python.
 //
-// Of the groups of a warp the one at the lowest instruction goes first, until it comes to where another one
-// is: there they are one again. Compilers lay code out so that this is where their ways meet.
+// When the lanes of a warp diverge they form groups. The group at the lowest instruction runs first, until it
+// reaches the instruction of another group; then the two merge. Compilers order code such that groups
+// reconverge there.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -24,20 +25,34 @@ std::uint32_t special(int which, const Launch& launch, std::int64_t block, std::
   const auto& [x, y, z] = launch.threads;
   const std::int64_t across = launch.grid[0], down = launch.grid[1];
   switch (which) {
-    case 0: return thread % x;
-    case 1: return thread / x % y;
-    case 2: return thread / x / y;
-    case 3: case 4: case 5: return launch.threads[which - 3];
-    case 6: return static_cast<std::uint32_t>(block % across);
-    case 7: return static_cast<std::uint32_t>(block / across % down);
-    case 8: return static_cast<std::uint32_t>(block / across / down);
-    case 9: case 10: case 11: return launch.grid[which - 9];
-    case 12: return thread % kLanes;
-    default: return thread / kLanes;
+    case 0:
+      return thread % x;
+    case 1:
+      return thread / x % y;
+    case 2:
+      return thread / x / y;
+    case 3:
+    case 4:
+    case 5:
+      return launch.threads[which - 3];
+    case 6:
+      return static_cast<std::uint32_t>(block % across);
+    case 7:
+      return static_cast<std::uint32_t>(block / across % down);
+    case 8:
+      return static_cast<std::uint32_t>(block / across / down);
+    case 9:
+    case 10:
+    case 11:
+      return launch.grid[which - 9];
+    case 12:
+      return thread % kLanes;
+    default:
+      return thread / kLanes;
   }
 }
 
-// All warps that have not ended wait at a barrier: they go on, and a reduction gives its answer.
+// Releases a barrier at which all unfinished warps wait, and completes its reduction.
 void release(std::vector<std::unique_ptr<Warp>>& warps, const Program& program) {
   std::vector<Warp*> waiting;
   for (auto& warp : warps)
@@ -48,7 +63,7 @@ void release(std::vector<std::unique_ptr<Warp>>& warps, const Program& program) 
     if (warp->pc != pc) warp->block.report(kDivergentBarrier, *warp, 0);
   }
   const Instruction& barrier = program.code[pc];
-  if (barrier.count) {  // a reduction: 1 "or", 2 "and"
+  if (barrier.count) {  // a reduction: 1 for "or", 2 for "and"
     bool any = false, all = true;
     for (Warp* warp : waiting) {
       const Mask lanes = warp->groups[0].lanes, set = warp->predicates[barrier.operands[1]] & lanes;
@@ -125,7 +140,7 @@ void add_known(const std::string& name, Known known) {
   if (!table().emplace(name, std::move(known)).second) throw std::logic_error(name + " twice");
 }
 
-// The first of a kind at an instruction is kept, and the others are counted.
+// Stores the first fault of each kind per instruction, and counts the others.
 void Block::report(Fault fault, const Warp& warp, int lane, Space space, std::uint64_t address,
                    std::int64_t size, std::int64_t other) {
   const auto end = launch.reports + launch.report_count;
@@ -135,11 +150,10 @@ void Block::report(Fault fault, const Warp& warp, int lane, Space space, std::ui
   if (same != end) {
     ++same->count;
   } else if (launch.report_count < launch.report_limit) {
-    launch.reports[launch.report_count++] = {fault,  static_cast<std::int32_t>(warp.pc),
-                                             space,  warp.thread(lane),
-                                             number, static_cast<std::int64_t>(address),
-                                             size,   1,
-                                             other};
+    launch.reports[launch.report_count++] = {
+        fault,  static_cast<std::int32_t>(warp.pc), space, warp.thread(lane),
+        number, static_cast<std::int64_t>(address), size,  1,
+        other};
   }
 }
 
@@ -162,7 +176,7 @@ void Warp::run() {
   while (next(group)) advance(group);
 }
 
-// Take the group to go on with, and all that are at the same instruction, out of the list.
+// Removes from the list the next group to run, merged with all groups at the same instruction.
 bool Warp::next(Group& group) {
   if (groups.empty()) return false;
   if (!others_run()) {
@@ -194,7 +208,7 @@ bool Warp::next(Group& group) {
   return true;
 }
 
-// Until the group comes to where another is, or has to wait for one.
+// Runs the group until it reaches another group, has to wait, or ends.
 void Warp::advance(Group group) {
   Launch& launch = block.launch;
   const Instruction* code = block.program.code.data();
@@ -226,7 +240,8 @@ void Warp::advance(Group group) {
             return;
           }
           released = false;
-          if (members != active) block.report(kMissingLanes, *this, __builtin_ctz(active), kGlobal, 0, 0, members);
+          if (members != active)
+            block.report(kMissingLanes, *this, __builtin_ctz(active), kGlobal, 0, 0, members);
           instruction.run(*this, instruction, active);
         }
         break;
@@ -274,16 +289,17 @@ bool Warp::others_run() const {
 
 extern "C" {
 
-// The signature of an instruction, or null for one that is not known.
+// The signature of an instruction, or null if it is unknown.
 const char* ptx_signature(const char* name) {
   const ptx::Known* known = ptx::find_known(name);
   return known ? known->signature.c_str() : nullptr;
 }
 
-// All names have been asked for by `ptx_signature`; they come with a line feed behind each.
-void* ptx_program(const char* names, const ptx::Row* rows, std::int64_t row_count, const std::uint32_t* registers,
-                  std::int64_t place_count, const ptx::Mask* predicates, std::int64_t predicate_count,
-                  const std::int32_t* specials, std::int64_t special_count, std::int64_t local_bytes) {
+// `names` must have passed `ptx_signature`. Each one ends with a line feed.
+void* ptx_program(const char* names, const ptx::Row* rows, std::int64_t row_count,
+                  const std::uint32_t* registers, std::int64_t place_count, const ptx::Mask* predicates,
+                  std::int64_t predicate_count, const std::int32_t* specials, std::int64_t special_count,
+                  std::int64_t local_bytes) {
   std::vector<const ptx::Known*> known;
   for (const char* end; (end = std::strchr(names, '\n')); names = end + 1)
     known.push_back(ptx::find_known(std::string(names, end)));
