@@ -91,12 +91,14 @@ struct Columns {
         const T* next = from + row * inner;
 #pragma unroll
         for (int u = 0; u < kAtOnce; ++u, next += warps * inner) {
-          values[u] = row + u * warps < size ? *next : first;
+          if (row + u * warps >= size) break;
+          values[u] = *next;
         }
 #pragma unroll
         for (int u = 0; u < kAtOnce; ++u) {
+          if (row + u * warps >= size) break;
           differ |= values[u] != first;
-          if (row + u * warps < size) tile_rows[(row + u * warps) * kWarp] = values[u];
+          tile_rows[(row + u * warps) * kWarp] = values[u];
         }
       }
       column.rows = tile_rows;

@@ -35,18 +35,22 @@ struct Labels {
 
   template <int kind>
   __device__ __forceinline__ unsigned pack(Offset row, int start, int size, int lane) const {
-    constexpr int kAtOnce = 8;  // loads in flight
+    constexpr int kAtOnce = 8;  // loads under way
+    const Offset left = static_cast<Offset>(size) - start;
+    const int words = left < kChunk ? static_cast<int>((left + kWarp - 1) / kWarp) : kWarp;
     unsigned word = 0;
-    for (int j = 0; j < kWarp && start + kWarp * j < size; j += kAtOnce) {
+    for (int j = 0; j < words; j += kAtOnce) {
       unsigned labels = 0;
 #pragma unroll
       for (int u = 0; u < kAtOnce; ++u) {
+        if (j + u >= words) break;
         const Offset x = static_cast<Offset>(start) + kWarp * (j + u) + lane;
         const bool label = is_foreground<kind>(values, row + (x < size ? x : size - 1)) && x < size;
         labels |= static_cast<unsigned>(label) << u;
       }
 #pragma unroll
       for (int u = 0; u < kAtOnce; ++u) {
+        if (j + u >= words) break;
         const unsigned bits = __ballot_sync(kAllLanes, labels >> u & 1);
         if (lane == j + u) word = bits;
       }
@@ -129,14 +133,17 @@ struct Rows {
       after[lane] = upper ? from_upper : next;
       if (lanes) last = from_last;
       __syncwarp();
-      for (int x = start + lane, j = 0; j < kWarp && x < end; x += kWarp, ++j) {
+      const int count = (end - start - lane + kWarp - 1) / kWarp;
+      for (int j = 0; j < count; ++j) {
+        const int x = start + kWarp * j + lane;
         const bool inside = words[j] >> lane & 1;
+        // Both are loaded in any case: a selection costs less than lanes that take different branches.
+        const int from_before = before[j], from_after = after[j];
         const unsigned at_or_below = boundaries[j] << (31 - lane),
                        above = boundaries[j] & ~((2u << lane) - 1);
-        const int low = at_or_below ? x - __clz(at_or_below) : before[j];
-        const int high = above ? start + kWarp * j + __ffs(above) - 1 : after[j];
+        const int low = at_or_below ? x - __clz(at_or_below) : from_before;
+        const int high = above ? start + kWarp * j + __ffs(above) - 1 : from_after;
         write<T>(out, row, x, low, high, inside, weight);
-        if (x > kNone - kWarp) break;
       }
       __syncwarp();
     }
@@ -144,9 +151,9 @@ struct Rows {
 
   template <typename T>
   __device__ void write(void* out, Offset row, int x, int low, int high, bool inside, double weight) const {
-    const bool found = low >= 0 || high != kNone;
     const int below = low >= 0 ? x - low + 1 : kNone, above = high != kNone ? high - x : kNone;
     const int steps = below < above ? below : above;
+    const bool found = steps != kNone;
     T distance = infinity<T>();
     if (!inside && finish.form == kOneSided) {
       distance = 0;
