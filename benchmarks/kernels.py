@@ -1,11 +1,9 @@
-"""What the compiler makes of the Triton kernels, what they cost, and what that predicts: no GPU is needed.
+"""What compilers make of the GPU kernels: registers, shared memory and spills. No GPU is needed.
 
-    python -m benchmarks.kernels --json benchmarks/results/triton-kernels.json --table docs/gpu-transform.md
+    python -m benchmarks.kernels --json benchmarks/results/triton-kernels.json --tables
 
-compiles every kernel ahead of time and reads registers, shared memory, spills and instructions from the
-binary. How many blocks a search reads is counted in NumPy by its own rules (tests/support/visits.py). The
-predicted time is the longest of three: bytes over the bandwidth, instructions over the issue rate, and those
-of the integer and comparison unit over its rate. It is no measurement: it knows neither latency nor launches.
+compiles every Triton kernel ahead of time, and with `--tables` the CUDA kernels, for which it needs nvcc.
+`benchmarks.executed` counts the work that the kernels do.
 """
 
 import argparse
@@ -15,20 +13,17 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from benchmarks import documents
+from benchmarks import checkout, documents
 from surfloss._files import write_text
-from surfloss.ops.edt import edt as edt_operator
-from tests.support import cases, visits
+from tests.support import ptxas
 
 backend = importlib.import_module("surfloss.backends.triton")
 scan, edt, hausdorff, contour, labels = (
@@ -43,13 +38,6 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-# An H100 SXM5: 132 multiprocessors at 1.755 GHz, and 85 % of 3.35 TB/s.
-BANDWIDTH = 0.85 * 3.35e12
-ISSUED = 132 * 128 * 1.755e9  # instructions of a thread a second
-COMPARED = ISSUED / 2
-ON_THE_SLOW_UNIT = ("FMNMX", "FSEL", "FSETP", "ISETP", "LOP3", "VIMNMX", "PRMT", "SEL", "SHF", "PLOP3", "LEA")
-SHAPE, MASKS = (16, 320, 320), 4
-
 INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "start", "width", "tiles", "span", "inner")
 
 
@@ -61,16 +49,13 @@ class Kernel:
     function: Any
     pointers: dict[str, str]
     constants: dict[str, Any]
-    bytes: float  # read and written a voxel, each once
-    voxels: float  # of a thread, for kernels without a search
     warps: int = 1
-    search: str | None = None  # the axis whose visits count
-    loops: int = 0  # how often its loop over planes runs
+    searches: bool = False
 
     @property
     def registers(self) -> int | None:
         """What the adapter allows it."""
-        if self.search:
+        if self.searches:
             return backend.REGISTERS[self.constants.get("WITH_INDEX", False)]
         is_limited = self.function is scan.scan_rows and self.pointers["first"] not in ("fp64", "i64")
         return backend.SCAN_REGISTERS if is_limited else None
@@ -108,44 +93,33 @@ ERROR = {
     "BOOL_TARGET": True,
 }
 STRIP = {"DEPTH": 3, "ROWS": backend.CONTOUR_ROWS, "LANES": backend.LANES}
-# Of a thread of the contour's, in a plane: some are of the rim, or past the end.
-STRIP_VOXELS = (
-    backend.CONTOUR_ROWS
-    * SHAPE[-1]
-    / -(-SHAPE[-1] // (backend.LANES - 2 * contour.RIM.value))
-    / backend.LANES
-)
 CONTOUR = {"x": "fp32", "contour": "fp32", "highest": "i8", "lowest": "i8"}
 BACKWARD = {"grad": "fp32", "highest": "i8", "lowest": "i8", "grad_input": "fp32"}
 FIELDS = {f"{side}_{what}": "fp32" for side in ("input", "target") for what in ("field", "summaries")}
 
 KERNELS = (
     Kernel("scan_rows", scan.scan_rows, {"first": "u8", "second": "u8", "rows": "i16", "summaries": "i16"},
-           SCAN, 3.25, 16 * SHAPE[-1] / backend.CHUNK, warps=8),
+           SCAN, warps=8),
     Kernel("middle_pass", edt.middle_pass, ROWS,
-           {"nearest": None, "ONE_SIDED": False, "WITH_INDEX": False, "PAIR": 1, **PLAIN}, 6.75, 8,
-           search="y"),
+           {"nearest": None, "ONE_SIDED": False, "WITH_INDEX": False, "PAIR": 1, **PLAIN}, searches=True),
     Kernel("last_pass", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "fp32"},
-           {**LAST, **PLAIN}, 8.5, 8, search="z"),
+           {**LAST, **PLAIN}, searches=True),
     Kernel("hausdorff_pass", hausdorff.hausdorff_pass,
            {"input": "fp32", "target": "u8", "gradient": "fp32", "errors": "fp32", **FIELDS},
-           {**ERROR, **PLAIN}, 18, 8, search="z"),
+           {**ERROR, **PLAIN}, searches=True),
     Kernel("middle_pass, indices", edt.middle_pass, {**ROWS, "nearest": "i32"},
-           {"ONE_SIDED": True, "WITH_INDEX": True, "PAIR": 1, **PLAIN}, 10.75, 8,
-           search="y, one by one"),
+           {"ONE_SIDED": True, "WITH_INDEX": True, "PAIR": 1, **PLAIN}, searches=True),
     Kernel("last_pass, indices", edt.last_pass, {"field": "fp32", "summaries": "fp32", "distance": "i32"},
-           {**INDEX, **PLAIN}, 8.5, 8, search="z"),
+           {**INDEX, **PLAIN}, searches=True),
     Kernel("trace_indices", edt.trace_indices,
            {"rows": "i16", "nearest_y": "i32", "nearest_z": "i32", "indices": "i32"},
-           {"DIMS": 3, "DEEP": True, "TILE": backend.TRACED}, 26, 2, warps=4),
-    Kernel("contour_pass", contour.contour_pass, CONTOUR, {"ignore": None, **STRIP}, 10,
-           SHAPE[0] * STRIP_VOXELS, loops=SHAPE[0] + 2),
-    Kernel("contour_gradient_pass", contour.contour_gradient_pass, BACKWARD, STRIP, 10,
-           SHAPE[0] * STRIP_VOXELS, loops=SHAPE[0] + 2),
+           {"DIMS": 3, "DEEP": True, "TILE": backend.TRACED}, warps=4),
+    Kernel("contour_pass", contour.contour_pass, CONTOUR, {"ignore": None, **STRIP}),
+    Kernel("contour_gradient_pass", contour.contour_gradient_pass, BACKWARD, STRIP),
     Kernel("contour_pass, planes", contour.contour_pass, CONTOUR,
-           {"ignore": None, **STRIP, "DEPTH": 1}, 10, STRIP_VOXELS, loops=1),
+           {"ignore": None, **STRIP, "DEPTH": 1}),
     Kernel("contour_gradient_pass, planes", contour.contour_gradient_pass, BACKWARD,
-           {**STRIP, "DEPTH": 1}, 10, STRIP_VOXELS, loops=1),
+           {**STRIP, "DEPTH": 1}),
 )  # fmt: skip
 
 
@@ -163,7 +137,7 @@ def _turns(label: str, field: str) -> Kernel:
     """The signs for many labels, with a background of distance 0 in rows."""
     pointers = {"labels": label, "field": field, "summaries": field}
     constants = {"ZERO": field == "i16", "BLOCK": backend.BLOCK, "LANES": backend.LANES}
-    return Kernel("turn_signs", labels.turn_signs, pointers, constants, 0, 1)
+    return Kernel("turn_signs", labels.turn_signs, pointers, constants)
 
 
 DOUBLE = dict.fromkeys(("input", "target", "gradient", "errors", "plain_errors", "item_steps"), "fp64")
@@ -203,8 +177,8 @@ VARIANTS = {
 }  # fmt: skip
 
 
-def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict[str, Any]:
-    """Registers, bytes of shared memory and of spills, and the instructions of the binary."""
+def compiled(kernel: Kernel, target: GPUTarget) -> dict[str, int]:
+    """Registers, bytes of shared memory and bytes of spills of the binary."""
     registers = kernel.registers if target.backend == "cuda" else None
     options: dict[str, Any] = backend._options(kernel.warps, registers or None)
     result = triton.compile(kernel.source(), target=target, options=options)
@@ -217,168 +191,59 @@ def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict
         file.write(result.asm["cubin"])
         file.flush()
         usage = _output("cuobjdump", "-res-usage", file.name)
-        code = _output("nvdisasm", "-c", file.name)
     found = {name: int(number) for name, number in re.findall(r"(REG|STACK):(\d+)", usage)}
-    return {"registers": found["REG"], "shared": shared, "spills": found["STACK"]} | (
-        {"parts": _parts(code, bool(kernel.search))} if with_parts else {}
-    )
+    return {"registers": found["REG"], "shared": shared, "spills": found["STACK"]}
 
 
 def _output(tool: str, *arguments: str) -> str:
     return subprocess.run([str(TOOLS / tool), *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def _parts(code: str, searches: bool) -> dict[str, list[int]]:
-    """Instructions, and those of the slow unit among them, of the parts of a kernel and of what is left.
-
-    A search tests a summary up to its vote (REDUX), or a group of them, and reads a block from there to the
-    last of the shuffles that find the tile's worst. Without a search the longest way back is the loop.
-    """
-    pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(?: `\((\.L_x_\d+)\))?|^(\.L_x_\d+):"
-    matches = list(re.finditer(pattern, code, re.MULTILINE))
-    lines = [match[1] for match in matches]
-    labels = [index for index, line in enumerate(lines) if line is None]
-    votes = [index for index, line in enumerate(lines) if searches and line and line.startswith("REDUX")]
-    places = {match[3]: index for index, match in enumerate(matches) if match[3]}
-    back = [range(places[match[2]], i) for i, match in enumerate(matches) if places.get(match[2], i) < i]
-    ranges: dict[str, list[range]] = {"test": [], "group": [], "read": []}
-    ranges["loop"] = [] if votes or not back else [max(back, key=len)]
-    for vote in votes:
-        start = max((label for label in labels if label < vote), default=0)
-        if sum((line or "").startswith("LDG") for line in lines[start:vote]) > 2:
-            ranges["group"].append(range(start, vote + 1))
-            continue
-        shuffles = [i for i in range(vote, len(lines)) if (lines[i] or "").startswith("SHFL")][:5]
-        ranges["test"].append(range(start, vote + 1))
-        ranges["read"].append(range(vote + 1, shuffles[-1] + 1))
-    parts = {name: [i for r in found for i in r] for name, found in ranges.items()}
-    inside = {i for found in parts.values() for i in found}
-    parts["rest"] = [i for i in range(len(lines)) if i not in inside]
-    return {
-        name: [
-            sum(lines[i] is not None and lines[i] != "NOP" for i in found),
-            sum((lines[i] or "").startswith(ON_THE_SLOW_UNIT) for i in found),
-        ]
-        for name, found in parts.items()
-    }
-
-
-def structures() -> Iterator[tuple[str, torch.Tensor]]:
-    z, y, x = torch.meshgrid(*(torch.linspace(0, 1, n) for n in SHAPE), indexing="ij")
-    noise = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
-    yield "blob", cases.blob(1, *SHAPE)[0]
-    yield "noise", noise < 0.5
-    yield "sparse", noise < 1e-4
-    yield "diagonal", x + y + z < 1.5
-    yield "corner", x + y + z == 0
-
-
-def searched(mask: torch.Tensor) -> dict[str, visits.Visits]:
-    """The visits of the search along y and along z, on a sample of their columns; unit steps."""
-    depth, height, width = mask.shape
-    rows = -edt_operator(mask.reshape(-1, width), [1.0], None, "signed", True, "cpu").view(mask.shape).numpy()
-    planes = -edt_operator(mask, [1.0, 1.0], None, "signed", True, "cpu").view(depth, -1).numpy()
-    found = {axis: visits.Visits() for axis in ("y", "y, one by one", "z")}
-    for z in range(1, depth, 5):
-        for x in range(0, width, 4 * backend.LANES):
-            columns = rows[z, :, x : x + backend.LANES]
-            visits.count(columns, 1.0, found["y"])
-            visits.count(columns, 1.0, found["y, one by one"], ahead=0)
-    for column in range(0, height * width, 61 * backend.LANES):
-        visits.count(planes[:, column : column + backend.LANES], 1.0, found["z"])
-    return found
-
-
-def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visits.Visits]) -> np.ndarray:
-    """Instructions a voxel, and those of the slow unit among them."""
-    total = np.array(parts["rest"], float) + np.multiply(parts["loop"], max(1, kernel.loops))
-    if kernel.search:
-        seen = found[kernel.search]
-        total += np.multiply(parts["test"], seen.summaries / seen.tiles)
-        total += np.multiply(parts["group"], seen.groups / seen.tiles)
-        total += np.multiply(parts["read"], seen.blocks / seen.tiles)
-    return total / kernel.voxels
-
-
 def gather() -> dict[str, Any]:
-    found = {name: searched(mask) for name, mask in structures()}
-    candidates = {
-        name: {axis: round(v.per_voxel(backend.BLOCK), 1) for axis, v in axes.items() if axis in "yz"}
-        for name, axes in found.items()
-    }
-    kernels = {}
-    for kernel in KERNELS:
-        row: dict[str, Any] = {target: compiled(kernel, place) for target, place in TARGETS.items()}
-        counts = {name: per_voxel(kernel, row["sm_90"]["parts"], axes) for name, axes in found.items()}
-        voxels = MASKS * np.prod(SHAPE)
-        row["bytes"] = kernel.bytes
-        row["instructions"] = {name: round(float(count[0])) for name, count in counts.items()}
-        row["predicted_us"] = {
-            name: round(
-                1e6 * voxels * max(kernel.bytes / BANDWIDTH, count[0] / ISSUED, count[1] / COMPARED), 1
-            )
-            for name, count in counts.items()
-        }
-        row["measured_us"] = None
-        kernels[kernel.name] = row
-    variants = {name: compiled(kernel, TARGETS["sm_90"], False) for name, kernel in VARIANTS.items()}
-    versions = {"torch": torch.__version__, "triton": triton.__version__}
     return {
-        "versions": versions,
-        "shape": SHAPE,
-        "masks": MASKS,
-        "candidates": candidates,
-        "kernels": kernels,
-        "variants": variants,
+        "versions": {"torch": torch.__version__, "triton": triton.__version__},
+        "kernels": {
+            kernel.name: {name: compiled(kernel, target) for name, target in TARGETS.items()}
+            for kernel in KERNELS
+        },
+        "variants": {name: compiled(kernel, TARGETS["sm_90"]) for name, kernel in VARIANTS.items()},
     }
 
 
-def tables(facts: dict[str, Any]) -> str:
-    size = "x".join(map(str, facts["shape"]))
-    head = (
-        "kernel",
-        f"registers ({', '.join(TARGETS)})",
-        "shared bytes",
-        "spilled bytes",
-        "bytes a voxel",
-        "instructions a voxel (blob, noise, diagonal)",
-        f"predicted microseconds for {facts['masks']} masks of {size} (blob, noise, diagonal)",
-        "measured",
+def triton_table(facts: dict[str, Any]) -> str:
+    head = ("kernel", f"registers ({', '.join(TARGETS)})", "shared bytes", "spilled bytes")
+
+    def each(row: dict[str, dict[str, int]], what: str) -> str:
+        return ", ".join(str(row[target][what]) for target in TARGETS)
+
+    body = [
+        [f"`{name}`", each(row, "registers"), str(row["sm_90"]["shared"]), each(row, "spills")]
+        for name, row in facts["kernels"].items()
+    ]
+    return documents.table(head, body, len(head))
+
+
+def cuda_table(architecture: str) -> str:
+    head = (f"kernel ({architecture})", "registers", "bytes of stack", "bytes of spills")
+    usage = sorted(ptxas.usage(architecture).items())
+    return documents.table(
+        head, [[f"`{name}`", *map(str, (used.registers, used.stack, used.spills))] for name, used in usage], 1
     )
 
-    def each(values: Iterable[Any]) -> str:
-        return ", ".join(map(str, values))
 
-    body = []
-    for name, row in facts["kernels"].items():
-        counts, times = (
-            each(row[what][s] for s in ("blob", "noise", "diagonal"))
-            for what in ("instructions", "predicted_us")
-        )
-        registers, spills = (
-            each(row[target][what] for target in TARGETS) for what in ("registers", "spills")
-        )
-        shared = str(row["sm_90"]["shared"])
-        body.append(
-            [f"`{name}`", registers, shared, spills, f"{row['bytes']:g}", counts, times, "not measured yet"]
-        )
-    candidates = [
-        [f"along {axis}", *(str(found[axis]) for found in facts["candidates"].values())]
-        for axis in ("y", "z")
-    ]
-    second = documents.table(["candidates a voxel", *facts["candidates"]], candidates, len(candidates[0]))
-    return f"{documents.table(head, body, len(head))}\n\n{second}"
-
-
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where the numbers go")
-    parser.add_argument("--table", type=Path, help="the document whose table is filled")
+    parser.add_argument("--json", type=Path, help="where the numbers of the Triton kernels go")
+    parser.add_argument("--tables", action="store_true", help="fill the tables of the documents")
     arguments = parser.parse_args()
     facts = gather()
     if arguments.json:
         write_text(arguments.json, json.dumps(facts, indent=1) + "\n")
-    if arguments.table:
-        documents.fill(arguments.table, "kernels", lambda _: tables(facts))
-    if not (arguments.json or arguments.table):
-        print(tables(facts))
+    if arguments.tables:
+        pages = checkout.ROOT / "docs"
+        documents.fill(pages / "gpu-transform.md", "kernels", lambda _: triton_table(facts))
+        documents.fill(pages / "cuda-backend.md", "kernels", lambda _: cuda_table("sm_90"))
+
+
+if __name__ == "__main__":
+    main()
