@@ -10,7 +10,7 @@ of shape `(batch, dims)`, which replaces it). Distances are constants of every g
 autograd rule: callers detach the mask.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,14 @@ from torch import Tensor
 
 from surfloss._check import Steps
 from surfloss.backends._interface import BackgroundImplementation
+from surfloss.ops._schema import Floats
 from surfloss.ops._select import select
 
 
 @torch.library.custom_op("surfloss::edt", mutates_args=())
 def edt(
     mask: Tensor,
-    spacing: Sequence[float],
+    spacing: Floats,
     item_spacing: Tensor | None,
     form: str,
     squared: bool,
@@ -42,7 +43,7 @@ def _(mask: Tensor, *_: Any) -> Tensor:
 
 @torch.library.custom_op("surfloss::nearest_background", mutates_args=())
 def nearest_background(
-    mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, backend: str | None
+    mask: Tensor, spacing: Floats, item_spacing: Tensor | None, backend: str | None
 ) -> Tensor:
     """Index of the zero voxel nearest to every voxel: see `Implementation.nearest_background`."""
     return select(backend, mask.device).nearest_background(mask, Steps(list(spacing), item_spacing))
@@ -70,7 +71,7 @@ def measure_background(
 
 @torch.library.custom_op("surfloss::background_distance", mutates_args=())
 def background_distance(
-    mask: Tensor, spacing: Sequence[float], item_spacing: Tensor | None, indices: bool, backend: str | None
+    mask: Tensor, spacing: Floats, item_spacing: Tensor | None, indices: bool, backend: str | None
 ) -> tuple[Tensor, Tensor]:
     """`measure_background`; the second result is empty without `indices`."""
     distance, nearest = measure_background(mask, Steps(list(spacing), item_spacing), indices, backend)

@@ -1,7 +1,6 @@
 """The operator of the Hausdorff distance-transform loss: error and gradient in one go."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch.autograd import forward_ad
 
 from surfloss._check import Steps, fail, in_transform, is_plain
 from surfloss.backends._interface import HausdorffArguments, ValueCheckingImplementation
+from surfloss.ops._schema import Floats
 from surfloss.ops._select import select
 from surfloss.ops.derivative import eager, scaled
 from surfloss.ops.edt import two_sided_without
@@ -22,14 +22,14 @@ def _hausdorff_error(
     ignore: Tensor | None,
     sigmoid: bool,
     alpha: float,
-    spacing: Sequence[float],
+    spacing: Floats,
     item_spacing: Tensor | None,
     empty: str,
     backend: str | None,
     kept_dtype: torch.dtype | None,
     max_distance: float | None,
     by_errors: bool,
-    allowed: Sequence[float] | None = None,
+    allowed: Floats | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over an item's voxels of `(d_p^alpha + d_g^alpha) (p - g)^2`, p the prediction and g the target.
 

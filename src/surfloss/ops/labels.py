@@ -1,19 +1,19 @@
 """The operator of the distance transform of many labels: schema, fake, and the backend that answers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from surfloss._check import Steps
+from surfloss.ops._schema import Floats
 from surfloss.ops._select import select_labels
 
 
 @torch.library.custom_op("surfloss::label_edt", mutates_args=())
 def label_edt(
     labels: Tensor,
-    spacing: Sequence[float],
+    spacing: Floats,
     item_spacing: Tensor | None,
     form: str,
     squared: bool,
