@@ -50,10 +50,12 @@ define cpp-test
 	build/cpp-$(or $(subst $(COMMA),-,$(1)),plain)/test_cpu $(2)
 endef
 
-lint: $(INSTALLED)  ## style and types
+lint: $(INSTALLED)  ## style and types, also of C++ and CUDA
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/*/*.cuh tests/cpp/* tests/support/ptx/core/*)
+	printf '%s\n' csrc/cpu/*.cpp | xargs -P 4 -I{} $(BIN)/clang-tidy --quiet {} -- -std=c++17 -Icsrc/include -Icsrc/cpu -Wall -Wextra
 
 format: $(INSTALLED)  ## lay the code out
 	$(BIN)/ruff check --fix .

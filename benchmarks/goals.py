@@ -1,6 +1,6 @@
-"""What a GPU must reach and should reach, and what a measurement says of it, each goal by its worst row.
+"""The project's goals for an NVIDIA H100, and how a measurement compares with them.
 
-The goals are those that the project has set itself for an NVIDIA H100.
+Each goal has a required value and usually a stricter aim, and is judged by its worst row.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from benchmarks.published import Published, peak_extra_bytes
 from surfloss.bench.result import Result, Row
 from surfloss.bench.workloads import Size
 
-LESS = ("time", "floor", "percent", "tensors", "slope")  # units of which less is better; of "times" more is
+LESS = ("time", "floor", "percent", "tensors", "slope")  # lower is better; for "times", higher is
 
 
 Measure: TypeAlias = Callable[[Published, str], Iterator[float | None]]
@@ -22,14 +22,15 @@ Measure: TypeAlias = Callable[[Published, str], Iterator[float | None]]
 
 @dataclass(frozen=True)
 class Goal:
-    """One row.
+    """One row of the table of goals.
 
     Attributes:
-        unit: "times" as long as this library a peer takes; "time" in seconds; "floor", as a multiple of
-            moving 5 bytes a voxel; "percent" of a training step, as a share; "tensors" of the input's size in
-            float32; "slope" of log time over log voxels.
-        must, aim: in that unit; `aim` None where there is none of its own.
-        measure: every value that a result has for one of this library's contestants; None for a missing one.
+        what: its text in the table.
+        unit: "times", the peer's time over this library's; "time", in seconds; "floor", a multiple of the
+            time to move 5 bytes per voxel; "percent", a fraction of a training step; "tensors", float32
+            tensors of the input's size; "slope", of log time over log voxels.
+        must, aim: the required value and the stricter one, in that unit; `aim` is None if there is none.
+        measure: yields all values in a result for one of this library's contestants, None for a missing one.
     """
 
     what: str
@@ -39,12 +40,12 @@ class Goal:
     measure: Measure
 
     def worst(self, result: Published, name: str) -> float | None:
-        """The value furthest from the goal; None where nothing was measured."""
+        """The value furthest from the goal; None if nothing was measured."""
         values = [value for value in self.measure(result, name) if value is not None]
         return (max if self.unit in LESS else min)(values, default=None)
 
     def verdict(self, value: float) -> str:
-        """Whether a value meets the aim, what it must, or neither."""
+        """Return "aim met", "met" (only the required value) or "missed"."""
         for goal, met in ((self.aim, "aim met"), (self.must, "met")):
             if goal is not None and (value <= goal if self.unit in LESS else value >= goal):
                 return met
@@ -52,7 +53,7 @@ class Goal:
 
 
 def floor_multiple(result: Published, row: Row, name: str) -> float | None:
-    """Time of a distance transform over that of moving 5 bytes a voxel, the mask in and the distance out."""
+    """Time of a distance transform over that of moving 5 bytes per voxel: mask in, distance out."""
     seconds, gpu = row.seconds(name), result.machine.gpu
     if row.task != "edt" or gpu is None or gpu.copy_bytes_per_s is None or seconds is None:
         return None
@@ -61,7 +62,7 @@ def floor_multiple(result: Published, row: Row, name: str) -> float | None:
 
 @dataclass(frozen=True)
 class Slope:
-    """How time grows with volume: the slope of log time over log voxels, over cubes of these sides."""
+    """The slope of log time over log voxels, fitted over cubes of these sides."""
 
     task: str
     mask: str
@@ -71,7 +72,7 @@ class Slope:
 
 
 def slopes(result: Result) -> list[Slope]:
-    """Those of every mask that has three cubes or more, from 64^3."""
+    """The slopes of all masks with at least three cubes of 64^3 or more."""
     points: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in result.rows:
         if min(row.size) == max(row.size) >= 64 and row.items == 1:
@@ -92,7 +93,7 @@ def _rows(result: Result, task: str, size: Size, items: int) -> Iterator[Row]:
 
 
 def _times(task: str, size: Size, items: int, peer: str) -> Measure:
-    """How many times as long the peer takes."""
+    """The peer's time over this library's."""
 
     def measure(result: Published, name: str) -> Iterator[float]:
         for row in _rows(result, task, size, items):
@@ -114,7 +115,7 @@ def _floor(size: Size, items: int) -> Measure:
 
 
 def _training_step(result: Published, name: str) -> Iterator[float]:
-    """What the Hausdorff loss adds, as a share; the step asks the backend that answers unasked."""
+    """Fraction of the step that the Hausdorff loss adds; only the default backend is measured."""
     if name == result.baseline and result.training_step.get("patch") == list(PATCH):
         yield result.training_step["steps"]["dice_ce + hausdorff"]["ratio"] - 1
 
@@ -131,19 +132,21 @@ def _slope(result: Published, name: str) -> Iterator[float]:
 
 _CUBE, _LARGE = (128,) * 3, (512,) * 3
 GOALS = (
-    Goal("4 masks of 16x320x320: cupyx takes", "times", 20, 60, _times("edt", PATCH, 4, "cupyx")),
-    Goal("the same: cuCIM takes", "times", 20, 60, _times("edt", PATCH, 4, "cucim")),
-    Goal("the same: time", "time", 0.2e-3, 0.06e-3, _time("edt", PATCH, 4)),
-    Goal("64x512x512: cupyx takes", "times", 6, 30, _times("edt", SCAN, 1, "cupyx")),
-    Goal("4 masks of 128^3: cupyx takes", "times", 4, 10, _times("edt", _CUBE, 4, "cupyx")),
-    Goal("512^3: cupyx takes", "times", 2, 4, _times("edt", _LARGE, 1, "cupyx")),
+    Goal("4 masks of 16x320x320: speedup over cupyx", "times", 20, 60, _times("edt", PATCH, 4, "cupyx")),
+    Goal("4 masks of 16x320x320: speedup over cuCIM", "times", 20, 60, _times("edt", PATCH, 4, "cucim")),
+    Goal("4 masks of 16x320x320: time", "time", 0.2e-3, 0.06e-3, _time("edt", PATCH, 4)),
+    Goal("64x512x512: speedup over cupyx", "times", 6, 30, _times("edt", SCAN, 1, "cupyx")),
+    Goal("4 masks of 128^3: speedup over cupyx", "times", 4, 10, _times("edt", _CUBE, 4, "cupyx")),
+    Goal("512^3: speedup over cupyx", "times", 2, 4, _times("edt", _LARGE, 1, "cupyx")),
     Goal("256 masks of 1024x1024, 2-D: time", "time", 8e-3, 3e-3, _time("edt", PLANE, 256)),
-    Goal("512^3: time over 5 bytes a voxel", "floor", 12, 4, _floor(_LARGE, 1)),
-    Goal("8 masks of 64x512x512: the same", "floor", 12, 4, _floor(SCAN, 8)),
-    Goal("Hausdorff loss of 2x1x16x320x320: time", "time", 0.4e-3, 0.2e-3, _time("loss", PATCH, 1)),
-    Goal("the same: MONAI (cuCIM, else SciPy) takes", "times", 50, None, _times("loss", PATCH, 1, "monai")),
-    Goal("the same: PyTorch on cupyx takes", "times", 50, None, _times("loss", PATCH, 1, "cupyx")),
-    Goal("the same: peak memory, float32 inputs", "tensors", 2, 1, _memory),
-    Goal("nnU-Net's 3-D training step: added", "percent", 0.03, 0.01, _training_step),
-    Goal("slope of time over volume, cubes", "slope", 1.1, 1.0, _slope),
+    Goal("512^3: time over moving 5 bytes per voxel", "floor", 12, 4, _floor(_LARGE, 1)),
+    Goal("8 masks of 64x512x512: time over moving 5 bytes per voxel", "floor", 12, 4, _floor(SCAN, 8)),
+    Goal("Hausdorff loss, 2x1x16x320x320: time", "time", 0.4e-3, 0.2e-3, _time("loss", PATCH, 1)),
+    Goal("Hausdorff loss: speedup over MONAI", "times", 50, None, _times("loss", PATCH, 1, "monai")),
+    Goal(
+        "Hausdorff loss: speedup over PyTorch + cupyx", "times", 50, None, _times("loss", PATCH, 1, "cupyx")
+    ),
+    Goal("Hausdorff loss: peak memory, in float32 inputs", "tensors", 2, 1, _memory),
+    Goal("nnU-Net's 3-D training step: time added", "percent", 0.03, 0.01, _training_step),
+    Goal("slope of log time over log voxels, cubes", "slope", 1.1, 1.0, _slope),
 )

@@ -1,8 +1,8 @@
 """Fill the benchmark tables of README and docs from the JSON in `results`: `python -m benchmarks.tables`.
 
-A block `<!-- benchmark: TABLE of FILE -->` gets a table of that file, whose name has no ending. Where the
-file is missing the block is empty. With `*` in the name it gets the table of every such file under its title;
-where there is none, it says that nothing was measured, and of goals which there are.
+A block `<!-- benchmark: TABLE of FILE -->` gets a table made from `results/FILE.json`, or stays empty if the
+file is missing. If FILE contains `*`, the block gets one titled table per matching file. If none matches, it
+says that nothing was measured; a block of goals then lists the goals.
 """
 
 import json
@@ -36,7 +36,7 @@ def _range(values: Iterable[float | None], text: Callable[[float], str]) -> str:
 
 
 def summary(result: Published) -> Table:
-    """One line a size: the baseline's times over the masks, and how many times longer the others took."""
+    """Per size, the baseline's range of times over the masks, and the slowdown of the others."""
     peers = [name for name in result.present() if name != result.baseline]
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in result.rows:
@@ -45,13 +45,13 @@ def summary(result: Published) -> Table:
         [*group, _range((row.seconds(result.baseline) for row in rows), time_text)]
         + [_range((row.results[p].ratio for row in rows if p in row.results), ratio_text) for p in peers]
         for group, rows in groups.items()
-        if len(rows) > 1  # else it is a point of the scaling series, not a size of its own
+        if len(rows) > 1  # a size with one mask is only a point of the scaling series
     ]
     return ["task", "size", result.baseline, *peers], body
 
 
 def instructions(result: Published) -> Table:
-    """One line a size and peer: how many times longer it took than this library with each instruction set."""
+    """Per size and peer, the slowdown relative to this library with each instruction set."""
     own = [name for name in result.present() if name.startswith("surfloss/")]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in result.rows:
@@ -67,7 +67,7 @@ def instructions(result: Published) -> Table:
 
 
 def brief(result: Published) -> Table:
-    """The lines of `instructions` that the README shows."""
+    """The short form of `instructions`: three sizes, without SimpleITK."""
     head, body = instructions(result)
     sizes = tuple("x".join(map(str, size)) for size in (PATCH, SCAN, (128,) * 3))
     return head, [line for line in body if line[1].startswith(sizes) and line[2] != "simpleitk"]
@@ -79,7 +79,7 @@ def _times_longer(row: Row, peer: str, name: str) -> float | None:
 
 
 def shape(result: Published) -> Table:
-    """Every contestant's time as a multiple of its own on blobs of the same size."""
+    """Each contestant's time relative to its own time on blobs of the same size."""
     names = result.present("edt")
     rows = [row for row in result.rows if row.task == "edt"]
     blobs = {size_text(row): row for row in rows if row.mask == "blobs"}
@@ -97,7 +97,7 @@ def shape(result: Published) -> Table:
 
 
 def scaling(result: Published) -> Table:
-    """The exponent of time over volume, a line a mask."""
+    """The slope of log time over log voxels, one line per mask."""
     names = result.present("edt")
     found = {(s.task, s.mask, s.sides, s.contestant): f"{s.slope:.2f}" for s in slopes(result)}
     body = [
@@ -112,7 +112,7 @@ def scaling(result: Published) -> Table:
 
 
 def memory(result: Published) -> Table:
-    """Peak memory beyond the input, in float32 volumes of its size; the batch of a loss is two items."""
+    """Peak memory beyond the input, in float32 arrays of its size; the batch of a loss has two items."""
     names = result.present()
     body = []
     for row in result.rows:
@@ -125,7 +125,7 @@ def memory(result: Published) -> Table:
 
 
 def accuracy(result: Published) -> Table:
-    """The largest relative difference from the reference, over all rows that were timed."""
+    """The largest relative difference from the reference, over all timed rows."""
     names = result.present()
     body = []
     for task in dict.fromkeys(row.task for row in result.rows):
@@ -137,7 +137,7 @@ def accuracy(result: Published) -> Table:
 
 
 def floor(result: Published) -> Table:
-    """This library's time as a multiple of one read of the mask and one write of float32."""
+    """This library's time relative to reading the mask and writing float32 once (the floor)."""
     names = [name for name in result.present("edt") if name.startswith("surfloss/")]
     body = []
     for row in result.rows:
@@ -159,9 +159,9 @@ _UNITS: dict[str, Callable[[float], str]] = {
 
 
 def goals(result: Published | None) -> Table:
-    """The goals, and beside them what this library's contestants reached, each at its worst."""
+    """The goals, and the worst value that each of this library's contestants reached."""
     names = [name for name in result.present() if name.startswith("surfloss/")] if result else []
-    head, body = ["goal", "must", "should", *(names or ["measured"])], []
+    head, body = ["goal", "required", "aim", *(names or ["measured"])], []
     for goal in GOALS:
         text, limit = _UNITS[goal.unit], "at most" if goal.unit in LESS else "at least"
         line = [goal.what, f"{limit} {text(goal.must)}", "-" if goal.aim is None else text(goal.aim)]
@@ -172,7 +172,7 @@ def goals(result: Published | None) -> Table:
 
 
 def parts(result: Published) -> Table:
-    """What came of every part of `make gpu`; of its tests how many passed."""
+    """The state and time of every part of `make gpu`, and how many of its tests passed and failed."""
     body = []
     for name, part in result.parts.items():
         state = part["state"] if part["state"] == "done" else f"{part['state']}: {part['reason']}"
@@ -182,14 +182,14 @@ def parts(result: Published) -> Table:
 
 
 def training(result: Published) -> Table:
-    """A training step with each loss, its time over that of Dice + CE alone, and PyTorch's peak memory."""
+    """Per loss, the time of a training step, the time added to Dice + CE alone, and PyTorch's peak memory."""
     body = []
     for name, step in result.training_step.get("steps", {}).items():
         peak = f"{step['peak_bytes'] / 2**30:.2f} GiB" if step["peak_bytes"] else "-"
         times = Times(step["median_s"], step["p20_s"], step["p80_s"], step["repeats"])
         added = f"{100 * (step['ratio'] - 1):+.1f}%"
         body.append([name, f"{time_text(times.median_s)} {spread_text(times)}", added, peak])
-    return ["loss", "step", "added", "peak memory"], body
+    return ["loss", "step time", "added to Dice + CE", "peak memory"], body
 
 
 TABLES: dict[str, Callable[[Published], Table]] = {
@@ -203,7 +203,7 @@ TABLES: dict[str, Callable[[Published], Table]] = {
 
 
 def block(words: str, results: Path = RESULTS) -> str:
-    """What a block `<!-- benchmark: TABLE of FILE -->` holds.
+    """The content of a block `<!-- benchmark: TABLE of FILE -->`.
 
     Raises:
         ValueError: if there is no such table.
