@@ -5,7 +5,7 @@ DEMO ?= demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-ptx test-slow test-cpp test-threads fuzz lint format bench study gpu docs wheel clean
+.PHONY: help demo test test-oldest test-ptx test-slow test-cpp test-threads fuzz lint format bench study gpu docs wheel wheels clean
 
 # Of `make fuzz`, and of `make test-ptx`, whose cases take longer.
 CASES ?= $(if $(filter test-ptx,$(MAKECMDGOALS)),2000,20000)
@@ -32,6 +32,13 @@ test-ptx: $(INSTALLED)  ## compiled GPU kernels in the emulator: CASES random on
 test-slow: $(INSTALLED)  ## the slow ones: trainings on real volumes
 	$(BIN)/python -m pytest -m slow
 
+OLDEST := build/oldest
+test-oldest:  ## the library with the oldest supported versions, in an environment of its own
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint packaging/oldest.txt ".[monai]" pytest pytest-timeout hypothesis edt
+	$(OLDEST)/bin/python -m pytest -p no:cacheprovider tests/losses tests/ops tests/metrics tests/transforms \
+		tests/backends/test_cpu.py tests/test_edt.py tests/test_ndimage.py tests/test_label_edt.py tests/test_check.py tests/test_presets.py
+
 test-cpp: $(INSTALLED)  ## the CPU library under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call cpp-test,address$(COMMA)undefined,300 1)
 
@@ -54,6 +61,8 @@ lint: $(INSTALLED)  ## style and types, also of C++ and CUDA
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/clang-format --dry-run --Werror $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/*/*.cuh tests/cpp/* tests/support/ptx/core/*)
 	printf '%s\n' csrc/cpu/*.cpp | xargs -P 4 -I{} $(BIN)/clang-tidy --quiet {} -- -std=c++17 -Icsrc/include -Icsrc/cpu -Wall -Wextra
 
@@ -82,6 +91,10 @@ wheel: $(INSTALLED)  ## source distribution and wheel, into dist/; the wheel tri
 	$(PYTHON) -m venv build/wheel-env
 	build/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt dist/surfloss-*.whl
 	build/wheel-env/bin/python tests/wheel.py
+
+wheels: $(INSTALLED)  ## a wheel for every platform, cross-compiled into dist/ and checked
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[wheels]"
+	$(BIN)/python packaging/wheels.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist site src/surfloss/_lib

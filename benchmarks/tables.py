@@ -14,7 +14,6 @@ from benchmarks import passes
 from benchmarks.checkout import RESULTS, ROOT
 from benchmarks.documents import fill, table
 from benchmarks.goals import GOALS, LESS, floor_multiple, slopes
-from benchmarks.plans import PATCH, SCAN
 from benchmarks.published import Published, peak_extra_bytes
 from surfloss._check import fail
 from surfloss.bench import losses, report
@@ -66,11 +65,19 @@ def instructions(result: Published) -> Table:
     return ["task", "size", "peer", *own], body
 
 
-def brief(result: Published) -> Table:
-    """The short form of `instructions`: three sizes, without SimpleITK."""
-    head, body = instructions(result)
-    sizes = tuple("x".join(map(str, size)) for size in (PATCH, SCAN, (128,) * 3))
-    return head, [line for line in body if line[1].startswith(sizes) and line[2] != "simpleitk"]
+def speed(result: Published) -> str:
+    """One sentence on the speed of the baseline, over all sizes and masks that a task has."""
+
+    def times(task: str, peer: str) -> str:
+        rows = [row for row in result.rows if row.task == task]
+        return _range((_times_longer(row, peer, result.baseline) for row in rows), lambda x: f"{x:.0f}")
+
+    return (
+        f"On {result.machine}, `two_sided_edt` is {times('edt', 'edt')} times as fast as `edt` and "
+        f"{times('edt', 'scipy')} times as fast as SciPy; `surfloss.ndimage.distance_transform_edt` is "
+        f"{times('ndimage', 'scipy')} times as fast as SciPy; `HausdorffDTLoss`, forward and backward, is "
+        f"{times('loss', 'monai')} times as fast as MONAI's."
+    )
 
 
 def _times_longer(row: Row, peer: str, name: str) -> float | None:
@@ -196,7 +203,7 @@ TABLES: dict[str, Callable[[Published], Table]] = {
     **{task: partial(report.times, task=task) for task in TASKS},
     **{
         made.__name__: made
-        for made in (summary, instructions, brief, shape, scaling, memory, accuracy, floor, parts, training)
+        for made in (summary, instructions, shape, scaling, memory, accuracy, floor, parts, training)
     },
     "goals": goals,
 }
@@ -209,8 +216,8 @@ def block(words: str, results: Path = RESULTS) -> str:
         ValueError: if there is no such table.
     """
     name, _, source = words.partition(" of ")
-    if name not in (*TABLES, "machine", "costs", "passes"):
-        fail("block", repr(name), f"machine, costs, passes, {' or '.join(TABLES)}")
+    if name not in (*TABLES, "machine", "speed", "costs", "passes"):
+        fail("block", repr(name), f"machine, speed, costs, passes, {' or '.join(TABLES)}")
 
     def content(file: Path) -> str:
         if name == "passes":
@@ -219,6 +226,8 @@ def block(words: str, results: Path = RESULTS) -> str:
             costs = losses.Costs.from_dict(json.loads(file.read_text(encoding="utf-8")))
             return f"{costs.machine}, {costs.date[:10]}:\n\n{table(*losses.table(costs))}"
         result = Published.read(file)
+        if name == "speed":
+            return speed(result)
         return "\n".join(result.notes()) if name == "machine" else table(*TABLES[name](result))
 
     if "*" not in source:

@@ -100,8 +100,10 @@ def test_documents_are_filled(tmp_path: Path) -> None:
         "<!-- benchmark: edt of elsewhere -->\n<!-- end -->\nafter\n"
     )
     assert fill(done) == done
-    with pytest.raises(ValueError, match="block: got 'speed', wanted machine, costs, passes, edt or"):
-        fill("<!-- benchmark: speed of here -->\n<!-- end -->")
+    with pytest.raises(
+        ValueError, match="block: got 'velocity', wanted machine, speed, costs, passes, edt or"
+    ):
+        fill("<!-- benchmark: velocity of here -->\n<!-- end -->")
 
 
 @pytest.mark.parametrize("document", tables.DOCUMENTS, ids=lambda path: path.name)
