@@ -1,11 +1,11 @@
-"""What the compiler makes of the Triton kernels, what they cost, and what that predicts: no GPU is needed.
+"""Compile the Triton kernels without a GPU, report their resources, and predict their times.
 
     python -m benchmarks.kernels --json benchmarks/results/triton-kernels.json --table docs/gpu-transform.md
 
-compiles every kernel ahead of time and reads registers, shared memory, spills and instructions from the
-binary. How many blocks a search reads is counted in NumPy by its own rules (tests/support/visits.py). The
-predicted time is the longest of three: bytes over the bandwidth, instructions over the issue rate, and those
-of the integer and comparison unit over its rate. It is no measurement: it knows neither latency nor launches.
+Registers, shared memory, spills and instructions are read from the binary. The blocks that a search reads
+are counted in NumPy by the same rules (tests/support/visits.py). The predicted time is the longest of three:
+bytes over the bandwidth, instructions over the issue rate, and the instructions of the integer and comparison
+unit over its rate. The prediction ignores latency and launches.
 """
 
 import argparse
@@ -43,9 +43,9 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-# An H100 SXM5: 132 multiprocessors at 1.755 GHz, and 85 % of 3.35 TB/s.
+# An H100 SXM5 with 132 multiprocessors at 1.755 GHz, at 85 % of its 3.35 TB/s.
 BANDWIDTH = 0.85 * 3.35e12
-ISSUED = 132 * 128 * 1.755e9  # instructions of a thread a second
+ISSUED = 132 * 128 * 1.755e9  # thread instructions per second
 COMPARED = ISSUED / 2
 ON_THE_SLOW_UNIT = ("FMNMX", "FSEL", "FSETP", "ISETP", "LOP3", "VIMNMX", "PRMT", "SEL", "SHF", "PLOP3", "LEA")
 SHAPE, MASKS = (16, 320, 320), 4
@@ -55,21 +55,21 @@ INTEGERS = ("items", "Z", "Y", "X", "size", "stride", "voxels", "start", "width"
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """One kernel as a call on masks of bytes and float32 values launches it."""
+    """One kernel, compiled as for masks of bytes and float32 values."""
 
     name: str
     function: Any
     pointers: dict[str, str]
     constants: dict[str, Any]
-    bytes: float  # read and written a voxel, each once
-    voxels: float  # of a thread, for kernels without a search
+    bytes: float  # read and written per voxel
+    voxels: float  # per thread
     warps: int = 1
-    search: str | None = None  # the axis whose visits count
-    loops: int = 0  # how often its loop over planes runs
+    search: str | None = None  # axis along which it searches
+    loops: int = 0  # iterations of its loop over planes
 
     @property
     def registers(self) -> int | None:
-        """What the adapter allows it."""
+        """The register cap that the adapter sets."""
         if self.search:
             return backend.REGISTERS[self.constants.get("WITH_INDEX", False)]
         is_limited = self.function is scan.scan_rows and self.pointers["first"] not in ("fp64", "i64")
@@ -108,7 +108,7 @@ ERROR = {
     "BOOL_TARGET": True,
 }
 STRIP = {"DEPTH": 3, "ROWS": backend.CONTOUR_ROWS, "LANES": backend.LANES}
-# Of a thread of the contour's, in a plane: some are of the rim, or past the end.
+# Voxels of a plane per thread of the contour kernels; some threads are on the rim, or past the end.
 STRIP_VOXELS = (
     backend.CONTOUR_ROWS
     * SHAPE[-1]
@@ -150,7 +150,7 @@ KERNELS = (
 
 
 def _variant(name: str, pointers: dict[str, str], constants: dict[str, Any]) -> Kernel:
-    """A kernel above with other types and options; None for a pointer takes it away."""
+    """A kernel above with other types and options; None removes a pointer."""
     plain = next(kernel for kernel in KERNELS if kernel.name == name)
     pointers = plain.pointers | pointers
     constants = plain.constants | constants | {n: None for n, kind in pointers.items() if kind is None}
@@ -168,7 +168,7 @@ def _turns(label: str, field: str) -> Kernel:
 
 DOUBLE = dict.fromkeys(("input", "target", "gradient", "errors", "plain_errors", "item_steps"), "fp64")
 WIDE = {"field": "i32", "summaries": "i32"}
-# Compiled only: what the table's kernels do not have.
+# Only compiled: options that the kernels in the table do not have.
 VARIANTS = {
     **{t: _variant("scan_rows", {"first": t, "second": t}, {}) for t in ("fp16", "bf16", "fp64")},
     "scan of labels": _variant(
@@ -204,7 +204,7 @@ VARIANTS = {
 
 
 def compiled(kernel: Kernel, target: GPUTarget, with_parts: bool = True) -> dict[str, Any]:
-    """Registers, bytes of shared memory and of spills, and the instructions of the binary."""
+    """Registers, bytes of shared memory and of spills, and the instruction counts of the binary."""
     registers = kernel.registers if target.backend == "cuda" else None
     options: dict[str, Any] = backend._options(kernel.warps, registers or None)
     result = triton.compile(kernel.source(), target=target, options=options)
@@ -229,10 +229,11 @@ def _output(tool: str, *arguments: str) -> str:
 
 
 def _parts(code: str, searches: bool) -> dict[str, list[int]]:
-    """Instructions, and those of the slow unit among them, of the parts of a kernel and of what is left.
+    """Instruction counts per part of a kernel: all of them, and those of the slow unit.
 
-    A search tests a summary up to its vote (REDUX), or a group of them, and reads a block from there to the
-    last of the shuffles that find the tile's worst. Without a search the longest way back is the loop.
+    A search tests a summary, or a group of them, up to its vote (REDUX). It reads a block from there to the
+    last of the shuffles that compute the tile's worst distance. Without a search, the longest backward jump is
+    the loop. All other instructions are in "rest".
     """
     pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(?: `\((\.L_x_\d+)\))?|^(\.L_x_\d+):"
     matches = list(re.finditer(pattern, code, re.MULTILINE))
@@ -274,7 +275,7 @@ def structures() -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def searched(mask: torch.Tensor) -> dict[str, visits.Visits]:
-    """The visits of the search along y and along z, on a sample of their columns; unit steps."""
+    """Count the visits of the searches along y and z, on a sample of their columns with unit steps."""
     depth, height, width = mask.shape
     rows = -edt_operator(mask.reshape(-1, width), [1.0], None, "signed", True, "cpu").view(mask.shape).numpy()
     planes = -edt_operator(mask, [1.0, 1.0], None, "signed", True, "cpu").view(depth, -1).numpy()
@@ -290,7 +291,7 @@ def searched(mask: torch.Tensor) -> dict[str, visits.Visits]:
 
 
 def per_voxel(kernel: Kernel, parts: dict[str, list[int]], found: dict[str, visits.Visits]) -> np.ndarray:
-    """Instructions a voxel, and those of the slow unit among them."""
+    """Instructions per voxel: all of them, and those of the slow unit."""
     total = np.array(parts["rest"], float) + np.multiply(parts["loop"], max(1, kernel.loops))
     if kernel.search:
         seen = found[kernel.search]
@@ -340,8 +341,8 @@ def tables(facts: dict[str, Any]) -> str:
         f"registers ({', '.join(TARGETS)})",
         "shared bytes",
         "spilled bytes",
-        "bytes a voxel",
-        "instructions a voxel (blob, noise, diagonal)",
+        "bytes per voxel",
+        "instructions per voxel (blob, noise, diagonal)",
         f"predicted microseconds for {facts['masks']} masks of {size} (blob, noise, diagonal)",
         "measured",
     )
@@ -366,14 +367,14 @@ def tables(facts: dict[str, Any]) -> str:
         [f"along {axis}", *(str(found[axis]) for found in facts["candidates"].values())]
         for axis in ("y", "z")
     ]
-    second = documents.table(["candidates a voxel", *facts["candidates"]], candidates, len(candidates[0]))
+    second = documents.table(["candidates per voxel", *facts["candidates"]], candidates, len(candidates[0]))
     return f"{documents.table(head, body, len(head))}\n\n{second}"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where the numbers go")
-    parser.add_argument("--table", type=Path, help="the document whose table is filled")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--table", type=Path, help="document whose table to fill")
     arguments = parser.parse_args()
     facts = gather()
     if arguments.json:
