@@ -1,9 +1,9 @@
-"""What the CUDA kernels need, and what that predicts for a GPU. On any CPU, in the root of the source tree:
+"""Report the resources of the CUDA kernels, and predict their times, on any CPU. From the repository's root:
 
     python -m benchmarks.cuda_kernels
 
-Registers and spills are nvcc's. Candidates a voxel are counted by running the kernels on the CPU (tests/cpp),
-with every lane of a warp as busy as its busiest. The times are a model of an H100, and not measured.
+Registers and spills are from nvcc. Candidates per voxel are counted by running the kernels on the CPU
+(tests/cpp), with every lane of a warp as busy as its busiest. The times are from a model of an H100.
 """
 
 import argparse
@@ -18,24 +18,24 @@ from surfloss.backends import cuda
 from surfloss.backends.cuda import device
 from tests.support import cases, cuda_shim, ptxas
 
-# An H100 (SXM) as the model has it.
+# Assumptions about an H100 (SXM).
 MULTIPROCESSORS, CLOCK_HZ = 132, 1.7e9
-WARP_INSTRUCTIONS_A_CLOCK = 4 * 0.6  # of four schedulers, as busy as kernels of this kind keep them
+WARP_INSTRUCTIONS_A_CLOCK = 4 * 0.6  # four schedulers, at the utilization of such kernels
 CACHE_BYTES, CACHE_BANDWIDTH, MEMORY_BANDWIDTH = 50e6, 4.5e12, 2.4e12
 LAUNCH_SECONDS = 2.5e-6
 
-# Instructions, read off the sm_90 machine code: a voxel of the pass along x; a voxel of a column, loaded, set
-# up and written; a candidate.
+# Instructions in the sm_90 machine code: per voxel of the pass along x, per voxel of a column (load, setup,
+# write), and per candidate.
 ROW_INSTRUCTIONS, COLUMN_INSTRUCTIONS = 40, 60
 CANDIDATE_INSTRUCTIONS = {"int": 6.0, "float": 7.7}
-ROW_BYTES, COLUMN_BYTES = 5, 8  # read and written a voxel
+ROW_BYTES, COLUMN_BYTES = 5, 8  # read and written per voxel
 
 UNIT, SLICES = [1.0, 1.0, 1.0], [5.0, 0.42, 0.42]
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch, seen on its way to the CPU."""
+    """One recorded launch."""
 
     kernel: str
     blocks: int
@@ -45,7 +45,7 @@ class Launch:
 
 
 def launches(mask: Tensor, spacing: list[float]) -> list[Launch]:
-    """The launches of a two-sided transform of `(1, *spatial)`, with what each looked at."""
+    """Record the launches of a two-sided transform of `(1, *spatial)`, with their candidates."""
     seen = []
 
     def spy(kernel: str, blocks: int, threads: tuple[int, int], shared_bytes: int, *rest: object) -> None:
@@ -59,7 +59,7 @@ def launches(mask: Tensor, spacing: list[float]) -> list[Launch]:
 
 
 def seconds(launch: Launch, voxels: int, masks: int) -> float:
-    """Predicted for `masks` masks like the counted one, of `voxels` voxels."""
+    """Predict the time for `masks` masks of `voxels` voxels like the counted one."""
     kind, number = launch.kernel.split("_")
     if kind == "rows":
         instructions, traffic = ROW_INSTRUCTIONS * voxels, ROW_BYTES * voxels
@@ -85,7 +85,7 @@ def masks(shape: tuple[int, ...]) -> dict[str, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", type=int, nargs=3, default=(16, 320, 320))
-    parser.add_argument("--masks", type=int, default=4, help="how many of them a call transforms")
+    parser.add_argument("--masks", type=int, default=4, help="number of masks per call")
     parser.add_argument("--arch", default="sm_90")
     arguments = parser.parse_args()
     shape = tuple(arguments.shape)
@@ -96,7 +96,7 @@ def main() -> None:
         for kernel, used in sorted(ptxas.usage(arguments.arch).items()):
             print(f"| `{kernel}` | {used.registers} | {used.stack} | {used.spills} |")
     print(f"\n{arguments.masks} masks of {'x'.join(map(str, shape))}, predicted for an H100, not measured\n")
-    print("| mask | spacing | launches: shared bytes a block; candidates a voxel | predicted, us |")
+    print("| mask | spacing | launches: shared bytes per block; candidates per voxel | predicted, us |")
     print("|---|---|---|---|")
     voxels = math.prod(shape)
     for name, mask in masks(shape).items():

@@ -232,8 +232,8 @@ def _parts(code: str, searches: bool) -> dict[str, list[int]]:
     """Instruction counts per part of a kernel: all of them, and those of the slow unit.
 
     A search tests a summary, or a group of them, up to its vote (REDUX). It reads a block from there to the
-    last of the shuffles that compute the tile's worst distance. Without a search, the longest backward jump is
-    the loop. All other instructions are in "rest".
+    last of the shuffles that compute the tile's worst distance. Without a search, the longest backward jump
+    is the loop. All other instructions are in "rest".
     """
     pattern = r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(?: `\((\.L_x_\d+)\))?|^(\.L_x_\d+):"
     matches = list(re.finditer(pattern, code, re.MULTILINE))
