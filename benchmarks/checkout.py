@@ -1,4 +1,4 @@
-"""The repository that these scripts belong to: its folders and its commit."""
+"""Folders and commit of the repository of these scripts."""
 
 import subprocess
 from pathlib import Path
@@ -8,7 +8,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def commit() -> str | None:
-    """The commit that is checked out, with `+` where the package differs from it."""
+    """Return the current commit, with `+` if `src` has uncommitted changes; None if it is unknown."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]

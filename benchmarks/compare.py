@@ -1,4 +1,4 @@
-"""`make bench`: the comparison of `surfloss bench` with the peak memory, its picture, and the tables of it.
+"""`make bench`: the comparison of `surfloss bench` with peak memory, its picture and its tables.
 
 python -m benchmarks.compare
 """
@@ -18,12 +18,12 @@ from surfloss.bench.result import Result
 from surfloss.bench.run import compare
 from surfloss.ops._select import instruction_sets
 
-SECONDS = 4.0  # of timing a row
+SECONDS = 4.0  # of timing per row
 
 
 def main() -> None:
     threads = torch.get_num_threads()
-    # The widest instruction set of this machine, and those of most others.
+    # "cpu" is the widest instruction set of this machine; the others follow.
     others = [f"cpu:{isa}" for isa in reversed(instruction_sets()[:-1])]
     plan, contestants = full(), choose(backends=["cpu", *others])
 

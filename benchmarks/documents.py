@@ -1,4 +1,4 @@
-"""Blocks of Markdown that scripts fill, so that nobody types a number."""
+"""Markdown blocks that scripts fill, so that no number is typed by hand."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -8,9 +8,9 @@ from surfloss._files import write_text
 
 
 def filled(document: str, kind: str, content: Callable[[str], str]) -> str:
-    """The document with every block `<!-- KIND: WORDS --> ... <!-- end -->` made anew of `content(WORDS)`.
+    """Replace the content of each block `<!-- KIND: WORDS --> ... <!-- end -->` by `content(WORDS)`.
 
-    Without content the block is empty. Blocks of other kinds stay.
+    If the content is empty, so is the block. Blocks of other kinds are unchanged.
     """
 
     def block(found: re.Match[str]) -> str:
@@ -26,6 +26,6 @@ def fill(path: Path, kind: str, content: Callable[[str], str]) -> None:
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[str]], texts: int = 2) -> str:
-    """A Markdown table, whose columns after the first `texts` are numbers."""
+    """Return a Markdown table. The first `texts` columns are text, the others right-aligned numbers."""
     lines = [head, ["---"] * texts + ["---:"] * (len(head) - texts), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,8 +1,8 @@
-"""`make gpu`: everything that a GPU must prove and measure, in one run of less than nine minutes.
+"""`make gpu`: run all tests and measurements on a GPU in less than nine minutes.
 
-Every part runs in a process of its own with a time limit: one that fails, hangs or takes the driver down is
-reported, and the rest goes on. After each the result is written anew, whole, to one JSON file. This file
-needs Python and what the package imports; what the parts need is theirs (docs/gpu.md).
+Each part is a separate process with a time limit. If a part fails, hangs or crashes the driver, it is
+reported and the remaining parts still run. One JSON file is rewritten after each part. This script needs only
+Python and the dependencies of the package; the parts may need more (docs/gpu.md).
 """
 
 import argparse
@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 BUILD = ROOT / "build" / "gpu"
 UNFINISHED = "unfinished"
-_LEAST_S = 5  # less than this is no time to begin with a part
-_TAIL = 15  # lines of a part's output that its record keeps where it did not end well
+_LEAST_S = 5  # do not start a part with less time left
+_TAIL = 15  # last lines of output kept in the record of a part that did not succeed
 
 Found = dict[str, Any]
 
@@ -38,7 +38,7 @@ def read_json(path: Path) -> Found:
 
 
 def read_tests(path: Path) -> Found:
-    """What tests/gpu/conftest.py noted: numbers, reasons, and the test in which a process ended early."""
+    """Summarize the events of tests/gpu/conftest.py: counts, reasons, and tests that did not end."""
     outcomes: dict[str, dict[str, str]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
@@ -60,11 +60,12 @@ class Part:
     """One process.
 
     Attributes:
-        command: what is run; the file that it writes its findings to is named by `PART_FINDINGS`.
-        read: makes a dictionary of that file, which may be there after a failure too.
-        at_top: whether the findings go to the top of the result, not into the part's record.
-        skip: why it is not run, if it is not.
-        environment: what it gets beside the conductor's.
+        command: the command. It writes its findings to the file in the environment variable `PART_FINDINGS`.
+        limit_s: time limit in seconds.
+        read: reads that file, which may exist after a failure too, into a dictionary.
+        at_top: whether the findings go to the top level of the result instead of the part's record.
+        skip: the reason for not running the part, or None.
+        environment: variables added to the environment.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Part:
 
 
 Group: TypeAlias = tuple[Part, ...]
-"""Parts that run side by side; one that measures time is alone."""
+"""Parts that run in parallel. A part that measures time runs alone."""
 
 
 def conduct(
@@ -85,7 +86,7 @@ def conduct(
 ) -> None:
     """Run the groups in order until `deadline` (of `time.monotonic`), and `write` the result after each part.
 
-    The logs go to `folder`. A group is made when its turn comes, so it may depend on the result so far.
+    The logs go to `folder`. `groups` is consumed lazily, so a group may depend on the result so far.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for group in groups:
@@ -113,7 +114,7 @@ def conduct(
 
 
 def _run(part: Part, limit_s: float, folder: Path) -> tuple[Found, Found]:
-    """The record of one part, and its findings."""
+    """Run one part; return its record and its findings."""
     stem = "".join(letter if letter.isalnum() else "-" for letter in part.name)
     log, findings = folder / f"{stem}.log", folder / f"{stem}.json"
     findings.unlink(missing_ok=True)
@@ -122,7 +123,7 @@ def _run(part: Part, limit_s: float, folder: Path) -> tuple[Found, Found]:
     record: Found = {"state": "done"}
     with log.open("wb") as output:
         try:
-            # A session of its own, so that its children end with it.
+            # A new session, so that its children can be killed with it.
             process = subprocess.Popen(
                 part.command,
                 stdin=subprocess.DEVNULL,
@@ -144,7 +145,7 @@ def _run(part: Part, limit_s: float, folder: Path) -> tuple[Found, Found]:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps even a killed process
+            with suppress(subprocess.TimeoutExpired):  # a hanging driver can block even a killed process
                 process.wait(10)
     record["seconds"] = round(time.monotonic() - start, 1)
     if record["state"] != "done":
@@ -171,7 +172,7 @@ def _line(name: str, record: Found) -> str:
     return line
 
 
-# What a test tells of that leaves its process, or the process's context on the device, useless.
+# Errors after which the test's process, or its context on the device, is unusable.
 _FATAL = (
     "illegal memory access",
     "ILLEGAL_ADDRESS",
@@ -184,14 +185,14 @@ _FATAL = (
 
 
 def _is_sound(record: Found) -> bool:
-    """Whether a backend's tests left their process and the device as they should: others would suffer."""
+    """Whether a backend's tests left process and device intact, so that it can join the comparison."""
     reasons = record.get("failed", {}).values()
     fatal = record.get(UNFINISHED) or any(text in reason for text in _FATAL for reason in reasons)
     return record["state"] != "failed" or not fatal
 
 
 def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Iterator[Group]:
-    """The parts of a whole run; what a later one needs of an earlier one it reads off the result."""
+    """Yield the parts of a full run. Later parts read from `result` what earlier parts found."""
     script = (sys.executable, "-m")
     options = ("--device", device, *(("--tiny",) if tiny else ()))
     yield (Part("machine", (*script, "benchmarks.measure", "machine", *options), 60, at_top=True),)
@@ -202,24 +203,24 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
 
     def tests(stem: str, limit_s: float, backend: str | None, prefix: tuple[str, ...] = ()) -> Part:
         command = (*script, "pytest", f"tests/gpu/test_{stem}.py", "-o", "addopts=", "--tb=short", "-q")
-        # The suite's own conftest.py needs more packages than these tests.
+        # Skip the conftest.py of tests/, which needs more packages than these tests.
         command += ("--import-mode=importlib", "--confcutdir=tests/gpu", "-p", "no:cacheprovider")
         command += ("-k", "few") if tiny else ()
-        # Most of the time goes into compiling kernels for so many shapes, which processes can share.
+        # Most of the time is spent on compiling kernels for many shapes, which parallelizes over processes.
         if stem in ("exact", "hausdorff", "losses") and importlib.util.find_spec("xdist"):
             command += ("-n", str(min(6, os.cpu_count() or 1)))
         name = " ".join(
             filter(None, (Path(prefix[0]).name if prefix else "tests", *prefix[2:3], stem, backend))
         )
         environment = {"GPU_TEST_DEVICE": device} | ({"GPU_TEST_BACKEND": backend} if backend else {})
-        if prefix:  # every tensor an allocation of its own, whose ends are watched
+        if prefix:  # allocate each tensor separately, so that its bounds are checked
             environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
         return Part(
             name, (*prefix, *command), limit_s, read_tests, False, no_device, tuple(environment.items())
         )
 
     yield tuple(tests("exact", 120, backend) for backend in backends)
-    # One that brought its process down would do so to everybody's measurements; one that is slow would not.
+    # Exclude a backend that crashed its process, since it would end the comparison; a slow one is included.
     records = {b: result["parts"].get(f"tests exact {b}", {"state": "done"}) for b in backends if b}
     sound = [backend for backend, record in records.items() if _is_sound(record)]
     named = ("--backends", ",".join(sound)) if sound else ()
@@ -254,7 +255,7 @@ def plan(result: Found, device: str, tiny: bool, out: Callable[[], Path]) -> Ite
 
 
 def _build(skip: str | None) -> Part:
-    """The CPU library, which judges the large volumes; without it they are left out."""
+    """Build the CPU library, the reference for large volumes; without it they are omitted."""
     if skip is None and shutil.which("cmake") is None:
         skip = "cmake is not installed"
     folder = shlex.quote(str(BUILD / "cpu"))
@@ -267,30 +268,32 @@ def _build(skip: str | None) -> Part:
 
 
 def _install(wheels: Path) -> str:
-    """Install the wheels of a folder into one of our own, and return that."""
+    """Install the wheels of a folder into build/gpu/wheels; return that folder."""
     target = BUILD / "wheels"
     files = sorted(str(path) for path in wheels.glob("*.whl"))
     if not files:
         raise SystemExit(f"wheels: got {wheels}, wanted a folder with wheels")
-    # Without what they depend on: the machine's PyTorch is to be measured.
+    # Without dependencies, since the machine's PyTorch is to be measured.
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--upgrade"]
     subprocess.run([*pip, "--find-links", str(wheels), "--target", str(target), *files], check=True)
     return str(target)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 where every part ended well or was skipped, 1 where one did not, 2 where there is no device."""
+    """Return 0 if all parts succeeded or were skipped, 1 if one failed, 2 if there is no device."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a trial without a GPU"
     )
     parser.add_argument(
-        "--out", type=Path, help="a file, or a folder; otherwise results/gpu-DEVICE.json, or build/gpu"
+        "--out", type=Path, help="a file or a folder; default: results/gpu-DEVICE.json, or build/gpu"
     )
-    parser.add_argument("--minutes", type=float, default=8.75, help="for all together")
+    parser.add_argument("--minutes", type=float, default=8.75, help="time limit for all parts together")
     parser.add_argument("--wheels", type=Path, help="folder of wheels to install into build/gpu/wheels")
     parser.add_argument("--tiny", action="store_true", help="small volumes and few tests")
-    parser.add_argument("--only", nargs="+", default=[""], help="parts whose names begin so, and the machine")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="run only parts whose names begin so, and machine"
+    )
     options = parser.parse_args(arguments)
     deadline = time.monotonic() + 60 * options.minutes
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]

@@ -1,6 +1,6 @@
-"""Who takes part in `make gpu` beside the contestants of `surfloss bench`.
+"""Contestants of `make gpu` in addition to those of `surfloss bench`.
 
-This library's calls recorded in CUDA graphs, and the Hausdorff loss on the distances of CuPy and cuCIM.
+They are this library's calls recorded in CUDA graphs, and the Hausdorff loss on distances of CuPy and cuCIM.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ from surfloss.bench.workloads import VOXELS, Workload
 
 
 def choose(device: str, backends: Sequence[str] | None) -> list[Contestant]:
-    """This library's backends, the one that answers unasked first, and the libraries of a GPU.
+    """Return this library's backends, the default one first, and the GPU libraries.
 
-    On the CPU, in a trial, the same but for the graphs.
+    On the CPU, in a trial, graphs are omitted.
     """
     first = contestants.fastest_backend(device)
     if device == "cuda":
@@ -34,7 +34,7 @@ def choose(device: str, backends: Sequence[str] | None) -> list[Contestant]:
 
 
 def replayed(backend: str) -> Contestant:
-    """This library, its launches recorded in a CUDA graph: what is left without the time of launching."""
+    """This library with its launches recorded in a CUDA graph, which removes the launch time."""
     direct = contestants.ours(backend, "cuda")
     tasks = {task: partial(_graph, adapter=direct.tasks[task]) for task in ("edt", "loss")}
     computes = "the same, recorded once in a CUDA graph and replayed"
@@ -43,7 +43,7 @@ def replayed(backend: str) -> Contestant:
 
 def _graph(workload: Workload, threads: int, device: str, *, adapter: Callable[..., Call]) -> Call:
     call = adapter(workload, threads, device)
-    # On a stream of its own, as PyTorch asks, kernels are compiled before the recording begins.
+    # Compile the kernels before recording, on a separate stream as PyTorch requires.
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -72,7 +72,7 @@ def _with_loss(peer: Contestant) -> Contestant:
 
 
 def cupy_loss(workload: Workload, threads: int, device: str, *, module: str) -> Call:
-    """Karimi & Salcudean 2020, eq. 8, as MONAI computes it, with these distances."""
+    """The loss of Karimi & Salcudean 2020, eq. 8, as in MONAI, with distances of `module`."""
     import cupy
 
     def distances(mask: Tensor) -> Tensor:

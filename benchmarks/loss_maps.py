@@ -1,9 +1,9 @@
-"""Maps of the target's distances from the loader's workers, beside the loss that computes them itself.
+"""Compare distance maps computed by the loader's workers with maps computed in the loss, on the CPU.
 
-`python -m benchmarks.loss_maps` from the repository's root; `--quick` for a first impression. Measures on
-the CPU a training step with a loader, and the loss alone; writes `benchmarks/results/maps-MACHINE.json` and
-the tables of docs/loss-maps.md. Set `GOMP_SPINCOUNT=1000`: with the workers there are more threads than
-cores, and PyTorch's spin as they wait.
+Run `python -m benchmarks.loss_maps` from the repository's root; `--quick` for a first impression. It times a
+training step with a loader, and the loss alone, and writes `benchmarks/results/maps-MACHINE.json` and the
+tables of docs/loss-maps.md. Set `GOMP_SPINCOUNT=1000`: with workers there are more threads than cores, and
+PyTorch's threads spin while they wait.
 """
 
 import argparse
@@ -30,19 +30,19 @@ from surfloss.bench.losses import Batch, _network, raced, sample
 from surfloss.transforms import TargetDistance
 
 PAGE = checkout.ROOT / "docs" / "loss-maps.md"
-# With the steps of an epoch that are timed: enough that its start does not count.
+# Batch and timed steps per epoch: enough steps to make the start of the epoch negligible.
 BATCHES = {Batch(2, 1, (16, 320, 320)): 6, Batch(2, 3, (40, 56, 40)): 30}
 LOSSES: dict[str, tuple[type[nn.Module], Any]] = {
     "HausdorffDTLoss()": (HausdorffDTLoss, "two_sided"),
     "BoundaryLoss()": (BoundaryLoss, "signed"),
 }
 WORKERS = (1, 2)
-_MARGIN = 8  # by which a volume is larger than its crops
-_UNTIMED = 4  # steps until the batches that a loader prepares ahead are used up
+_MARGIN = 8  # voxels by which a volume exceeds its crops per axis
+_UNTIMED = 4  # steps until the prefetched batches of a loader are used up
 
 
 class Crops(Dataset[tuple[Tensor, ...]]):
-    """Random crops of a volume: image, labels, and with `distance` their map."""
+    """Random crops of a volume: image, labels, and their distance map if `distance` is given."""
 
     def __init__(self, batch: Batch, steps: int, distance: TargetDistance | None) -> None:
         size = tuple(n + _MARGIN for n in batch.size)
@@ -63,7 +63,7 @@ class Crops(Dataset[tuple[Tensor, ...]]):
 
 
 def parts(name: str, batch: Batch) -> tuple[CompoundLoss, TargetDistance]:
-    """Dice + CE + a surface loss, and its map of the target."""
+    """Return Dice + CE + a surface loss, and the transform that computes its map of the target."""
     make, form = LOSSES[name]
     one = batch.classes == 1
     reading = {"sigmoid": True, "include_background": True} if one else {"softmax": True, "to_onehot_y": True}
@@ -72,7 +72,7 @@ def parts(name: str, batch: Batch) -> tuple[CompoundLoss, TargetDistance]:
 
 
 def steps(name: str, batch: Batch, workers: int, ahead: bool, timed: int) -> Iterator[float]:
-    """Seconds per step of one epoch after the other, each of `timed` steps; a loader with its workers."""
+    """Yield the seconds per step of successive epochs of `timed` steps, with a loader and its workers."""
     loss, distance = parts(name, batch)
     network = _network(batch)
     optimizer = torch.optim.SGD(network.parameters(), 1e-4)
@@ -90,7 +90,7 @@ def steps(name: str, batch: Batch, workers: int, ahead: bool, timed: int) -> Ite
 
 
 def race(name: str, batch: Batch, workers: int, timed: int, rounds: int) -> dict[str, Any]:
-    """Steps with the map from the workers and from the loss, by turns, and the ratio of each turn."""
+    """Time steps with maps from the loss and from the workers in turns; the ratios are per turn."""
     ways = {ahead: steps(name, batch, workers, ahead, timed) for ahead in (False, True)}
     for epochs in ways.values():
         next(epochs)
@@ -103,7 +103,7 @@ def race(name: str, batch: Batch, workers: int, timed: int, rounds: int) -> dict
 
 
 def alone(name: str, batch: Batch, seconds: float) -> dict[str, Any]:
-    """Forward and backward of the surface loss with and without the map, and the map on one thread."""
+    """Time forward and backward of the surface loss with and without the map, and the map on one thread."""
     loss, distance = parts(name, batch)
     logits, labels = sample(Batch(batch.items, max(2, batch.classes), batch.size))
     logits = logits[:, -batch.classes :].clone().requires_grad_()
@@ -129,13 +129,13 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def spread(values: list[float], scale: float = 1.0) -> str:
-    """Median, and the 20th and 80th percentile."""
+    """Format the median, and the 20th and 80th percentile."""
     low, middle, high = (scale * value for value in np.percentile(values, (20, 50, 80)))
     return f"{middle:.3g} ({low:.3g} to {high:.3g})"
 
 
 def tables(result: dict[str, Any]) -> str:
-    """Both tables, in milliseconds, with a line on the machine."""
+    """Return both tables, in milliseconds, and a line about the machine."""
     head = ["batch", "loss", "workers", "map in the loss, ms", "map from workers, ms", "ratio"]
     body = []
     for row in result["steps"]:

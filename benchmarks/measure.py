@@ -1,4 +1,4 @@
-"""The parts of `make gpu` that measure, each called by benchmarks/gpu.py in a process of its own."""
+"""The parts of `make gpu` that measure. benchmarks/gpu.py runs each in a separate process."""
 
 import argparse
 import json
@@ -21,17 +21,17 @@ from surfloss.bench.timing import synchronized, timed
 from surfloss.bench.workloads import Workload
 from surfloss.ops._select import TABLE
 
-_SECONDS = 1.0  # of timing a row
-_MOST = 2**25  # voxels of a batch that SciPy, which judges without the CPU library, answers in a minute
+_SECONDS = 1.0  # of timing per row
+_MOST = 2**25  # voxels per batch that SciPy, the reference without the CPU library, transforms in a minute
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=("machine", "compare", "plot"))
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--backends", help="this library's, the baseline first")
+    parser.add_argument("--backends", help="backends of this library, the baseline first")
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--result", type=Path, help="what to draw")
+    parser.add_argument("--result", type=Path, help="result file to draw")
     options = parser.parse_args()
     if options.part == "plot":
         from benchmarks.picture import draw
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _compare(plan: list[Workload], device: str, backends: list[str] | None, seconds: float) -> dict[str, Any]:
-    """Measure and keep what is known after every row, with what `surfloss bench` does not tell."""
+    """Compare, and save the result after every row, with commit, machine details and peak memory."""
     taking_part, threads = gpu_contestants.choose(device, backends), torch.get_num_threads()
     machine, commit = Machine.with_facts(_gpu(device)), checkout.commit()
 
@@ -65,7 +65,7 @@ def _compare(plan: list[Workload], device: str, backends: list[str] | None, seco
 
 
 def _machine(device: str) -> dict[str, Any]:
-    """An empty comparison, which says where and with what; and which backends can be tested."""
+    """Return an empty comparison with machine and versions, and which backends can be tested."""
     source = checkout.ROOT / "src"
     if not Path(surfloss.__file__).is_relative_to(source):
         raise RuntimeError(f"surfloss: got the one in {surfloss.__file__}, wanted that of {source}")
@@ -77,14 +77,14 @@ def _machine(device: str) -> dict[str, Any]:
         if row.name != "reference" and (row.named_on is None or device in row.named_on)
     }
     found = {"backends": surfloss.backend_status(), "gpu_backends": on_device}
-    _keep(found)  # what follows fails where no backend runs on the device
+    _keep(found)  # the next call fails if no backend runs on the device
     result = _compare([], device, None, 1)
     slug = Machine.with_facts(Gpu(_name(device))).slug
     return found | result | {"slug": slug}
 
 
 def _name(device: str) -> str:
-    """What is measured: a GPU, or in a trial the CPU in its place."""
+    """The name of the GPU, or the device itself in a trial on the CPU."""
     return torch.cuda.get_device_name(device) if device == "cuda" else device
 
 
@@ -100,9 +100,9 @@ def _gpu(device: str) -> Gpu:
 
 
 def copy_bandwidth(device: str) -> float:
-    """Bytes read and written per second by PyTorch's copy within the device, the best of ten.
+    """Measure the bytes read and written per second by PyTorch's copy within the device, the best of ten.
 
-    Copies are long, so that launches and waiting do not count.
+    Copies are long, so that launches and synchronization are negligible.
     """
     size, copies = (2**28, 20) if device == "cuda" else (2**24, 1)
     source = torch.ones(size, dtype=torch.uint8, device=device)

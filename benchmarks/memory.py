@@ -1,6 +1,6 @@
-"""Peak memory of one call of a contestant beyond what was held before: see `surfloss.bench.memory`.
+"""Peak memory of one call of a contestant beyond that before the call; see `surfloss.bench.memory`.
 
-On a GPU PyTorch's allocator counts.
+On a GPU the memory of PyTorch's allocator is measured.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from surfloss.bench.workloads import Workload
 
 
 def weigh(row: Row, workload: Workload, contestants: Sequence[Contestant], threads: int) -> None:
-    """Note in a row the peaks of those that were timed, if its workload is one of single blobs."""
+    """Add peak memory to the timed contestants of a row, if its workload is a single `blobs` mask."""
     if workload.mask != "blobs" or workload.items > 1:
         return
     for contestant in contestants:
@@ -31,7 +31,7 @@ def weigh(row: Row, workload: Workload, contestants: Sequence[Contestant], threa
 
 
 def peak_extra_bytes(contestant: Contestant, workload: Workload, threads: int) -> int | None:
-    """Bytes at the worst moment of one call beyond those before it; None where they cannot be measured."""
+    """Peak bytes during one call beyond those before it; None if they cannot be measured."""
     if contestant.device != "cpu":
         if contestant.backend is None:  # CuPy's memory is not PyTorch's
             return None
@@ -40,7 +40,7 @@ def peak_extra_bytes(contestant: Contestant, workload: Workload, threads: int) -
 
 
 def gpu_peak(call: Callable[[], Any], device: str) -> int | None:
-    """The same of any call; None without a GPU, and where PyTorch allocates nothing, as for a graph."""
+    """Peak bytes of any call on a GPU; None on a CPU, and if PyTorch allocates nothing, as for a graph."""
     if torch.device(device).type != "cuda":
         return None
     call()

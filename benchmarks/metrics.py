@@ -1,7 +1,7 @@
-"""Surface metrics beside `surface-distance` and MONAI's HD95, and two folders of many cases.
+"""Time the surface metrics beside `surface-distance` and MONAI's HD95, and `surfloss evaluate` on many cases.
 
-`python -m benchmarks.metrics` from the repository's root; `--quick` for a first impression. Prints what it
-measures and writes it to `benchmarks/results/metrics-MACHINE.json`.
+Run `python -m benchmarks.metrics` from the repository's root; `--quick` for a first impression. It prints the
+results and writes them to `benchmarks/results/metrics-MACHINE.json`.
 """
 
 import argparse
@@ -35,8 +35,8 @@ SHAPE = (30, 512, 512)
 SPACING = (5.0, 0.42, 0.42)
 TOLERANCE = 0.42
 
-# The command, and at its end the most resident KiB of its own process or of a worker. The kernel's other
-# counter of the own process would hold what its parent had when it started it.
+# Run the command and print the peak resident KiB of its own process or of a worker. VmHWM is read because
+# ru_maxrss of the own process would include the memory of its parent at the start.
 EVALUATE = """
 import atexit, re, resource
 from surfloss.cli import app
@@ -51,7 +51,7 @@ Pair = tuple[Mask, Mask]
 
 
 def ellipsoids(seed: int, count: int = 4) -> Mask:
-    """A few hemorrhages somewhere in a head."""
+    """A few ellipsoids, like hemorrhages in a head."""
     rng = np.random.default_rng(seed)
     z, y, x = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
     mask = np.zeros(SHAPE, bool)
@@ -63,7 +63,7 @@ def ellipsoids(seed: int, count: int = 4) -> Mask:
 
 
 def predicted(target: Mask) -> Mask:
-    """The target moved a little, and a small false positive."""
+    """Return the shifted target with a small false positive."""
     prediction = np.roll(target, (0, 3, 4), (0, 1, 2))
     prediction[10, 60:66, 70:75] = True
     return prediction
@@ -75,7 +75,7 @@ def organ() -> Mask:
 
 
 def noise() -> Pair:
-    """Thousands of components in every slice: far more surface than any organ has."""
+    """Thousands of components in every slice, with far more surface than any organ."""
     smooth = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(2, *SHAPE)), (0, 1, 2, 2))
     return smooth[0] > 0.1, smooth[1] > 0.1
 
@@ -98,7 +98,7 @@ def surface_distance(prediction: Mask, target: Mask) -> tuple[float, ...]:
 
 
 def monai_hd95(prediction: Mask, target: Mask) -> float:
-    """Between edge voxels of equal weight: another definition, whose value is printed and not compared."""
+    """HD95 between edge voxels of equal weight; a different definition, so its value is not compared."""
     batch = (torch.from_numpy(mask)[None, None] for mask in (prediction, target))
     return float(
         compute_hausdorff_distance(*batch, include_background=True, percentile=95, spacing=list(SPACING))
@@ -106,7 +106,7 @@ def monai_hd95(prediction: Mask, target: Mask) -> float:
 
 
 def measure(name: str, pair: Pair, seconds: float) -> dict[str, Any]:
-    """Time all three on one pair, after ours has been found equal to `surface-distance`."""
+    """Time all contestants on one pair, after checking our values against `surface-distance`."""
     calls: dict[str, Callable[[], Any]] = {
         "surfloss": lambda: ours(*pair),
         "surface-distance": lambda: surface_distance(*pair),
@@ -125,7 +125,7 @@ def measure(name: str, pair: Pair, seconds: float) -> dict[str, Any]:
 
 
 def folders(cases: int, workers: int) -> dict[str, Any]:
-    """The command line on `cases` pairs of files, of which ten are different, and its largest process."""
+    """Time `surfloss evaluate` on `cases` pairs of files, ten of them distinct; find its largest process."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         affine = np.diag([*SPACING[::-1], 1])
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    warnings.simplefilter("ignore", FutureWarning)  # MONAI's, of its own argument
+    warnings.simplefilter("ignore", FutureWarning)  # MONAI warns about its own argument
     seconds = 2.0 if options.quick else 20.0
     here, load = Machine.with_facts(), machine.load()
     result = {

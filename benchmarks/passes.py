@@ -1,4 +1,4 @@
-"""What each pass of the CPU transform costs: differences between those of rows, slices and the volume."""
+"""The cost of each pass of the CPU transform, as differences between 1-D, 2-D and 3-D transforms."""
 
 import gc
 from collections.abc import Callable, Mapping
@@ -18,9 +18,11 @@ FLOOR = "floor"
 
 
 def measure(sizes: tuple[Size, ...], sets: tuple[str, ...]) -> dict[str, dict[str, list[float]]]:
-    """Seconds by instruction set and size, then mask: of the pass along x, of x and y, of all; one thread.
+    """Time the passes on one thread.
 
-    `FLOOR` stands beside the instruction sets: PyTorch copying the mask into float32 tensors that exist.
+    Returns:
+        Seconds by "SET SIZE", then by mask: pass x, passes x and y, all passes. For the set `FLOOR`, only the
+        time in which PyTorch copies the mask into an existing float32 tensor.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -54,7 +56,7 @@ def _best(call: Callable[[], Any]) -> float:
 
 
 def table(found: Mapping[str, Mapping[str, list[float]]]) -> Table:
-    """Milliseconds: the passes of the widest set, and all of them together of each."""
+    """In milliseconds, each pass with the widest instruction set, and all passes together with each set."""
     sets = list(dict.fromkeys(key.split()[0] for key in found))
     sizes = list(dict.fromkeys(key.split()[1] for key in found))
     widest, *others = sets

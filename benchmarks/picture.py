@@ -1,4 +1,4 @@
-"""The published picture: time against volume, and how many times as long the others take."""
+"""The published picture: time against volume, and the slowdown of the other contestants."""
 
 from collections import defaultdict
 from operator import itemgetter
@@ -14,12 +14,12 @@ from surfloss._files import written_whole
 from surfloss.bench.report import ratio_text, size_text, threads_text, time_text
 from surfloss.bench.result import Result
 
-# Paul Tol's bright scheme, told apart by color-blind readers too; the baseline is the first.
+# Paul Tol's bright scheme, which color-blind readers can distinguish; the first is for the baseline.
 _COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000")
 
 
 def draw(result: Result, path: Path) -> None:
-    """Write the picture; its form follows the file's ending."""
+    """Write the picture in the format of the file extension."""
     colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(result.present())}
     figure = Figure(figsize=(15, 7), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
@@ -33,7 +33,7 @@ def draw(result: Result, path: Path) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     figure.supxlabel(
         f"{result.machine}, {threads_text(result)}. Medians of interleaved runs; every "
-        "answer was checked against the reference before it was timed.",
+        "result was checked against the reference before timing.",
         fontsize="small",
         color="gray",
     )
@@ -42,9 +42,9 @@ def draw(result: Result, path: Path) -> None:
 
 
 def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
-    """Medians over the cubes of the mask that has most of them, in a band from 20th to 80th percentile.
+    """Plot medians over the cubes of the mask with most cubes, with a band from 20th to 80th percentile.
 
-    Where there are no two cubes of a mask, every distance transform is a point.
+    If no mask has two cubes, plot each distance transform as a point.
     """
     rows = [row for row in result.rows if row.task == "edt"]
     cubes = [row for row in rows if len(set(row.size)) == 1 and row.items == 1]
@@ -67,16 +67,16 @@ def _scaling(axes: Axes, result: Result, colors: dict[str, str]) -> None:
 
 
 def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
-    """Bars for each task and size: the geometric mean over its masks, and a whisker from least to most."""
+    """Plot a bar per task and size: the geometric mean over its masks, with a min-max whisker."""
     groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(result.rows, key=lambda row: row.task):
         for name, outcome in row.results.items():
-            # Graphs and instruction sets are in the other panel; here they would crowd out the libraries.
+            # Omit graphs and instruction sets, which are in the other panel, to leave room for the libraries.
             own = name == result.baseline or name.endswith(" graph") or ":" in name
             if outcome.ratio and not own:
                 size = size_text(row).replace(" @ ", "\n")
                 groups[f"{row.task} {size}"][name].append(outcome.ratio)
-    # Points of the scaling series have one mask only: where there are full groups, those are shown.
+    # Sizes of the scaling series have one mask only; omit them if other groups have more.
     full = {label: group for label, group in groups.items() if max(map(len, group.values())) > 1}
     position, ticks = 0.0, {}
     for label, group in (full or groups).items():
@@ -94,7 +94,7 @@ def _ratios(axes: Axes, result: Result, colors: dict[str, str]) -> None:
             )
             position += 1
         position += 1
-    axes.set_title(f"How many times as long as {result.baseline} the others take", loc="left")
+    axes.set_title(f"Slowdown relative to {result.baseline}", loc="left")
     axes.set_yscale("log")
     axes.set_xticks(list(ticks), list(ticks.values()), rotation=45, ha="right", fontsize="small")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}x"))

@@ -1,4 +1,4 @@
-"""What the published comparison measures: the rows of its tables, and masks that are hard for a transform."""
+"""The workloads of the published comparison, and masks that are hard for a transform."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -17,28 +17,28 @@ Made: TypeAlias = Callable[[Size], Mask]
 
 
 def _diagonal(size: Size) -> Mask:
-    """One side of the plane through the corners: no two rows, columns or slices are alike."""
+    """One side of a diagonal plane; no two rows, columns or slices are equal."""
     rows = [np.linspace(-1, 1, n, dtype=np.float32) for n in size]
     z, y, x = np.meshgrid(*rows, indexing="ij", sparse=True)
     return z + y + x < 0
 
 
 def _stripes(size: Size) -> Mask:
-    """Sheets one row thick along y, sixteen rows apart: rows have one label, slices have both."""
+    """Sheets one row thick along y, sixteen rows apart; rows have one label, slices have both."""
     mask = np.zeros(size, bool)
     mask[:, ::16] = True
     return mask
 
 
 def _walls(size: Size) -> Mask:
-    """The six outer faces of the volume around an empty room."""
+    """The six outer faces of the volume; the interior is empty."""
     mask = np.ones(size, bool)
     mask[1:-1, 1:-1, 1:-1] = False
     return mask
 
 
 def _points(size: Size) -> Mask:
-    """Lone voxels, one in every 32^3, far from each other."""
+    """Single voxels at random places, one per 32^3."""
     mask = np.zeros(size, bool)
     mask.flat[np.random.default_rng(0).integers(0, mask.size, 1 + mask.size // 32**3)] = True
     return mask
@@ -70,7 +70,7 @@ def full() -> list[Workload]:
 
 
 def gpu() -> list[Workload]:
-    """Every row of the published GPU tables. SciPy has one; it would take minutes for all."""
+    """Every row of the published GPU tables. SciPy runs on one only, since all would take minutes."""
     masks, two, without = list(MASKS), ("blobs", "noise"), ("scipy",)
     return [
         *_rows("loss", PATCH, masks),
@@ -87,14 +87,14 @@ def gpu() -> list[Workload]:
 
 
 def gpu_quick() -> list[Workload]:
-    """A first impression of a GPU."""
+    """A few small rows for a first impression of a GPU."""
     plan = [Workload(task, (8, 48, 48), "blobs") for task in ("loss", "contour")]
     plan += _rows("edt", (8, 48, 48), ("blobs", "random"), HEAD_CT, 2)
     return [*plan, Workload("edt", (1, 64, 64), "blobs", items=4)]
 
 
 def _rows(task: str, size: Size, kinds: Iterable[str], *rest: Any) -> list[Workload]:
-    """One row for each kind of mask."""
+    """One row per kind of mask."""
     return [Workload(task, size, kind, *rest) for kind in kinds]
 
 

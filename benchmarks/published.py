@@ -1,4 +1,4 @@
-"""The published record: what `surfloss bench --json` writes, and what only the project measures."""
+"""The published record: that of `surfloss bench --json` plus project-only measurements."""
 
 import json
 import os
@@ -19,7 +19,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class Gpu(machine.Gpu):
-    """A GPU with its driver, and the bytes that its copies read and write per second."""
+    """A GPU with its driver, and its copy bandwidth (bytes read and written per second)."""
 
     driver: str | None = None
     copy_bytes_per_s: float | None = None
@@ -27,7 +27,7 @@ class Gpu(machine.Gpu):
 
 @dataclass(frozen=True)
 class Machine(machine.Machine):
-    """A machine with what a reader of published numbers wants to know."""
+    """A machine with the details that published numbers need."""
 
     gpu: Gpu | None = None
     architecture: str = ""
@@ -64,7 +64,7 @@ class Machine(machine.Machine):
 
     @property
     def slug(self) -> str:
-        """A file's name, as `cpu-amd-epyc-2-cores`, or by the GPU, as `gpu-nvidia-h100-pcie`."""
+        """File name stem such as `cpu-amd-epyc-2-cores`, or of the GPU such as `gpu-nvidia-h100-pcie`."""
         if self.gpu is not None:
             return "-".join(["gpu", *re.findall(r"[a-z0-9]+", self.gpu.name.lower())])
         words = re.sub(r"\((r|tm)\)|\bcpu\b|\bprocessor\b|@.*", " ", self.cpu.lower())
@@ -73,14 +73,14 @@ class Machine(machine.Machine):
 
 @dataclass(frozen=True)
 class WeighedOutcome(Outcome):
-    """An outcome with the peak of its memory."""
+    """An outcome with its peak memory."""
 
     peak_extra_bytes: int | None = None
 
 
 @dataclass
 class Published(Result):
-    """A comparison with its commit; of `make gpu` also the state of its parts, and a training step's time."""
+    """A comparison with its commit, and for `make gpu` the states of its parts and training step times."""
 
     machine: Machine
     commit: str | None = None
@@ -93,10 +93,10 @@ class Published(Result):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The result in a file; entries of another origin are passed over.
+        """Read a result from a file. Unknown entries are ignored.
 
         Raises:
-            ValueError, KeyError, TypeError: if the file holds something else.
+            ValueError, KeyError, TypeError: if the file has other content.
             OSError: if it cannot be read.
         """
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ class Published(Result):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as that of the comparison, with what there is of `make gpu`: its conductor adds that."""
+        """As for `Result`, without empty `parts` and `training_step`, which benchmarks/gpu.py adds."""
         found = super().to_dict()
         for name in ("parts", "training_step"):
             if not found[name]:
@@ -120,7 +120,7 @@ class Published(Result):
         return found
 
     def notes(self) -> list[str]:
-        """What a reader must know of the whole comparison, a sentence a line."""
+        """Notes on the whole comparison, one sentence per line."""
         if self.commit is None:
             return report.notes(self)
         version = f"{self.versions['surfloss']} at {self.commit[:10]}"
@@ -128,7 +128,7 @@ class Published(Result):
 
 
 def peak_extra_bytes(row: Row, name: str) -> int | None:
-    """The peak of a contestant's memory; None where it was not measured."""
+    """The peak memory of a contestant in bytes; None if not measured."""
     outcome = row.results.get(name)
     return outcome.peak_extra_bytes if isinstance(outcome, WeighedOutcome) else None
 
@@ -142,6 +142,6 @@ def _row(cell: dict[str, Any]) -> Row:
 
 
 def _known(kind: type[Record], found: dict[str, Any], **made: Any) -> Record:
-    """The dataclass from those entries that are its fields, and from what is made already."""
+    """Build the dataclass from the entries that are its fields, and from the given values."""
     names = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: found[name] for name in names if name in found} | made)

@@ -1,7 +1,7 @@
-"""The comparison under pytest-benchmark, to see what a change does: `pytest benchmarks --benchmark-autosave`,
-then, after the change, `pytest benchmarks --benchmark-compare`. Choose with `-k`: `-k "surfloss and blobs"`.
+"""The comparison under pytest-benchmark, to measure the effect of a change.
 
-The workloads, the contestants and the gate are those of `surfloss bench`, which measures what is published.
+Run `pytest benchmarks --benchmark-autosave`, then, after the change, `pytest benchmarks --benchmark-compare`.
+Select rows with `-k "surfloss and blobs"`. Workloads, contestants and checks are those of `surfloss bench`.
 """
 
 import math
@@ -16,7 +16,7 @@ from surfloss.bench.contestants import Contestant, choose, ours
 from surfloss.bench.run import TOLERANCE, difference
 from surfloss.bench.workloads import Workload
 
-MOST_VOXELS = 128**3  # larger ones take SciPy seconds a call
+MOST_VOXELS = 128**3  # for larger ones SciPy takes seconds per call
 WORKLOADS = [workload for workload in full() if math.prod(workload.size) <= MOST_VOXELS]
 
 

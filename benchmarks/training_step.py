@@ -1,9 +1,9 @@
-"""What a surface loss adds to a training step: nnU-Net's 3-D network, mixed precision, deep supervision.
+"""Time that a surface loss adds to a training step of nnU-Net's 3-D network.
 
-The network is the one that nnU-Net v2 plans for a patch of 16x320x320 at 5 x 0.42 x 0.42 mm: its own code
-where `dynamic_network_architectures` is installed, otherwise the same layers in plain PyTorch. A step is
-nnU-Net's: autocast, scaled gradients, clipping, SGD with Nesterov momentum; data are on the device already,
-and nothing is compiled. The losses take turns on one network.
+The network is the one that nnU-Net v2 plans for a patch of 16x320x320 at 5 x 0.42 x 0.42 mm. It uses
+nnU-Net's code if `dynamic_network_architectures` is installed, otherwise the same layers in plain PyTorch. A
+step is nnU-Net's: deep supervision, autocast, scaled gradients, clipping, SGD with Nesterov momentum. Data are
+already on the device, and nothing is compiled. The losses take turns on one network.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Stage(nn.Sequential):
 
 
 class PlainUNet(nn.Module):
-    """The U-Net that nnU-Net v2 plans (Isensee et al. 2021); logits at every resolution, full one first."""
+    """The U-Net that nnU-Net v2 plans (Isensee et al. 2021). Returns logits per resolution, full first."""
 
     def __init__(self, features: tuple[int, ...] = FEATURES) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class PlainUNet(nn.Module):
 
 
 def network(features: tuple[int, ...] = FEATURES) -> nn.Module:
-    """nnU-Net's own where it is installed, else the same in plain PyTorch."""
+    """Return nnU-Net's own network if installed, otherwise the same in plain PyTorch."""
     try:
         from dynamic_network_architectures.architectures.unet import PlainConvUNet
     except ImportError:
@@ -101,7 +101,7 @@ def network(features: tuple[int, ...] = FEATURES) -> nn.Module:
 
 
 class DeepSupervision(nn.Module):
-    """The loss at every resolution, weighted as nnU-Net does: halved with each, the lowest left out."""
+    """The loss at every resolution except the lowest, with nnU-Net's weights, which halve with each."""
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ def losses() -> dict[str, nn.Module]:
 
 
 def data(patch: tuple[int, ...], levels: int, device: str) -> tuple[Tensor, list[Tensor]]:
-    """Noise over the lesions to be found, and the lesions as labels at every resolution."""
+    """Return an image of lesions with noise, and the lesions as labels at every resolution."""
     masks, _ = Workload("edt", patch, "blobs", items=BATCH).batch()
     labels = torch.from_numpy(masks)[:, None].float().to(device)
     image = labels + torch.randn(labels.shape, device=device)
@@ -138,7 +138,7 @@ def data(patch: tuple[int, ...], levels: int, device: str) -> tuple[Tensor, list
 def steps(
     model: nn.Module, image: Tensor, targets: list[Tensor], device: str
 ) -> dict[str, Callable[[], Tensor]]:
-    """One training step with each of the losses, by name."""
+    """Return one training step per loss, by name."""
     optimizer = torch.optim.SGD(model.parameters(), 1e-2, momentum=0.99, nesterov=True, weight_decay=3e-5)
     mixed = device == "cuda"
     scaler = torch.amp.GradScaler(device, enabled=mixed)
@@ -158,7 +158,7 @@ def steps(
 
 
 def measure(device: str, seconds: float, tiny: bool) -> dict[str, Any]:
-    """Every loss's step: seconds, peak memory, and its time over that of Dice + CE alone."""
+    """Measure each loss's step: seconds, peak memory, and time relative to Dice + CE alone."""
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
     patch, features = _TINY if tiny else (PATCH, FEATURES)
@@ -170,7 +170,7 @@ def measure(device: str, seconds: float, tiny: bool) -> dict[str, Any]:
         value = call()
         assert math.isfinite(float(value)), f"{name} is {float(value)}"
         peaks[name] = gpu_peak(call, device)
-    # A step on a GPU is never as slow as what `race` repeats less often.
+    # Estimates of 0: `race` repeats slow calls less often, and no step is that slow on a GPU.
     laps = race(calls, dict.fromkeys(calls, 0.0), seconds)
     results = {name: asdict(Times.of(lap)) | {"peak_bytes": peaks[name]} for name, lap in laps.items()}
     for result in results.values():
