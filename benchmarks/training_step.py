@@ -2,8 +2,8 @@
 
 The network is the one that nnU-Net v2 plans for a patch of 16x320x320 at 5 x 0.42 x 0.42 mm. It uses
 nnU-Net's code if `dynamic_network_architectures` is installed, otherwise the same layers in plain PyTorch. A
-step is nnU-Net's: deep supervision, autocast, scaled gradients, clipping, SGD with Nesterov momentum. Data are
-already on the device, and nothing is compiled. The losses take turns on one network.
+step is nnU-Net's: deep supervision, autocast, scaled gradients, clipping, SGD with Nesterov momentum. Data
+are already on the device, and nothing is compiled. The losses take turns on one network.
 """
 
 import argparse

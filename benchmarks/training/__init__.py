@@ -1,1 +1,1 @@
-"""The study of what makes surface losses train: data, network, one run, the plan of runs, its summary."""
+"""The study of surface losses: data, network, training runs, plans of runs, and summaries."""

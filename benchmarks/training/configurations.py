@@ -1,4 +1,4 @@
-"""What the study compares: the surface term beside Dice + CE, its strength, and its data."""
+"""The configurations that the study compares: surface term, its strength, and data."""
 
 import math
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ class Configuration:
     """One row of the study's tables.
 
     Attributes:
-        surface: the term, by its name in `terms`; None for Dice + CE alone.
-        weight: its last weight; None where `ratio` decides.
-        schedule: "constant"; "warm-up", a straight line from 0 over the first half; "delayed", 0 for the
-            first half, then the weight at once; "rebalance", as much as is taken from Dice + CE, from nothing
-            to nearly all.
-        options: of the surface term. The spacing "mm" stands for the volumes' own; without it, voxels.
-        cap: None, or the limit of the gradient ratio that `GradientRatioMonitor` holds.
-        volumes: which of `TASKS`.
-        patch, share_with_lesion, iterations: if other than the task's.
-        ratio: instead of a weight, the wanted median gradient ratio over the second half of a training; the
-            weight is this over the ratio that the term has at weight 1 in trainings of Dice + CE.
-        like: None, or the name of another configuration: the weight is then multiplied by the ratio that the
+        name: its name in the tables.
+        surface: the term's name in `terms`; None for Dice + CE alone.
+        weight: the final weight of the term; None if `ratio` determines it.
+        schedule: "constant"; "warm-up", linear from 0 over the first half; "delayed", 0 for the first half,
+            then the full weight; "rebalance", 1 minus the weight of Dice + CE, which falls from 1 to near 0.
+        options: options of the surface term. The spacing "mm" means the volumes' own; the default is voxels.
+        cap: None, or the limit of the gradient ratio that `GradientRatioMonitor` enforces.
+        volumes: a name in `TASKS`.
+        patch, share_with_lesion, iterations: settings of the data and the training.
+        ratio: instead of a weight, the wanted median gradient ratio over the second half of a training. The
+            weight is this ratio over the ratio of the term at weight 1 in trainings of Dice + CE.
+        like: None, or the name of another configuration. The weight is then multiplied by the ratio that the
             other one reached in the selection, over the ratio that this one reached there.
     """
 
@@ -51,7 +51,7 @@ class Configuration:
         return TASKS[self.volumes]
 
     def loss(self, spacing: tuple[float, ...], weight: float) -> CompoundLoss:
-        """Dice + CE and the term; `weight` is the term's last one."""
+        """Build Dice + CE plus the term with the final weight `weight`."""
         region: float | Schedule = 1.0
         losses: dict[str, tuple[nn.Module, float | Schedule]] = {}
         if self.surface:
@@ -73,14 +73,14 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Plan:
-    """Configurations, and the seeds of the trainings of each."""
+    """Configurations, and the seeds with which each is trained."""
 
     configurations: tuple[Configuration, ...]
     seeds: tuple[int, ...]
 
 
 DICE_CE = "Dice + CE"
-AGAIN = "Dice + CE again"  # its gradient ratio is its weight, at every moment
+AGAIN = "Dice + CE again"  # its gradient ratio always equals its weight
 SQUARED = "squared error"
 
 # Title, name in `terms`, options.
@@ -104,7 +104,7 @@ SURFACE: dict[str, tuple[str, dict[str, Any]]] = {
     "capped cross-entropy, alpha 2": ("weighted", {"error": "cross-entropy", "alpha": 2.0, "cap": 10.0}),
 }
 TERMS = CONTROLS | SURFACE
-# Forms of the weighted error whose gradients are looked at, without a training.
+# Forms of the weighted error whose gradients are measured without training them.
 TRIED: dict[str, tuple[str, dict[str, Any]]] = {
     f"{error}, alpha {alpha:g}, cap {cap:g}, mean {mean}": (
         "weighted",
@@ -121,14 +121,14 @@ TRIED: dict[str, tuple[str, dict[str, Any]]] = {
         ("squared", 2.0, math.inf, "errors"),
     )
 }
-# The errors that a term weighs, without its distances: what it must be better than. The boundary loss is, but
-# for a constant, the absolute error times the distance.
+# The control of each term: its errors without its distances. The boundary loss is the absolute error times
+# the distance, up to a constant.
 CONTROL_OF = {
     title: f"{options.get('error', 'squared')} error".replace("cross-entropy error", "cross-entropy")
     for title, (_, options) in SURFACE.items()
 } | {"boundary": "absolute error"}
 RATIOS = (0.3, 1.0)
-# What is steady enough at 1 to be tried stronger, and its controls.
+# Terms that are steady enough at ratio 1 to be tried stronger, and their controls.
 STRONG = (SQUARED, "absolute error", "boundary", "capped squared error, alpha 2", "capped absolute error")
 STRONG_RATIO = 3.0
 
@@ -136,7 +136,7 @@ STRONG_RATIO = 3.0
 def on(
     task: str, title: str | None = None, ratio: float | None = None, like: str | None = None
 ) -> Configuration:
-    """A configuration of the second study: a term of `TERMS` at a gradient ratio, or Dice + CE alone."""
+    """Build a configuration of the second study: a term of `TERMS` at a gradient ratio, or only Dice + CE."""
     settings = TASKS[task]
     surface, options = TERMS[title] if title else (None, {})
     return Configuration(
@@ -155,21 +155,21 @@ def on(
 
 
 def name_of(title: str, ratio: float | None) -> str:
-    """Of a term at a gradient ratio."""
+    """The name of a term at a gradient ratio."""
     return f"{title}, {ratio:g}"
 
 
 def weight_of(
     configuration: Configuration, at_weight_1: Mapping[str, float], reached: Mapping[str, float]
 ) -> float:
-    """The last weight of the configuration's term.
+    """The final weight of the configuration's term.
 
     Args:
-        at_weight_1: the gradient ratios that the terms have at weight 1, by title.
-        reached: those of the selection's runs, by the name of the configuration.
+        at_weight_1: gradient ratios of the terms at weight 1, by title.
+        reached: gradient ratios of the runs of the selection, by configuration name.
 
     Raises:
-        KeyError: where one of them lacks what is needed.
+        KeyError: if a needed ratio is missing.
     """
     if configuration.ratio is None:
         return configuration.weight or 0.0

@@ -1,4 +1,4 @@
-"""What each term costs on a CPU: forward and backward, beside Dice + CE on the same batch."""
+"""Time forward and backward of each term on a CPU, relative to Dice + CE on the same batch."""
 
 import os
 from collections.abc import Mapping
@@ -39,11 +39,11 @@ REGION = "Dice + CE"
 
 
 def measured(threads: int, seconds: float) -> dict[str, Any]:
-    """Every loss on every batch, ready for JSON.
+    """Time every loss on every batch; the result can be written as JSON.
 
     Args:
-        threads: of PyTorch's operations and of the library's.
-        seconds: that the timing of a batch takes, at least.
+        threads: number of threads of PyTorch and of surfloss.
+        seconds: minimum time of timing per batch.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -76,7 +76,7 @@ def _race(batch: Batch, seconds: float) -> dict[str, dict[str, float]]:
 
 
 def table(facts: Mapping[str, Any]) -> str:
-    """Markdown: milliseconds, and how many times as long as Dice + CE."""
+    """Markdown table of milliseconds, with the time relative to Dice + CE in parentheses."""
     batches = facts["seconds"]
     titles = [REGION, *LOSSES]
     body = [[title, *(_cell(batches[name], title) for name in BATCHES)] for title in titles]

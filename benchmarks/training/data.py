@@ -1,4 +1,4 @@
-"""Cases in parts, and the patches that a training step sees."""
+"""Cases by part, and the patches of a training step."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -21,19 +21,19 @@ SIZE = (16, 128, 128)  # of a phantom
 WINDOW_HU = 100.0  # the paper clips to [0, 100] HU
 BRAIN = Path(__file__).parents[2] / "tests" / "data"
 
-# By number, of the phantoms that a seed makes. The second study takes others than the first, whose test part
-# has been looked at.
+# Seed, and case numbers per part. The second study uses other phantoms than the first, whose test part has
+# been looked at.
 PHANTOMS = {
     "phantom": (11, {"train": range(1, 33), "validation": range(33, 49), "test": range(49, 73)}),
     "hemorrhage": (12, {"train": range(1, 25), "validation": range(33, 73), "test": range(101, 201)}),
 }
-# The shares of the names of a folder. A name is in the same part whichever others are there.
+# Fractions of the names. The part of a name does not depend on the other names in the folder.
 TRAINING, VALIDATION = 0.12, 0.28
 
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """Image and label, `(*spatial)`, and the voxel's size in mm."""
+    """Image and label, `(*spatial)`, and the spacing in mm."""
 
     name: str
     image: Tensor
@@ -42,21 +42,22 @@ class TrainingCase:
 
 
 def part_of(name: str) -> str:
-    """ "train", "validation" or "test", by a hash of the name."""
+    """Return "train", "validation" or "test", by a hash of the name."""
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
     return "train" if place < TRAINING else "validation" if place < TRAINING + VALIDATION else "test"
 
 
 @cache
 def load(data: str, part: str, folder: Path | None = None) -> list[TrainingCase]:
-    """The cases of "train", "validation" or "test"; the same for every run.
+    """Load the cases of a part: "train", "validation" or "test". They are the same for every run.
 
     Args:
-        data: "phantom" (the first study's), "hemorrhage" (phantoms too), "brain", or a name of `LAYOUTS`.
-        folder: the user's, where the latter lie.
+        data: "phantom" (first study), "hemorrhage" (phantoms of the second study), "brain", or a name in
+            `LAYOUTS`.
+        folder: the user's folder with the data sets of `LAYOUTS`.
 
     Raises:
-        ValueError: if there is no such folder, or anything is wrong in it; see `folders.cases_in`.
+        ValueError: if the folder is missing or has faults; see `folders.cases_in`.
     """
     if data in PHANTOMS:
         seed, parts = PHANTOMS[data]
@@ -75,7 +76,7 @@ def load(data: str, part: str, folder: Path | None = None) -> list[TrainingCase]
 def _case(
     name: str, image: np.ndarray, spacing: tuple[float, ...], label: np.ndarray, labels: int | None
 ) -> TrainingCase:
-    """The image z-scored; instances as one foreground."""
+    """Build a case with a z-scored image, and instances merged into one foreground."""
     values = image.astype(np.float32)
     values = (values - values.mean()) / max(float(values.std()), 1e-6)
     classes = label if labels else label > 0
@@ -93,9 +94,9 @@ def _phantom(seed: int, number: int) -> TrainingCase:
 
 
 def _brain(part: str) -> list[TrainingCase]:
-    """Two sub-volumes of one real MRI: its larger lesion to train on, the smaller one to validate."""
+    """Two parts of one real MRI: the larger lesion for training, the smaller one for validation."""
     image, label = (nibabel.load(BRAIN / f"brain1_{name}.nii.gz") for name in ("image", "label"))
-    half = {"train": slice(0, 120), "validation": slice(120, 256)}[part]  # neither cuts a lesion
+    half = {"train": slice(0, 120), "validation": slice(120, 256)}[part]  # the split does not cut a lesion
     values = np.asarray(image.dataobj, np.float32).T[:24, half] / 1000  # an even number of slices
     lesion = np.asarray(label.dataobj, np.uint8).T[:24, half]
     x, y, z = (float(step) for step in label.header.get_zooms())
@@ -111,13 +112,13 @@ def batches(
     patch: tuple[int, ...] | None = None,
     foreground_share: float | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`count` batches of image and label patches, `(batch, 1, *patch)`, randomly mirrored.
+    """Yield `count` batches of image and label patches, `(batch, 1, *patch)`, randomly mirrored.
 
     Args:
         seed: the same seed gives every loss the same patches.
-        patch: another size than the task's.
-        foreground_share: of the patches of a batch, how many are centred on a foreground voxel, if other than
-            the task's; the others lie anywhere, and mostly hold none. nnU-Net's is a third.
+        patch: the patch size; default: the task's.
+        foreground_share: fraction of the patches of a batch that are centered on a foreground voxel; default:
+            the task's. The others lie anywhere, mostly without foreground. nnU-Net's value is a third.
     """
     patch = patch or task.patch
     share = task.foreground_share if foreground_share is None else foreground_share
@@ -146,7 +147,7 @@ def batches(
 
 
 def _padded(case: TrainingCase, patch: Sequence[int]) -> TrainingCase:
-    """At least as large as the patch, with background on both sides."""
+    """Pad a case with background on both sides to at least the patch size."""
     sides: list[int] = []
     for size, least in zip(reversed(case.label.shape), reversed(patch), strict=True):
         lacking = max(least - size, 0)

@@ -1,4 +1,4 @@
-"""The comparison that counts, as docs/study-protocol.md fixes it, from the runs' files alone."""
+"""The comparison that counts, as fixed in docs/study-protocol.md, from the files of the runs alone."""
 
 from collections.abc import Mapping
 
@@ -9,13 +9,13 @@ from benchmarks.training.configurations import AGAIN, CONTROL_OF, DICE_CE, SQUAR
 from benchmarks.training.summary import SECOND_COLUMNS, Array, Runs, interval, p_value, values
 from surfloss.metrics.paired import holm
 
-# Of each data set, and whether more of it is better.
+# Per data set: the primary metric, and whether higher is better.
 PRIMARY = {
     "nuclei": ("surface_dice", True),
     "hippocampus": ("surface_dice", True),
     "hemorrhage": ("hausdorff_distance_95", False),
 }
-REAL = ("nuclei", "hippocampus")  # the family of Holm's correction; nothing is claimed from phantoms
+REAL = ("nuclei", "hippocampus")  # the family for Holm's correction; nothing is claimed from phantoms
 LEVEL = 0.05
 DICE_MAY_LOSE = 0.005
 
@@ -23,10 +23,10 @@ DICE_MAY_LOSE = 0.005
 def decided(
     finals: Mapping[str, Mapping[str, Runs]], winners: Mapping[str, tuple[str, float]], part: str
 ) -> str:
-    """Markdown: each data set's winner against all that it is compared with, and the answer.
+    """Return a Markdown table of each data set's winner against its controls, and the answers.
 
     Args:
-        finals: the runs of the final trainings by data set, then by name.
+        finals: the runs of the final trainings by data set, then by configuration name.
         winners: title and ratio by data set.
         part: "validation" or "test".
     """

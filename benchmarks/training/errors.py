@@ -1,6 +1,6 @@
-"""Where the errors of trained networks lie, and what a perfect cure of each kind would be worth.
+"""Where the errors of trained networks lie, and how the metrics would change without each kind of error.
 
-A term can move only what it sees: these numbers say beforehand which metric it could move on a data set.
+A term can only correct errors that it sees. These numbers say beforehand which metrics it could change.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ Bools = npt.NDArray[np.bool_]
 
 
 def cures(labels: Mask, case: TrainingCase, task: Task) -> dict[str, Mask]:
-    """The prediction, and what it would be if one kind of error did not occur.
+    """Return the prediction, and the prediction without each kind of error.
 
-    An island is a component of the prediction without a voxel of the target's foreground, a missed object one
-    of the target without a voxel of the prediction's. Near is up to `EDGES[1]` tolerances of the surface Dice
-    from the target's boundary.
+    An island is a component of the predicted foreground that does not touch the target's foreground. A missed
+    object is a component of the target that does not touch the prediction. Near errors lie within `EDGES[1]`
+    tolerances of the surface Dice from the target's boundary.
     """
     target = case.label.numpy()
     distance = _to_boundary(case) / task.tolerance
@@ -40,14 +40,13 @@ def cures(labels: Mask, case: TrainingCase, task: Task) -> dict[str, Mask]:
 
 
 def analysed(predictions: Sequence[Mask], cases: Sequence[TrainingCase], task: Task) -> dict[str, Any]:
-    """Ready for JSON.
+    """Analyse the errors of all cases; the result can be written as JSON.
 
     Returns:
-        "edges": of the bins, in tolerances;
-        "false", "missed": of the voxels that are wrongly foreground or wrongly background, those in each bin
-        of the distance to the target's boundary, per case;
-        "wrong class": those of another foreground class than the target's, per case;
-        "cured": by kind of error, the metrics of every case if it did not occur.
+        "edges": edges of the bins of the distance to the target's boundary, in tolerances;
+        "false", "missed": number of voxels wrongly foreground or wrongly background, per case and bin;
+        "wrong class": number of voxels with another foreground class than the target, per case;
+        "cured": by kind of error, the metrics of every case without it.
     """
     false, missed, confused = [], [], []
     cured: dict[str, list[dict[str, Any]]] = {}
@@ -63,7 +62,7 @@ def analysed(predictions: Sequence[Mask], cases: Sequence[TrainingCase], task: T
 
 
 def table(facts: dict[str, Any]) -> str:
-    """Markdown: the metrics as they are and after each cure; means over cases, and HD95's median."""
+    """Markdown table of the metrics as they are and without each kind of error, averaged over cases."""
     metrics = ("dice", "surface_dice", "hausdorff_distance_95", "average_symmetric_surface_distance")
     lines = ["| | Dice | surface Dice | HD95 | median HD95 | ASSD |", "|---|---|---|---|---|---|"]
     for kind, cases in facts["cured"].items():
@@ -75,7 +74,7 @@ def table(facts: dict[str, Any]) -> str:
 
 
 def shares(facts: dict[str, Any]) -> dict[str, list[float]]:
-    """Of all error voxels, which share is false or missed in each bin."""
+    """The fractions of all error voxels that are false or missed, per bin."""
     total = np.sum(facts["false"]) + np.sum(facts["missed"])
     return {
         kind: [round_to(float(n), 3) for n in np.sum(facts[kind], axis=0) / max(total, 1)]
@@ -84,14 +83,14 @@ def shares(facts: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def _to_boundary(case: TrainingCase) -> npt.NDArray[np.float32]:
-    """Of every voxel to the opposite label of the target's foreground."""
+    """The distance of every voxel to the opposite label of the target's foreground, in mm."""
     distance = surfloss.two_sided_edt(case.label > 0, spacing=case.spacing)
     found: npt.NDArray[np.float32] = distance.numpy()
     return found
 
 
 def _apart(mask: Bools, other: Bools) -> Bools:
-    """The components of a mask, across corners too, without a voxel of the other."""
+    """The components of a mask (connected across corners too) that do not touch the other mask."""
     components, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     met = np.zeros(count + 1, bool)
     met[components[other]] = True

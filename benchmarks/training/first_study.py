@@ -1,6 +1,6 @@
-"""The first study's plans: phantoms, weights without a common measure, no controls. Its runs are kept.
+"""The first study's plans: phantoms, weights of unequal strength, no controls.
 
-The tables of its pages are made of the runs' files; with these plans they can be trained again.
+The tables of its page are made from the saved files of the runs. These plans can train them again.
 """
 
 from dataclasses import replace
@@ -17,8 +17,8 @@ def _hausdorff(
 
 DICE_CE = Configuration("Dice + CE")
 
-# Squared distances grow with the patch: on these, 1e-2 gives the gradient ratio at the first step that 1e-3
-# gives on the paper's. The other losses' weights are chosen for ratios of the same order.
+# Squared distances grow with the patch. On these patches, 1e-2 gives the gradient ratio at the first step that
+# 1e-3 gives on the paper's. The weights of the other losses are chosen for ratios of the same order.
 EXPLORATION = (
     DICE_CE,
     _hausdorff("1e-3", 1e-3),
@@ -54,7 +54,7 @@ EXPLORATION = (
     ),
 )
 
-# Chosen from the above for longer trainings, in which chance decides less.
+# Selected from the above for longer trainings, which depend less on chance.
 CONFIRMATION = tuple(
     replace(configuration, name=f"{configuration.name}, long", iterations=1000)
     for configuration in EXPLORATION
@@ -69,8 +69,8 @@ CONFIRMATION = tuple(
     )
 )
 
-# The best of those on the validation volumes once more, with seeds that had no part in its choice. The
-# control that this study lacked, as strong and without distances, was trained with the second one.
+# The best of these on the validation volumes, repeated with seeds that were not used for its selection. The
+# missing control, as strong but without distances, was trained during the second study.
 REPLICATION = (
     *(
         configuration
@@ -89,7 +89,7 @@ REPLICATION = (
 
 
 def _papers(setting: str, **fields: Any) -> tuple[Configuration, ...]:
-    """The paper's loss, its parts, and its remedy, in one setting."""
+    """Dice + CE, the paper's loss with and without SciPy's empties, and the warm-up, in one setting."""
     return tuple(
         Configuration(f"{name}, {setting}", surface, weight, schedule, options, **fields)
         for name, surface, weight, schedule, options in (
@@ -101,11 +101,11 @@ def _papers(setting: str, **fields: Any) -> tuple[Configuration, ...]:
     )
 
 
-# Where a collapse is likelier: larger patches, whose distances are larger, and few that have a lesion.
+# Settings where a collapse is likelier: larger patches with larger distances, and few patches with a lesion.
 COLLAPSE = _papers("16x96x96", patch=(16, 96, 96), iterations=300)
 RARE = _papers("16x64x64, a lesion in few", share_with_lesion=0.0)
 
-# Real intensities and a real lesion; a small one elsewhere in the same brain validates.
+# Real intensities and a real lesion; a smaller lesion in the same brain is for validation.
 BRAIN = _papers("brain", volumes="brain")
 
 

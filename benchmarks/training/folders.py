@@ -1,10 +1,10 @@
-"""The study's real data: `DIR/NAME/images` and `DIR/NAME/labels`, one file each per case, checked as a whole.
+"""The study's real data: `DIR/NAME/images` and `DIR/NAME/labels`, with one file each per case.
 
 - hippocampus: Medical Segmentation Decathlon, task 4 (medicaldecathlon.com, CC BY-SA 4.0). Unpack
   `Task04_Hippocampus.tar`; its `imagesTr` and `labelsTr` are the two folders.
-- nuclei: 2018 Data Science Bowl, stage 1 (bbbc.broadinstitute.org/BBBC038, CC0), the grey images of 256 x 256
-  pixels as 8-bit PNG; the masks of an image joined into one 16-bit PNG with 0 for the background and a number
-  for each nucleus.
+- nuclei: 2018 Data Science Bowl, stage 1 (bbbc.broadinstitute.org/BBBC038, CC0). Use the gray images of
+  256 x 256 pixels as 8-bit PNG, and merge the masks of each image into one 16-bit PNG with 0 for the
+  background and one number per nucleus.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ Voxels = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies in files.
+    """The file layout of a data set.
 
     Attributes:
-        endings: of its files.
-        read: a file's voxels and spacing in mm.
-        dims: axes of a case.
-        labels: the largest label, or None where every whole number is one: instances, which become 1.
+        endings: extensions of its files.
+        read: reads a file's voxels and spacing in mm.
+        dims: number of axes of a case.
+        labels: the largest label. None if labels are instance numbers, which are all read as 1.
         source: where to download it.
     """
 
@@ -56,10 +56,10 @@ def _nifti(path: Path) -> tuple[Voxels, tuple[float, ...]]:
 
 
 def _png(path: Path) -> tuple[Voxels, tuple[float, ...]]:
-    """A grey image; a pixel is the unit of length."""
+    """Read a gray image; a pixel is the unit of length."""
     with Image.open(path) as picture:
         if picture.mode not in ("L", "I", "I;16"):
-            fail(str(path), f"mode {picture.mode!r}", "a grey image, 8 or 16 bits")
+            fail(str(path), f"mode {picture.mode!r}", "a gray image, 8 or 16 bits")
         return np.asarray(picture), (1.0, 1.0)
 
 
@@ -74,15 +74,15 @@ LAYOUTS = {
 
 
 def cases_in(folder: Path, data: str) -> list[Files]:
-    """The pairs of a data set, every file of it read and checked.
+    """List the pairs of files of a data set, after reading and checking every file.
 
     Args:
-        folder: the user's, with a folder named as the data set in it.
+        folder: the user's folder, which contains a folder with the name of the data set.
         data: one of `LAYOUTS`.
 
     Raises:
-        ValueError: naming every fault at once: a missing folder or partner, a file that cannot be read,
-            another size or spacing than the partner's, another number of axes, unknown labels.
+        ValueError: naming all faults at once: a missing folder or partner file, an unreadable file, image and
+            label of different size or spacing, a wrong number of axes, unknown labels.
     """
     layout = LAYOUTS[data]
     wanted = f"{data}/images and {data}/labels ({layout.source})"
@@ -91,7 +91,7 @@ def cases_in(folder: Path, data: str) -> list[Files]:
         place = folder / data / side
         if not place.is_dir():
             fail("--data", f"no folder {place}", wanted)
-        sides.append(dict(volumes(place, layout.endings)))  # passes over hidden files
+        sides.append(dict(volumes(place, layout.endings)))  # skips hidden files
     images, labels = sides
     faults = [f"{path}: no label" for name, path in images.items() if name not in labels]
     faults += [f"{path}: no image" for name, path in labels.items() if name not in images]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a network: the width of each resolution, its kernels, and the strides between resolutions."""
+    """The shape of a network: features and kernels per resolution, and strides between resolutions."""
 
     features: tuple[int, ...]
     kernels: tuple[tuple[int, ...], ...]
@@ -27,19 +27,19 @@ class Shape:
 
 
 def plain(features: Sequence[int], dims: int, classes: int = 2) -> Shape:
-    """Kernels of 3 and strides of 2 along all axes."""
+    """Build a shape with kernels of 3 and strides of 2 along all axes."""
     count = len(features)
     return Shape(tuple(features), ((3,) * dims,) * count, ((2,) * dims,) * (count - 1), classes)
 
 
-# nnU-Net's habit for thick slices: at first nothing is pooled across them.
+# As nnU-Net does for thick slices, the first levels do not pool across slices.
 THICK_SLICES = Shape(
     (4, 8, 16, 32), ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3)), ((1, 2, 2), (1, 2, 2), (2, 2, 2))
 )
 
 
 class UNet(nn.Module):
-    """One input channel, logits of the shape's classes."""
+    """A U-Net with one input channel, which returns logits of the shape's classes."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

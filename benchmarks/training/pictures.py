@@ -1,4 +1,4 @@
-"""Pictures of the study: curves of training, distances from the baseline, outlines on test slices."""
+"""Pictures of the study: training curves, differences from the baseline, outlines on test slices."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from benchmarks.training.data import TrainingCase
 from benchmarks.training.summary import COLUMNS, Array, Runs, difference, interval, of_cases
 from surfloss.metrics import dice
 
-PIECES = 10  # of a training, over which moments are gathered
-ACROSS = 8  # terms beside one another
+PIECES = 10  # parts of a training over which moments are averaged
+ACROSS = 8  # terms per row
 
 
 def draw_curves(runs: Mapping[str, Runs], path: Path, metric: str = "dice") -> None:
-    """Dice + CE on the patches, and the metric on the validation part; bands span the seeds."""
+    """Plot Dice + CE on the training patches, and the metric on the validation part; bands span the seeds."""
     from matplotlib import pyplot, style
 
     with style.context("default"):
@@ -55,7 +55,7 @@ def _band(axes: Any, x: Any, curves: Array, label: str | None, color: str | None
 
 
 def draw_differences(runs: Mapping[str, Runs], path: Path, part: str = "validation") -> None:
-    """Every configuration's distance from its baseline, with its interval, one panel a metric."""
+    """Plot each configuration's difference from its baseline, with its interval, one panel per metric."""
     from matplotlib import pyplot, style
 
     names = [name for name in runs if difference(name, runs, "dice", part) is not None]
@@ -71,7 +71,7 @@ def draw_differences(runs: Mapping[str, Runs], path: Path, part: str = "validati
                 low, high = interval(apart)
                 better = np.nanmean(apart) * (-1 if metric == "hausdorff_distance_95" else 1) > 0
                 color = "tab:green" if better else "tab:red"
-                strength = 1.0 if low > 0 or high < 0 else 0.5  # faint where the interval holds 0
+                strength = 1.0 if low > 0 or high < 0 else 0.5  # faint if the interval contains 0
                 axes.plot([low, high], [row, row], color=color, lw=2 * strength, alpha=strength)
                 axes.plot(np.nanmean(apart), row, "o", color=color, ms=5, alpha=strength)
             axes.axvline(0, color="black", lw=0.8)
@@ -88,10 +88,10 @@ def draw_outlines(
     path: Path,
     count: int = 4,
 ) -> None:
-    """Slices with the outlines of the target and of two configurations' masks.
+    """Draw slices with the outlines of the target and of two configurations' masks.
 
-    The volumes shown are evenly ranked by the first configuration's Dice; of each, the slice with the largest
-    lesion.
+    Volumes are selected at even ranks of the first configuration's Dice. The slice is the one with the
+    largest lesion area.
     """
     from matplotlib import lines, pyplot, style
 
@@ -120,13 +120,13 @@ def draw_outlines(
 
 
 def draw_strength(facts: Mapping[str, Any], path: Path) -> None:
-    """Of each term, over a training: how strong its gradient is, and how far from the boundary it lies.
+    """Plot for each term, over a training, how strong its gradient is and how far from the boundary it lies.
 
-    Above, the gradient's length over Dice + CE's, each with the weight that makes its late median 1, as the
-    median and the 10 to 90 % of neighbouring moments. Below, the share of the gradient in each bin.
+    Top: the gradient's length relative to Dice + CE's, scaled so that its late median is 1, as the median and
+    the 10th to 90th percentile of neighboring moments. Bottom: the share of the gradient in each bin.
 
     Args:
-        facts: of `strength.measured`.
+        facts: the result of `strength.measured`.
     """
     from matplotlib import pyplot, style
 
@@ -146,7 +146,7 @@ def draw_strength(facts: Mapping[str, Any], path: Path) -> None:
         figure, panels = pyplot.subplots(
             2 * lines, ACROSS, figsize=(1.6 * ACROSS, 4.0 * lines), sharex=True, layout="constrained"
         )
-        # A term's two panels lie above one another.
+        # The two panels of a term are stacked.
         pairs = panels.reshape(lines, 2, ACROSS).transpose(0, 2, 1).reshape(-1, 2)
         for number, title in enumerate(titles):
             above, below = pairs[number]
@@ -186,16 +186,16 @@ def _mean_of(shares: Array, spans: Sequence[npt.NDArray[np.bool_]]) -> Array:
 
 
 def _broken(title: str) -> str:
-    """In two lines, as panels are narrow."""
+    """Break a title into two lines for narrow panels."""
     words = title.replace("capped ", "capped\n", 1)
     return words if "\n" in words else words + "\n"
 
 
 def draw_errors(facts: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Of each data set: how many error voxels lie at which distance from the target's boundary.
+    """Plot the share of error voxels by distance from the target's boundary, one panel per data set.
 
     Args:
-        facts: of `errors.analysed`, by the name of the data set.
+        facts: results of `errors.analysed` by data set.
     """
     from matplotlib import pyplot, style
 

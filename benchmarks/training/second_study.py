@@ -1,4 +1,4 @@
-"""The second study's plans: equal gradient ratios, and controls; see docs/study-protocol.md."""
+"""The second study's plans, with equal gradient ratios and controls; see docs/study-protocol.md."""
 
 from benchmarks.training.configurations import (
     AGAIN,
@@ -13,7 +13,7 @@ from benchmarks.training.configurations import (
     on,
 )
 
-# The winners of the selection, by data set, as the protocol's page names them: title and ratio.
+# The winners of the selection by data set (title and ratio), as named in the protocol.
 FINAL: dict[str, tuple[str, float]] = {
     "nuclei": ("capped absolute error", 3.0),
     "hippocampus": ("surface Dice", 1.0),
@@ -21,7 +21,7 @@ FINAL: dict[str, tuple[str, float]] = {
 }
 
 
-# What moved nothing on nuclei, or as much as squared error did.
+# Terms that changed nothing on nuclei, or as much as squared error did.
 LEFT_OUT_ON_HIPPOCAMPUS = (
     AGAIN,
     "cross-entropy",
@@ -31,7 +31,7 @@ LEFT_OUT_ON_HIPPOCAMPUS = (
 )
 
 
-# All that is tried on phantoms, on which no claim rests: the families of terms, and the winner on nuclei.
+# The selection on phantoms, about which nothing is claimed: families of terms, and the winner on nuclei.
 ON_HEMORRHAGE = (
     (SQUARED, 1.0),
     ("Hausdorff", 1.0),
@@ -48,7 +48,7 @@ def _selection(task: str) -> Plan:
     wanted += [(title, STRONG_RATIO) for title in STRONG]
     if task == "hippocampus":
         wanted = [(title, r) for title, r in wanted if r >= 1 and title not in LEFT_OUT_ON_HIPPOCAMPUS]
-        wanted.append(("surface Dice", STRONG_RATIO))  # the best at 1, and as steady
+        wanted.append(("surface Dice", STRONG_RATIO))  # the best at ratio 1, and as steady
     if task == "hemorrhage":
         wanted = list(ON_HEMORRHAGE)
     seeds = (200, 201) if task == "nuclei" else (200,)
@@ -56,7 +56,7 @@ def _selection(task: str) -> Plan:
 
 
 def _final(task: str, title: str, ratio: float) -> Plan:
-    """The winner with the weight that it had in the selection, and controls of the strength it had there."""
+    """The winner with its weight in the selection, and controls of the strength that it reached there."""
     winner = name_of(title, ratio)
     terms = dict.fromkeys((title, CONTROL_OF[title], SQUARED, AGAIN))
     seeds = range(300, 304 if task == "hemorrhage" else 308)

@@ -1,4 +1,4 @@
-"""How strong each term is, and where its gradient lies, while Dice + CE trains."""
+"""Measure how strong each term is, and where its gradient lies, during trainings of Dice + CE."""
 
 import json
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ from benchmarks.training.data import TrainingCase
 from benchmarks.training.train import RATIO_EVERY, Training, round_to
 from surfloss import DiceCELoss
 
-SEEDS = (100, 101)  # of no other training
-# Distances to the target's boundary, in tolerances of the surface Dice; the last bin is what lies beyond.
+SEEDS = (100, 101)  # used by no other training
+# Bin edges of the distance to the target's boundary, in tolerances of the surface Dice; the last bin is open.
 EDGES = (1.5, 3.0, 6.0, 12.0)
 
 
 def measured(task: str, training: list[TrainingCase]) -> dict[str, Any]:
-    """Every term at weight 1 along trainings of Dice + CE, ready for JSON.
+    """Measure every term at weight 1 along trainings of Dice + CE; the result can be written as JSON.
 
     Returns:
-        "moments": the iterations looked at, of one training after the other; and of each term, by its title,
-        "ratios": the length of its gradient over that of Dice + CE's, at every moment;
-        "cosines": of the angle between its gradient and squared error's;
-        "shares": how much of the sum of the gradient's sizes lies in each bin of `EDGES`;
-        "median": of the ratios in the second half, where a warmed-up term has its whole weight.
+        "moments": the measured iterations, of one training after the other. By title of a term:
+        "ratios": the length of its gradient over that of Dice + CE, at every moment;
+        "cosines": the cosine of the angle between its gradient and that of squared error;
+        "shares": the fraction of the summed gradient sizes in each bin of `EDGES`;
+        "median": the median ratio in the second half, where a warmed-up term has its full weight.
     """
     configuration = on(task)
     spacing, unit = training[0].spacing, configuration.task.tolerance
@@ -63,14 +63,14 @@ def measured(task: str, training: list[TrainingCase]) -> dict[str, Any]:
 
 
 def gradient(loss: nn.Module, logits: Tensor, labels: Tensor) -> Tensor:
-    """Of the loss with respect to the logits."""
+    """The gradient of the loss with respect to the logits."""
     leaf = logits.detach().requires_grad_()
     (found,) = torch.autograd.grad(loss(leaf, labels), leaf)
     return found
 
 
 def _bins(labels: Tensor, spacing: tuple[float, ...], unit: float) -> Tensor:
-    """Of every voxel, `(batch, *spatial)`; one without any boundary is in the last."""
+    """The bin of every voxel, `(batch, *spatial)`; the last bin if there is no boundary."""
     foreground = labels[:, 0] > 0
     distance = surfloss.two_sided_edt(foreground, spatial_dims=foreground.ndim - 1, spacing=spacing)
     return torch.bucketize(distance / unit, torch.tensor(EDGES))
@@ -83,7 +83,7 @@ def _shares(pull: Tensor, bins: Tensor) -> list[float]:
 
 
 def read(folder: Path, task: str) -> Mapping[str, float]:
-    """The medians that `measured` found, from its file; none where there is no file."""
+    """Read the medians of `measured` from its file; empty if the file is missing."""
     path = path_of(folder, task)
     if not path.exists():
         return {}

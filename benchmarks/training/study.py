@@ -1,8 +1,8 @@
-"""`python -m benchmarks.training.study COMMAND`: the study, resumable, from runs to tables.
+"""`python -m benchmarks.training.study COMMAND`: run the study, from trainings to tables. It can be resumed.
 
-`strength` measures how strong each term is. `run` trains what is missing of a plan, one file a run in the
-plan's folder, and looks at the validation part. `test` looks at the test part, once the choice is made.
-`report` makes tables and plots of the files alone, and `document` the tables of the documentation.
+`strength` measures the gradient ratio of each term. `run` trains the missing runs of a plan, writes one file
+per run into the plan's folder, and evaluates the validation part. `test` evaluates the test part, after the
+choice. `report` makes tables and plots from these files, and `document` fills the tables of the pages.
 """
 
 import json
@@ -42,12 +42,12 @@ PLANS: dict[str, Plan] = {**first_study.PLANS, **second_study.PLANS}
 
 PlanName = Annotated[str, typer.Argument(help=f"{', '.join(PLANS)}.")]
 Only = Annotated[list[str] | None, typer.Option(help="Name of a configuration; repeatable.")]
-Seeds = Annotated[list[int] | None, typer.Option(help="A seed; repeatable. Without it the plan's.")]
+Seeds = Annotated[list[int] | None, typer.Option(help="A seed; repeatable. Default: the plan's seeds.")]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="Where hippocampus and nuclei lie; see benchmarks/training/README.md."),
+    typer.Option("--data", help="Folder with hippocampus and nuclei; see benchmarks/training/README.md."),
 ]
-Out = Annotated[Path, typer.Option(help="Its folder of that plan takes the runs' files.")]
+Out = Annotated[Path, typer.Option(help="Folder for the results; each plan has its own folder in it.")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -64,7 +64,7 @@ def measure_strength(
     folder: DataFolder = None,
     out: Out = RESULTS,
 ) -> None:
-    """Measure the gradient ratios of all terms at weight 1, on which the weights of a plan depend."""
+    """Measure the gradient ratios of all terms at weight 1, from which a plan's weights are computed."""
     if task not in TASKS:
         raise typer.BadParameter(f"got {task!r}, wanted one of {', '.join(TASKS)}")
     facts = strength.measured(task, _load(task, "train", folder))
@@ -79,7 +79,7 @@ def look_at_errors(
     folder: DataFolder = None,
     out: Out = RESULTS,
 ) -> None:
-    """Tell where Dice + CE errs on the validation part, of the networks of the task's selection plan."""
+    """Analyse the errors of Dice + CE on the validation part, with the networks of the selection plan."""
     plan = f"{task}-selection"
     configuration, settings = _configurations(plan)[0], TASKS[task]
     paths = sorted((out / plan).glob(path_of(configuration, 0, Path()).name.replace(".0.json", ".*.pt")))
@@ -97,11 +97,11 @@ def look_at_errors(
 
 @app.command("costs")
 def measure_costs(
-    threads: Annotated[int, typer.Option(help="Of every operation.")] = 2,
-    seconds: Annotated[float, typer.Option(help="For each size of batch, at least.")] = 20.0,
+    threads: Annotated[int, typer.Option(help="Threads per operation.")] = 2,
+    seconds: Annotated[float, typer.Option(help="Minimum time per batch size.")] = 20.0,
     out: Out = RESULTS,
 ) -> None:
-    """Time every loss, forward and backward, beside Dice + CE."""
+    """Time forward and backward of every loss, relative to Dice + CE."""
     facts = costs.measured(threads, seconds)
     write_text(costs.path_of(out), json.dumps(facts, indent=1) + "\n")
     typer.echo(costs.table(facts))
@@ -109,10 +109,10 @@ def measure_costs(
 
 @app.command("why")
 def draw_why(
-    folder: Annotated[Path, typer.Argument(help="Where the pictures go.")] = ROOT / "docs" / "pictures",
+    folder: Annotated[Path, typer.Argument(help="Folder for the pictures.")] = ROOT / "docs" / "pictures",
     out: Out = RESULTS,
 ) -> None:
-    """Draw what `strength` and `errors` found: where terms pull and how hard, and where Dice + CE errs."""
+    """Draw where and how strongly terms act (`strength`), and where Dice + CE errs (`errors`)."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted((out / "strength").glob("*.json")):
         pictures.draw_strength(
@@ -133,10 +133,10 @@ def run(
     folder: DataFolder = None,
     out: Out = RESULTS,
 ) -> None:
-    """Train what is missing of a plan; a run that was killed starts anew, finished ones stay."""
+    """Train the missing runs of a plan. A run that was killed restarts; finished runs are kept."""
     (out / plan).mkdir(parents=True, exist_ok=True)
     wanted = _jobs(plan, only, seed)
-    weights = {c.name: _weight(c, out) for c, _ in wanted}  # every fault before the first training
+    weights = {c.name: _weight(c, out) for c, _ in wanted}  # raises all errors before the first training
     cases = {
         volumes: [_load(volumes, part, folder) for part in ("train", "validation")]
         for volumes in {c.volumes for c, _ in wanted}
@@ -158,7 +158,7 @@ def run(
 def look_at_test(
     plan: PlanName, seed: Seeds = None, only: Only = None, folder: DataFolder = None, out: Out = RESULTS
 ) -> None:
-    """Look at the test part with the networks that `run` left beside its files. To be done once."""
+    """Evaluate the test part with the networks saved by `run`. Do this only once."""
     jobs = [job for job in _jobs(plan, only, seed) if _lacks_test(path_of(*job, out / plan))]
     networks = [path_of(*job, out / plan).with_suffix(".pt") for job in jobs]
     if gone := [path.stem for path in networks if not path.exists()]:
@@ -175,7 +175,7 @@ def look_at_test(
         window = task.window or configuration.patch
         labels = [segment(network, case, window) for case in cases]
         facts["test"] = [measure(found, case, task) for found, case in zip(labels, cases, strict=True)]
-        if configuration.volumes == "phantom":  # of one size; for the picture of outlines
+        if configuration.volumes == "phantom":  # all of one size; for the picture of outlines
             with written_whole(path.with_suffix(".npz")) as unfinished:
                 np.savez_compressed(unfinished, masks=np.packbits(np.array(labels) > 0, axis=-1))
         write_text(path, json.dumps(facts) + "\n")
@@ -187,18 +187,18 @@ def report(
     out: Out = RESULTS,
     part: Annotated[str, typer.Option(help="validation or test")] = "validation",
     control: Annotated[
-        bool, typer.Option("--control", help="Differences from the control of the same ratio.")
+        bool, typer.Option("--control", help="Show differences from the control of the same ratio.")
     ] = False,
     curves: Annotated[Path | None, typer.Option(help="Picture of the training curves.")] = None,
     differences: Annotated[
-        Path | None, typer.Option(help="Picture of the distances from the baseline.")
+        Path | None, typer.Option(help="Picture of the differences from the baseline.")
     ] = None,
     outlines: Annotated[
-        Path | None, typer.Option(help="Picture of test slices of phantoms, of the first two.")
+        Path | None, typer.Option(help="Picture of phantom test slices, first two configurations.")
     ] = None,
     only: Only = None,
 ) -> None:
-    """Print the table of the runs that are there, and draw them."""
+    """Print the table of the finished runs, and draw them."""
     configurations = _configurations(plan, only)
     runs = _runs(configurations, out / plan, part)
     typer.echo(summary.table(runs, part, _reference(control)), nl=False)
@@ -215,16 +215,16 @@ def document(
     pages: Annotated[list[Path] | None, typer.Argument(help="Pages with blocks to fill.")] = None,
     out: Out = RESULTS,
 ) -> None:
-    """Make the tables of the documentation's pages anew, from the runs' files alone."""
+    """Fill the tables of the documentation from the files of the runs."""
     for page in pages or PAGES:
         write_text(page, filled(page.read_text(encoding="utf-8"), out))
 
 
 def filled(text: str, folder: Path) -> str:
-    """The text with every block `<!-- study: WORDS --> ... <!-- end -->` made anew.
+    """Replace the content of every block `<!-- study: WORDS --> ... <!-- end -->`.
 
-    WORDS are `PLAN PART`, a table of differences from Dice + CE; `PLAN PART control`, from the controls;
-    `decision PART`; or `costs`.
+    WORDS are `PLAN PART`, a table of differences from Dice + CE; `PLAN PART control`, differences from the
+    controls; `decision PART`; or `costs`.
     """
 
     def block(words: str) -> str:
@@ -242,7 +242,7 @@ def filled(text: str, folder: Path) -> str:
 
 
 def _finals(folder: Path, part: str) -> dict[str, dict[str, summary.Runs]]:
-    """The runs of the final trainings of every data set that has some."""
+    """The runs of the final trainings of each data set that has any."""
     plans = {task: f"{task}-final" for task in second_study.FINAL}
     found = {task: _runs(_configurations(plan), folder / plan, part) for task, plan in plans.items()}
     return {task: runs for task, runs in found.items() if runs}
@@ -258,7 +258,7 @@ def path_of(configuration: Configuration, seed: int, folder: Path) -> Path:
 
 
 def _jobs(plan: str, only: list[str] | None, seeds: list[int] | None) -> list[tuple[Configuration, int]]:
-    """Seed by seed, so that a plan that was stopped half-way has all configurations of its first seeds."""
+    """List the runs seed by seed, so that an interrupted plan has all configurations of its first seeds."""
     chosen = _configurations(plan, only)
     return [(c, number) for number in seeds or PLANS[plan].seeds for c in chosen]
 
@@ -299,7 +299,7 @@ def _runs(configurations: Sequence[Configuration], folder: Path, part: str) -> d
 
 
 def _draw_outlines(configurations: Sequence[Configuration], folder: Path, picture: Path) -> None:
-    """Of the first seed that all of them have looked at the test part with."""
+    """Draw the outlines of the first seed for which all configurations were tested."""
     seeds = (set(seeds) for seeds in _runs(configurations, folder, "test").values())
     seed = min(set.intersection(*seeds))
     masks = {}
@@ -310,7 +310,7 @@ def _draw_outlines(configurations: Sequence[Configuration], folder: Path, pictur
 
 
 def _configurations(plan: str, only: list[str] | None = None) -> list[Configuration]:
-    """Those of a plan, or the named ones of it."""
+    """The configurations of a plan, or only the named ones."""
     if plan not in PLANS:
         raise typer.BadParameter(f"got {plan!r}, wanted one of {', '.join(PLANS)}")
     configurations = PLANS[plan].configurations

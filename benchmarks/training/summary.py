@@ -1,4 +1,4 @@
-"""Numbers and tables of the study, from the files of its runs alone."""
+"""Numbers and tables of the study, from the files of its runs."""
 
 import json
 from collections import defaultdict
@@ -14,21 +14,21 @@ from benchmarks.training.configurations import CONTROL_OF
 Array = npt.NDArray[np.float64]
 
 RESAMPLES = 4000
-# Column title, metric, digits; an absolute relative volume difference is an error.
+# Column title, metric, digits. The relative volume difference is absolute.
 COLUMNS = (
     ("Dice", "dice", 3),
     ("HD95 mm", "hausdorff_distance_95", 2),
     ("surface Dice", "surface_dice", 3),
     ("RVD", "relative_volume_difference", 3),
 )
-# The second study's: digits for small effects, and the distance in pixels where the data have no mm.
+# For the second study: more digits for small effects; distances are in pixels if the data have no mm.
 SECOND_COLUMNS = (
     ("Dice", "dice", 4),
     ("surface Dice", "surface_dice", 4),
     ("HD95", "hausdorff_distance_95", 2),
     ("ASSD", "average_symmetric_surface_distance", 3),
 )
-# What two configurations must share for one to be the baseline of the other.
+# Fields that a configuration and its baseline must share.
 SETTING = ("volumes", "patch", "share_with_lesion", "iterations")
 
 Runs = Mapping[int, dict[str, Any]]
@@ -36,7 +36,7 @@ Runs = Mapping[int, dict[str, Any]]
 
 
 def read(folder: Path, names: Sequence[str]) -> dict[str, Runs]:
-    """The runs of those configurations that there are, in that order."""
+    """Read the existing runs of the named configurations, in the order of the names."""
     runs: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for path in sorted(folder.glob("*.json")):
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def read(folder: Path, names: Sequence[str]) -> dict[str, Runs]:
 
 
 def tested(runs: Mapping[str, Runs]) -> dict[str, Runs]:
-    """Those that looked at the test part."""
+    """The runs that have results on the test part."""
     kept = {
         name: {seed: facts for seed, facts in seeds.items() if "test" in facts}
         for name, seeds in runs.items()
@@ -54,7 +54,7 @@ def tested(runs: Mapping[str, Runs]) -> dict[str, Runs]:
 
 
 def baseline(name: str, runs: Mapping[str, Runs]) -> str | None:
-    """The configuration without a surface term in the setting of this one; None for such a one itself."""
+    """The configuration without a surface term in the same setting; None if this one has none itself."""
     configurations = _configurations(runs)
     own = configurations[name]
     if own["surface"] is None:
@@ -68,7 +68,7 @@ def baseline(name: str, runs: Mapping[str, Runs]) -> str | None:
 def control(name: str, runs: Mapping[str, Runs]) -> str | None:
     """The configuration with the same errors at the same gradient ratio, but without distances.
 
-    None for such a one itself, for Dice + CE, and in the first study, which had no controls.
+    None for controls themselves, for Dice + CE, and in the first study, which had no controls.
     """
     title, _, ratio = name.rpartition(", ")
     of = f"{CONTROL_OF[title]}, {ratio}" if title in CONTROL_OF else None
@@ -80,7 +80,7 @@ def _configurations(runs: Mapping[str, Runs]) -> dict[str, dict[str, Any]]:
 
 
 def values(runs: Runs, metric: str, part: str) -> Array:
-    """The metric at the end of training, `(seeds, cases)`; NaN where it is undefined."""
+    """The metric at the end of training, `(seeds, cases)`; NaN if undefined."""
     rows = []
     for _, facts in sorted(runs.items()):
         rows.append(of_cases(of_part(facts, part), metric))
@@ -94,12 +94,12 @@ def of_part(facts: Mapping[str, Any], part: str) -> Sequence[Mapping[str, Any]]:
 
 
 def of_cases(cases: Sequence[Mapping[str, Any]], metric: str) -> Array:
-    """A metric of each case; NaN where it is undefined."""
+    """A metric of each case; NaN if undefined."""
     return np.array([np.nan if case[metric] is None else case[metric] for case in cases], np.float64)
 
 
 def interval(differences: Array, seed: int = 0) -> tuple[float, float]:
-    """95 % of the mean of `(seeds, cases)`; NaN counts for nothing."""
+    """The 95 % interval of the mean of `(seeds, cases)`; NaN is ignored."""
     if not np.isfinite(differences).any():
         return np.nan, np.nan
     low, high = np.nanpercentile(means(differences, seed), (2.5, 97.5))
@@ -107,17 +107,17 @@ def interval(differences: Array, seed: int = 0) -> tuple[float, float]:
 
 
 def p_value(differences: Array, seed: int = 0) -> float:
-    """Two-sided, of the mean of `(seeds, cases)` being 0: how often it has the other sign when drawn anew."""
+    """The two-sided p-value of the mean of `(seeds, cases)` being 0: how often resampling flips its sign."""
     drawn = means(differences, seed)
     sides = [(np.sum(side) + 1) / (len(drawn) + 1) for side in (drawn <= 0, drawn >= 0)]
     return float(min(1.0, 2 * min(sides)))
 
 
 def means(differences: Array, seed: int) -> Array:
-    """The mean of `(seeds, cases)`, drawing seeds and cases anew: the two-way bootstrap.
+    """Means of `(seeds, cases)` with seeds and cases resampled, the two-way bootstrap.
 
-    Networks of one seed share their errors over cases, and networks of all seeds a hard case, so both are
-    drawn (Owen 2007, Annals of Applied Statistics 1:386); SciPy's bootstrap draws along one axis.
+    Errors are correlated over the cases of a seed and over the seeds of a hard case, so both are resampled
+    (Owen 2007, Annals of Applied Statistics 1:386). SciPy's bootstrap resamples one axis only.
     """
     rng = np.random.default_rng(seed)
     seeds, cases = differences.shape
@@ -141,10 +141,10 @@ def difference(
     part: str,
     reference: Callable[[str, Mapping[str, Runs]], str | None] = baseline,
 ) -> Array | None:
-    """How far a configuration is from its baseline, or from its control, over the seeds that both have.
+    """The difference of a configuration from its baseline, or its control, over their common seeds.
 
     Returns:
-        `(seeds, cases)`, or None where nothing can be compared.
+        `(seeds, cases)`, or None if nothing can be compared.
     """
     base = reference(name, runs)
     if base is None or not (both := sorted(set(runs[name]) & set(runs[base]))):
@@ -159,10 +159,11 @@ def table(
     part: str = "validation",
     reference: Callable[[str, Mapping[str, Runs]], str | None] = baseline,
 ) -> str:
-    """Markdown: means, and how far each configuration is from its baseline, or from its control.
+    """Return a Markdown table of means, and differences from the baseline or the control.
 
-    The intervals are of paired differences, seed by seed and case by case. "null" counts the cases in which
-    nothing was found. In the first study they have no distance, in the second that of the volume's diagonal.
+    The intervals are of paired differences, seed by seed and case by case. "null" is the fraction of cases in
+    which a class was not found. Their distances are undefined in the first study, and the volume's diagonal
+    in the second.
     """
     second = any(configuration.get("ratio") for configuration in _configurations(runs).values())
     columns = SECOND_COLUMNS if second else COLUMNS
@@ -184,13 +185,13 @@ def table(
 
 
 def _null(runs: Runs, part: str) -> float:
-    """The share of cases in which nothing was found, or not all classes."""
+    """The fraction of cases in which nothing was found, or not all classes."""
     cases = [case for facts in runs.values() for case in of_part(facts, part)]
     return float(np.mean([case.get("null", case["hausdorff_distance_95"] is None) > 0 for case in cases]))
 
 
 def reached(runs: Runs) -> float:
-    """The median gradient ratio over the second half of the trainings, where a warm-up has ended; or NaN."""
+    """The median gradient ratio over the second half of the trainings, after a warm-up; NaN if none."""
     late = [
         ratio
         for facts in runs.values()
@@ -201,7 +202,7 @@ def reached(runs: Runs) -> float:
 
 
 def _first_ratio(seeds: Runs) -> str:
-    """The surface term's gradient over the rest's once its weight is above 0, the median over seeds."""
+    """The first gradient ratio with a weight above 0 (surface term over the rest), the median over seeds."""
     first = [next((ratio for _, ratio in facts["ratios"] if ratio > 0), 0.0) for facts in seeds.values()]
     return _text(float(np.median(first)) if any(first) else np.nan)
 

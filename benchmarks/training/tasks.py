@@ -1,4 +1,4 @@
-"""What is trained on: a data set, with the network and the training that fit it."""
+"""Data sets, each with a suitable network and training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,24 +8,24 @@ from benchmarks.training.network import THICK_SLICES, Shape, plain
 
 @dataclass(frozen=True)
 class Task:
-    """A data set and its training; terms and weights are the `Configuration`'s.
+    """A data set and its training. Terms and weights are in `Configuration`.
 
     Attributes:
-        data: its name for `data.load`.
-        network: its shape.
-        patch: the size of what a step sees.
-        iterations: of a training.
-        batch: patches of a step.
-        learning_rate: the first one.
+        data: name for `data.load`.
+        network: shape of the network.
+        patch: size of the training patches.
+        iterations: number of training steps.
+        batch: patches per step.
+        learning_rate: initial learning rate.
         foreground_share: see `data.batches`.
-        tolerance: of the surface Dice, in mm, or pixels where the data have no mm.
-        mirrored: the spatial axes along which patches are randomly mirrored.
-        window: of the patches from which a case is segmented, if other than `patch`.
-        averaged: what the running mean of the weights keeps at each step; 0 for the last weights. It is the
-            mean that is validated and tested.
-        contrast: images are randomly scaled and shifted by up to so much of their standard deviation.
-        looks: at the validation part, evenly over a training.
-        empty: what an empty prediction is worth, `surfloss.metrics.evaluate`'s rule.
+        tolerance: tolerance of the surface Dice, in mm, or in pixels if the data have no mm.
+        mirrored: spatial axes along which patches are randomly mirrored.
+        window: patch size for segmenting a case; default: `patch`.
+        averaged: decay of the running mean of the weights, which is validated and tested; 0 uses the last
+            weights instead.
+        contrast: maximum random relative scaling of images, and shift in standard deviations.
+        looks: number of evaluations of the validation part, evenly spaced over a training.
+        empty: rule for empty predictions, as in `surfloss.metrics.evaluate`.
     """
 
     data: str
@@ -45,7 +45,7 @@ class Task:
 
 
 def _first_study(data: str) -> Task:
-    """1.7 mm is a voxel in plane, as INSTANCE2022's 0.42 mm is."""
+    """Settings of the first study; 1.7 mm is one voxel in plane, as 0.42 mm is in INSTANCE2022."""
     return Task(
         data,
         THICK_SLICES,
@@ -92,7 +92,7 @@ TASKS = {
     "nuclei": Task(
         "nuclei",
         plain((8, 16, 32, 64), 2),
-        (256, 256),  # whole images: of a patch without nuclei, normalization makes a picture of noise
+        (256, 256),  # whole images, since normalization amplifies noise in a patch without nuclei
         iterations=600,
         batch=1,
         learning_rate=2e-2,

@@ -1,6 +1,6 @@
-"""The terms beside Dice + CE: the library's losses, controls without distances, and forms that are tried.
+"""The terms added to Dice + CE: the library's losses, controls without distances, and experimental forms.
 
-All take logits and labels, as the library's do with `softmax=True, to_onehot_y=True`.
+All take logits and labels, like the library's losses with `softmax=True, to_onehot_y=True`.
 """
 
 import math
@@ -15,26 +15,26 @@ from surfloss import DiceCELoss
 
 
 class ScaledDiceCE(DiceCELoss):
-    """Control: Dice + CE once more. Its gradient ratio is its weight, and adds nothing but strength."""
+    """Control: Dice + CE a second time. Its gradient ratio is its weight, and it adds only strength."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(batch=True, **options)
 
 
 class Weighted(nn.Module):
-    """mean(w * error), with a weight of every voxel and foreground channel from distances; a constant.
+    """mean(w * error), with a weight w per voxel and foreground channel from distances, treated as constant.
 
-    With d_g, d_p the distances of a voxel to the opposite label of the target and of the mask p > 0.5,
+    With d_g and d_p the distances of a voxel to the opposite label of the target and of the mask p > 0.5,
 
-        w = f(d_g) + f(d_p),     f(d) = floor + min(d, cap)^alpha, or 0 where the mask has no boundary,
+        w = f(d_g) + f(d_p),     f(d) = floor + min(d, cap)^alpha, or 0 if the mask has no boundary.
 
-    divided by its mean over the voxels of the item and channel or over their errors, or by nothing. Divided
-    by the mean over the errors, sum(w e) / sum(e), the value is that of the plain mean of the errors: the
+    With `mean`, w is divided by its mean per item and channel, over the voxels ("volume") or over the errors
+    ("errors"), sum(w e) / sum(e). With "errors", the value is that of the plain mean of the errors, and the
     weight only moves the gradient from error to error.
 
     Args:
-        error: "squared", (p - g)^2, "absolute", |p - g|, or "cross-entropy", the binary one of p and g.
-        alpha, cap, floor: as above. The cap is in mm with spacing.
+        error: "squared", (p - g)^2; "absolute", |p - g|; or "cross-entropy", the binary one of p and g.
+        alpha, cap, floor: as above. The cap is in mm if a spacing is given.
         mean: "volume", "errors" or None.
         spacing: None for distances in voxels.
     """
@@ -62,7 +62,7 @@ class Weighted(nn.Module):
                 w /= w.mean(axes, keepdim=True).clamp_min(1e-6)
             elif self.mean == "errors":
                 found = (w * errors).sum(axes, keepdim=True)
-                # Where no mask has a boundary all weights are 0, and stay so.
+                # If no mask has a boundary, all weights are 0 and remain so.
                 w *= errors.sum(axes, keepdim=True) / found.clamp_min(1e-12)
         return (w * errors).mean()
 
@@ -92,7 +92,7 @@ def _errors(kind: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, 
         return (p - g).square(), p, g
     if kind == "absolute":
         return (p - g).abs(), p, g
-    # log(1 - p) from the logits of the other classes, which does not lose small values as 1 - p would.
+    # Compute log(1 - p) from the logits of the other classes, since 1 - p would lose small values.
     total = logits.logsumexp(1, keepdim=True)
     others = [logits[:, [k for k in range(logits.shape[1]) if k != c]] for c in range(1, logits.shape[1])]
     log_q = torch.stack([other.logsumexp(1) for other in others], 1) - total
@@ -113,7 +113,7 @@ STUDY = {"Dice + CE": ScaledDiceCE, "unweighted": Unweighted, "weighted": Weight
 
 
 def make(name: str, steps: tuple[float, ...], **options: Any) -> nn.Module:
-    """A term by its name; its option `spacing="mm"` stands for `steps`, the spacing of the data."""
+    """Build a term by name. The option `spacing="mm"` means `steps`, the spacing of the data."""
     if options.get("spacing") == "mm":
         options["spacing"] = steps
     if name in STUDY:

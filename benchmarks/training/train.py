@@ -1,4 +1,4 @@
-"""One run: a network trained under one configuration and seed, looked at on whole cases along the way."""
+"""One run: train a network with one configuration and seed, and evaluate it on whole cases."""
 
 import copy
 import math
@@ -21,7 +21,7 @@ from surfloss import GradientRatioMonitor
 from surfloss.metrics import evaluate
 
 RATIO_EVERY = 20
-MEAN_OVER = 10  # iterations, of the training losses that are kept
+MEAN_OVER = 10  # iterations over which saved training losses are averaged
 GRADIENT_CLIP = 12.0  # nnU-Net's
 METRICS = (
     "dice",
@@ -39,9 +39,9 @@ Mask = npt.NDArray[np.uint8]
 
 
 class Training:
-    """The network, its optimizer and its running mean, which a step moves on.
+    """A network with its optimizer and the running mean of its weights.
 
-    The seed decides the network's first weights, the same for every configuration.
+    The seed determines the initial weights, which are the same for every configuration.
     """
 
     def __init__(self, configuration: Configuration, seed: int) -> None:
@@ -49,7 +49,7 @@ class Training:
         torch.manual_seed(seed)
         self.network = UNet(task.network)
         self.mean = copy.deepcopy(self.network).requires_grad_(False) if task.averaged else self.network
-        # nnU-Net's kind, which follows the size of a gradient.
+        # SGD as in nnU-Net; its step is proportional to the gradient.
         self._optimizer = torch.optim.SGD(
             self.network.parameters(), task.learning_rate, momentum=0.9, nesterov=True
         )
@@ -65,7 +65,7 @@ class Training:
         self._decay.step()
         self._steps += 1
         if self._averaged:
-            kept = min(self._averaged, self._steps / (self._steps + 10))  # forgets the first weights soon
+            kept = min(self._averaged, self._steps / (self._steps + 10))  # forgets the initial weights soon
             for mean, now in zip(self.mean.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(now.detach(), 1 - kept)
 
@@ -77,11 +77,11 @@ def train(
     training: list[TrainingCase],
     validation: list[TrainingCase],
 ) -> tuple[UNet, dict[str, Any]]:
-    """The trained network, and what is known of the run, ready for JSON.
+    """Train a network; return it, and facts about the run that can be written as JSON.
 
     Args:
-        weight: the last one of the surface term.
-        seed: of the first weights and the patches, both the same for every configuration.
+        weight: the final weight of the surface term.
+        seed: determines the initial weights and the patches, which are the same for every configuration.
     """
     run = Training(configuration, seed)
     loss = configuration.loss(training[0].spacing, weight)
@@ -129,24 +129,24 @@ def _batches(configuration: Configuration, seed: int, training: list[TrainingCas
 
 
 def look(network: UNet, cases: Sequence[TrainingCase], configuration: Configuration) -> list[dict[str, Any]]:
-    """The metrics of every case, segmented whole; None where one is undefined."""
+    """Segment whole cases and return the metrics of each; None for undefined ones."""
     task = configuration.task
     window = task.window or configuration.patch
     return [measure(segment(network, case, window), case, task) for case in cases]
 
 
 def segment(network: UNet, case: TrainingCase, window: Sequence[int]) -> Mask:
-    """The predicted labels of a case, from half-overlapping windows.
+    """Predict the labels of a case from half-overlapping windows.
 
-    The network's normalization is an instance's. A window far from the training's size is another
-    distribution, and so is one that is mostly background.
+    The network uses instance normalization. A window whose size differs much from the training patches, or
+    one with mostly background, therefore has a different distribution.
     """
     labels: Mask = logits_of(network, case, window).argmax(0).to(torch.uint8).numpy()
     return labels
 
 
 def logits_of(network: UNet, case: TrainingCase, window: Sequence[int]) -> Tensor:
-    """`(classes, *spatial)`."""
+    """The logits of a case, `(classes, *spatial)`."""
     with torch.no_grad():
         logits: Tensor = sliding_window_inference(
             case.image[None, None].float(), window, 4, network, overlap=0.5, mode="gaussian"
@@ -155,9 +155,9 @@ def logits_of(network: UNet, case: TrainingCase, window: Sequence[int]) -> Tenso
 
 
 def measure(labels: Mask, case: TrainingCase, task: Task) -> dict[str, Any]:
-    """The metrics of a case: the mean over its foreground classes, of those that are defined.
+    """The metrics of a case, each averaged over the foreground classes for which it is defined.
 
-    "null" is how many of these classes were not found at all; the task says what they are worth.
+    "null" is the number of classes that were not found at all. The task defines their metrics.
     """
     target = case.label.numpy()
     values: dict[str, list[float]] = {name: [] for name in METRICS}
@@ -175,5 +175,5 @@ def measure(labels: Mask, case: TrainingCase, task: Task) -> dict[str, Any]:
 
 
 def round_to(value: float, digits: int = 5) -> float:
-    """To so many significant digits: enough for a table, and short in a file."""
+    """Round to significant digits, enough for a table and short in a file."""
     return float(f"{value:.{digits}g}")

@@ -90,7 +90,7 @@ def test_all_faults_are_named_at_once(folder: Path) -> None:
 
 def test_a_colour_image_is_no_case(folder: Path) -> None:
     write(folder / "nuclei/images/n_0.png", np.zeros((6, 7, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"n_0\.png: got mode 'RGB', wanted a grey image"):
+    with pytest.raises(ValueError, match=r"n_0\.png: got mode 'RGB', wanted a gray image"):
         cases_in(folder, "nuclei")
 
 
