@@ -69,6 +69,7 @@ lint: $(INSTALLED)  ## style and types, also of C++ and CUDA
 format: $(INSTALLED)  ## lay the code out
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/*/*.cuh tests/cpp/* tests/support/ptx/core/*)
 
 bench: $(INSTALLED)  ## the published comparison, its picture, and the tables of README and docs
 	$(BIN)/python -m benchmarks.compare

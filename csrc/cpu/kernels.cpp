@@ -186,7 +186,8 @@ inline void add_to(double* sums, Floats v) {
 }
 inline void add_to(double* sums, Doubles v) { store(sums, load(sums) + v); }
 
-// Finds values of the input outside [lowest, highest], and values of the target other than 0 and 1. NaN is both.
+// Finds values of the input outside [lowest, highest], and values of the target other than 0 and 1. NaN is
+// both.
 template <class Value>
 struct WrongValues {
   using Values = decltype(all(Value{}));
@@ -241,7 +242,7 @@ template <class Value, class Target, class Raise>
 inline void weigh_part(const Value* input, const Target* target, const float* mine, const float* theirs,
                        const uint8_t* ignore, Value* gradient, double* weighted, double* plain, Value scale,
                        bool sigmoid, float most, const Raise& raise, WrongValues<Value>& wrong,
-                      int64_t width) {
+                       int64_t width) {
   Value own_input[kBlock] = {}, own_gradient[kBlock];
   Target own_target[kBlock] = {};
   uint8_t own_ignore[kBlock];

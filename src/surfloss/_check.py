@@ -317,7 +317,8 @@ def _plain(value: object, argument: str) -> float | tuple[float, ...] | Tensor:
     numbers = [part for part in parts if isinstance(part, float)]
     if len(numbers) == len(parts):
         return tuple(numbers)
-    device = next((part.device for part in parts if isinstance(part, Tensor)), torch.device("cpu"))
+    devices = [part.device for part in parts if isinstance(part, Tensor)]
+    device = devices[0] if devices else torch.device("cpu")
     rows = [torch.as_tensor(part, dtype=torch.float64, device=device) for part in parts]
     if len({row.shape for row in rows}) > 1:
         fail(argument, repr(value), "as many numbers for every item")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
 # Paul Tol's bright scheme, told apart by color-blind readers too.
 BLUE, RED, GREEN, YELLOW, CYAN, PURPLE = "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"
@@ -31,9 +32,12 @@ class Picture:
 
 
 def png(figure: Figure, facecolor: str = "white") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor=facecolor)
-    return buffer.getvalue()
+    """The figure as a PNG file of 256 colors, which takes less than half the bytes of one in true color."""
+    drawn, file = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=110, facecolor=facecolor)
+    picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    picture.save(file, format="png", optimize=True)
+    return file.getvalue()
 
 
 def outline(axes: Any, truth: Any, prediction: Any, spacing: tuple[float, float] = (1, 1)) -> None:

@@ -123,6 +123,7 @@ def test_options_of_numpy_break_no_graph(
     torch.testing.assert_close(compiled(INPUT, TARGET), make(**BOTH, **plain)(INPUT, TARGET))
 
 
+@pytest.mark.skipif(torch.__version__ < "2.11", reason="older compilers replace the message")
 @pytest.mark.parametrize(
     ("loss", "call", "message"),
     [

@@ -585,6 +585,7 @@ def test_gradient_is_the_same_whether_the_graph_is_kept() -> None:
         assert torch.equal(grad, grads[0])
 
 
+@pytest.mark.skipif(torch.__version__ < "2.11", reason="older versions pack other tensors")
 def test_backward_takes_no_memory_of_its_own() -> None:
     input = torch.rand(1, 1, 6, 7, 8, requires_grad=True)
     kept = []

@@ -96,13 +96,22 @@ def test_no_loss_differs(tmp_path: Path) -> None:
 
 
 def test_chance_is_called_chance(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "run", {"dice_ce_again_2d": 0.02}, "dice_ce,dice_ce_again,contour")
+    """A difference is told only if it is larger than that of the baseline trained again."""
+    both = {"dice_ce_again_2d": 0.05, "contour_2d": 0.03}
+    run = made_run(tmp_path / "run", both, "dice_ce,dice_ce_again,contour")
     text = answer(run, comparisons(run, run.part))
-    assert "The baseline, trained again with other seeds, is among them" in text
-    assert "luck" not in text
+    assert "Chance is what the baseline differs by when it is trained again with other seeds: Dice +" in text
+    assert "Better by more than chance: none." in text
+    assert "Not listed: " in text
+
+    both = {"dice_ce_again_2d": 0.01, "contour_2d": 0.03}
+    run = made_run(tmp_path / "beyond", both, "dice_ce,dice_ce_again,contour")
+    text = answer(run, comparisons(run, run.part))
+    assert "Better by more than chance: contour in the 2D U-Net" in text
+
     quiet = made_run(tmp_path / "quiet", {"contour_2d": 0.02}, "dice_ce,dice_ce_again,contour")
     text = answer(quiet, [one for one in comparisons(quiet, "cross_validation/") if one.other.repeat == 0])
-    assert "The baseline" not in text
+    assert "Each loss was trained once per fold." in text
 
 
 def test_nothing_to_compare_yet(tmp_path: Path) -> None:

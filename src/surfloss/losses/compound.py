@@ -102,7 +102,8 @@ class CompoundLoss(nn.Module):
             options: by the name of a term, more arguments for its loss, such as
                 `surface={"spacing": spacing}`.
         """
-        if unknown := set(options) - set(self.losses):
+        # A comprehension, and no difference of sets, which PyTorch 2.6 cannot compile.
+        if unknown := [name for name in options if name not in self.losses]:
             fail("options", f"{sorted(unknown)}", f"names of terms: {', '.join(self.losses)}")
         terms = {name: loss(input, target, **options.get(name, {})) for name, loss in self.losses.items()}
         for name, term in terms.items():

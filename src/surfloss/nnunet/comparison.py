@@ -1,6 +1,6 @@
 """Losses compared case by case: paired tests, what they come to, and how well predicted volumes agree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from surfloss._render import TextTable
@@ -152,28 +152,48 @@ def answer(run: RunFolder, found: Sequence[Comparison]) -> str:
     tested = [one for one in tested if one.metric in METRICS]
     if not tested:
         return "No two losses could be compared yet."
-    pairs = list(dict.fromkeys((one.baseline, one.other) for one in tested))
-    clear = [one for one in tested if one.is_significant]
+    repeats = {(one.other.network, one.metric): one for one in tested if one.other.repeat}
+    losses = [one for one in tested if not one.other.repeat]
+    clear = [one for one in losses if one.is_significant]
+    told = [one for one in clear if not _is_chance(one, repeats)]
     cases = max(one.test.cases for one in tested)
     how = "by cross-validation" if run.part == CROSS_VALIDATION else f"({part_name(run, '')})"
+    pairs = len({(one.baseline, one.other) for one in losses})
+    beyond = " by more than chance" if repeats else ""
     sentences = [
-        f"{_count(len(pairs), 'comparison')} with {tested[0].baseline.loss} on {cases} cases {how}.",
-        f"Better: {_told(clear, True)}.",
-        f"Worse: {_told(clear, False)}.",
+        f"{_count(pairs, 'comparison')} with {tested[0].baseline.loss} on {cases} cases {how}.",
+        f"Better{beyond}: {_told(told, True)}.",
+        f"Worse{beyond}: {_told(told, False)}.",
         f"These are median differences in {', '.join(map(_short, METRICS))} with p < {_SIGNIFICANT} "
         "(Wilcoxon, after Holm's correction).",
     ]
-    repeats = [other for _, other in pairs if other.repeat]
-    if any(one.other in repeats for one in clear):
+    if repeats:
+        sizes = "; ".join(_sizes(list(repeats.values())))
         sentences.append(
-            "The baseline, trained again with other seeds, is among them: differences of its size are chance."
+            f"Chance is what the baseline differs by when it is trained again with other seeds: {sizes}."
         )
-    elif not repeats:
+        if within := len(clear) - len(told):
+            sentences.append(f"Not listed: {_count(within, 'clear difference')} no larger than chance.")
+    else:
         sentences.append(
             "Each loss was trained once per fold. The test knows cases, not trainings: a small difference "
             "may be the luck of a training."
         )
     return " ".join(sentences)
+
+
+def _is_chance(one: Comparison, repeats: Mapping[tuple[str, Metric], Comparison]) -> bool:
+    """Whether the repeated baseline of the same networks differs as much, to either side."""
+    repeat = repeats.get((one.other.network, one.metric))
+    return repeat is not None and abs(_points(one)) <= abs(_points(repeat))
+
+
+def _sizes(found: Sequence[Comparison]) -> list[str]:
+    """Differences by network, each metric with its size."""
+    by_network: dict[str, list[str]] = {}
+    for one in found:
+        by_network.setdefault(one.other.network, []).append(f"{_short(one.metric)} {_points(one):+.2f}")
+    return [f"{', '.join(values)} in the {network}" for network, values in by_network.items()]
 
 
 def _count(number: int, what: str) -> str:

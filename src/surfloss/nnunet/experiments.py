@@ -177,7 +177,7 @@ TINY = Experiment(
         *(_paper_model(loss, "3d_fullres", augmented=False) for loss in ("dice_ce", "contour", "hausdorff")),
     ),
     folds=2,
-    epochs=9,
+    epochs=7,
     iterations=40,
     validation_iterations=4,
     validation_cases=4,

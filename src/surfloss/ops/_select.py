@@ -7,11 +7,13 @@ and it never takes a GPU tensor to the CPU.
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
 import torch
@@ -21,6 +23,8 @@ from surfloss._check import fail
 from surfloss.backends import _load
 from surfloss.backends._interface import Implementation, LabelImplementation, PoolingImplementation
 from surfloss.backends.cuda import device as cuda_device
+
+_OLDEST_TRITON = (3, 4)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,20 @@ class Backend:
 
 
 @cache  # every call of an operator on a GPU asks, and the search costs as much as a small transform
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
+def _missing_triton() -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (on Linux and Windows it comes with PyTorch for GPUs)"
+    with suppress(PackageNotFoundError):  # a build of another name
+        found = version("triton")
+        if tuple(map(int, re.findall(r"\d+", found)[:2])) < _OLDEST_TRITON:
+            wanted = ".".join(map(str, _OLDEST_TRITON))
+            return f"Triton {found} is installed, and {wanted} or later is needed"
+    return None
 
 
 def _triton_problem() -> str | None:
-    if not _has_triton():
-        return "Triton is not installed (on Linux and Windows it comes with PyTorch for GPUs)"
+    if problem := _missing_triton():
+        return problem
     if not _env.triton_interprets() and not torch.cuda.is_available():
         return "PyTorch finds no GPU here (TRITON_INTERPRET=1 at start runs it on CPU tensors, for tests)"
     return None
