@@ -73,6 +73,19 @@ def brief(result: Published) -> Table:
     return head, [line for line in body if line[1].startswith(sizes) and line[2] != "simpleitk"]
 
 
+def speed(result: Published) -> str:
+    """One sentence on the two-sided transform of a scan: how much faster it is than edt and SciPy."""
+    rows = [row for row in result.rows if row.task == "edt" and row.size == [*SCAN]]
+    edt, scipy = (
+        _range((_times_longer(row, peer, result.baseline) for row in rows), ratio_text)
+        for peer in ("edt", "scipy")
+    )
+    return (
+        f"For masks of {'x'.join(map(str, SCAN))} voxels, `surfloss.two_sided_edt` is {edt} as fast as edt and "
+        f"{scipy} as fast as SciPy on {result.machine.cpu} with {report.threads_text(result)}."
+    )
+
+
 def _times_longer(row: Row, peer: str, name: str) -> float | None:
     theirs, ours = row.seconds(peer), row.seconds(name)
     return theirs / ours if theirs and ours else None
@@ -200,6 +213,10 @@ TABLES: dict[str, Callable[[Published], Table]] = {
     },
     "goals": goals,
 }
+_TEXTS: dict[str, Callable[[Published], str]] = {
+    "machine": lambda result: "\n".join(result.notes()),
+    "speed": speed,
+}
 
 
 def block(words: str, results: Path = RESULTS) -> str:
@@ -209,8 +226,8 @@ def block(words: str, results: Path = RESULTS) -> str:
         ValueError: if there is no such table.
     """
     name, _, source = words.partition(" of ")
-    if name not in (*TABLES, "machine", "costs", "passes"):
-        fail("block", repr(name), f"machine, costs, passes, {' or '.join(TABLES)}")
+    if name not in (*TABLES, *_TEXTS, "costs", "passes"):
+        fail("block", repr(name), f"{', '.join(_TEXTS)}, costs, passes, {' or '.join(TABLES)}")
 
     def content(file: Path) -> str:
         if name == "passes":
@@ -219,7 +236,7 @@ def block(words: str, results: Path = RESULTS) -> str:
             costs = losses.Costs.from_dict(json.loads(file.read_text(encoding="utf-8")))
             return f"{costs.machine}, {costs.date[:10]}:\n\n{table(*losses.table(costs))}"
         result = Published.read(file)
-        return "\n".join(result.notes()) if name == "machine" else table(*TABLES[name](result))
+        return _TEXTS[name](result) if name in _TEXTS else table(*TABLES[name](result))
 
     if "*" not in source:
         file = results / f"{source}.json"
