@@ -81,8 +81,8 @@ def speed(result: Published) -> str:
         for peer in ("edt", "scipy")
     )
     return (
-        f"For masks of {'x'.join(map(str, SCAN))} voxels, `surfloss.two_sided_edt` is {edt} as fast as edt and "
-        f"{scipy} as fast as SciPy on {result.machine.cpu} with {report.threads_text(result)}."
+        f"For masks of {'x'.join(map(str, SCAN))} voxels, `surfloss.two_sided_edt` is {edt} as fast as edt "
+        f"and {scipy} as fast as SciPy on {result.machine.cpu} with {report.threads_text(result)}."
     )
 
 

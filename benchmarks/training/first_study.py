@@ -17,8 +17,8 @@ def _hausdorff(
 
 DICE_CE = Configuration("Dice + CE")
 
-# Squared distances grow with the patch. On these patches, 1e-2 gives the gradient ratio at the first step that
-# 1e-3 gives on the paper's. The weights of the other losses are chosen for ratios of the same order.
+# Squared distances grow with the patch. On these patches, 1e-2 gives the ratio at the first step that 1e-3
+# gives on the paper's. The weights of the other losses are chosen for ratios of the same order.
 EXPLORATION = (
     DICE_CE,
     _hausdorff("1e-3", 1e-3),
