@@ -48,8 +48,8 @@ def test_the_other_tables() -> None:
         ["loss", "all", "0", "-", "-", "0"],
     ]
     assert tables.speed(result) == (
-        "For masks of 64x512x512 voxels, `surfloss.two_sided_edt` is 5.5x to 15.8x as fast as edt and 357x as fast "
-        "as SciPy on A CPU with 2 threads."
+        "For masks of 64x512x512 voxels, `surfloss.two_sided_edt` is 5.5x to 15.8x as fast as edt and 357x "
+        "as fast as SciPy on A CPU with 1 thread."
     )
 
 
