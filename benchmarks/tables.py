@@ -14,6 +14,7 @@ from benchmarks import passes
 from benchmarks.checkout import RESULTS, ROOT
 from benchmarks.documents import fill, table
 from benchmarks.goals import GOALS, LESS, floor_multiple, slopes
+from benchmarks.plans import PATCH, SCAN
 from benchmarks.published import Published, peak_extra_bytes
 from surfloss._check import fail
 from surfloss.bench import losses, report
@@ -65,18 +66,23 @@ def instructions(result: Published) -> Table:
     return ["task", "size", "peer", *own], body
 
 
+def brief(result: Published) -> Table:
+    """The short form of `instructions`: three sizes, without SimpleITK."""
+    head, body = instructions(result)
+    sizes = tuple("x".join(map(str, size)) for size in (PATCH, SCAN, (128,) * 3))
+    return head, [line for line in body if line[1].startswith(sizes) and line[2] != "simpleitk"]
+
+
 def speed(result: Published) -> str:
-    """One sentence on the speed of the baseline, over all sizes and masks that a task has."""
-
-    def times(task: str, peer: str) -> str:
-        rows = [row for row in result.rows if row.task == task]
-        return _range((_times_longer(row, peer, result.baseline) for row in rows), lambda x: f"{x:.0f}")
-
+    """One sentence on the two-sided transform of a scan: how much faster it is than edt and SciPy."""
+    rows = [row for row in result.rows if row.task == "edt" and row.size == [*SCAN]]
+    edt, scipy = (
+        _range((_times_longer(row, peer, result.baseline) for row in rows), ratio_text)
+        for peer in ("edt", "scipy")
+    )
     return (
-        f"On {result.machine}, `two_sided_edt` is {times('edt', 'edt')} times as fast as `edt` and "
-        f"{times('edt', 'scipy')} times as fast as SciPy; `surfloss.ndimage.distance_transform_edt` is "
-        f"{times('ndimage', 'scipy')} times as fast as SciPy; `HausdorffDTLoss`, forward and backward, is "
-        f"{times('loss', 'monai')} times as fast as MONAI's."
+        f"For masks of {'x'.join(map(str, SCAN))} voxels, `surfloss.two_sided_edt` is {edt} as fast as edt "
+        f"and {scipy} as fast as SciPy on {result.machine.cpu} with {report.threads_text(result)}."
     )
 
 
@@ -203,9 +209,13 @@ TABLES: dict[str, Callable[[Published], Table]] = {
     **{task: partial(report.times, task=task) for task in TASKS},
     **{
         made.__name__: made
-        for made in (summary, instructions, shape, scaling, memory, accuracy, floor, parts, training)
+        for made in (summary, instructions, brief, shape, scaling, memory, accuracy, floor, parts, training)
     },
     "goals": goals,
+}
+_TEXTS: dict[str, Callable[[Published], str]] = {
+    "machine": lambda result: "\n".join(result.notes()),
+    "speed": speed,
 }
 
 
@@ -216,8 +226,8 @@ def block(words: str, results: Path = RESULTS) -> str:
         ValueError: if there is no such table.
     """
     name, _, source = words.partition(" of ")
-    if name not in (*TABLES, "machine", "speed", "costs", "passes"):
-        fail("block", repr(name), f"machine, speed, costs, passes, {' or '.join(TABLES)}")
+    if name not in (*TABLES, *_TEXTS, "costs", "passes"):
+        fail("block", repr(name), f"{', '.join(_TEXTS)}, costs, passes, {' or '.join(TABLES)}")
 
     def content(file: Path) -> str:
         if name == "passes":
@@ -226,9 +236,7 @@ def block(words: str, results: Path = RESULTS) -> str:
             costs = losses.Costs.from_dict(json.loads(file.read_text(encoding="utf-8")))
             return f"{costs.machine}, {costs.date[:10]}:\n\n{table(*losses.table(costs))}"
         result = Published.read(file)
-        if name == "speed":
-            return speed(result)
-        return "\n".join(result.notes()) if name == "machine" else table(*TABLES[name](result))
+        return _TEXTS[name](result) if name in _TEXTS else table(*TABLES[name](result))
 
     if "*" not in source:
         file = results / f"{source}.json"
