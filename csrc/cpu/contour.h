@@ -210,7 +210,7 @@ void send_along_z(const Value* values, const Way* ways, int64_t count, Value* __
     const Value value = values[i];
     const bool back = ways[i] & (kBefore * kAlongZ), on = ways[i] & (kAfter * kAlongZ);
     complete[i] = before[i] + (back ? value : 0);
-    before[i] = here[i] + (back | on ? 0 : value);
+    before[i] = here[i] + ((back || on) ? 0 : value);
     here[i] = on ? value : 0;
   }
 }

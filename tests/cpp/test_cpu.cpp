@@ -12,6 +12,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <new>
 #include <random>
 #include <vector>
 
@@ -69,10 +70,14 @@ struct Case {
 
 // Memory of at least `bytes` with the alignment of the interface, filled with invalid values.
 struct Memory {
-  explicit Memory(int64_t bytes) : data(std::aligned_alloc(64, (bytes + 127) / 64 * 64), std::free) {
-    std::memset(data.get(), 0xFF, (bytes + 127) / 64 * 64);
+  static constexpr std::align_val_t kAlignment{64};
+  struct Free {
+    void operator()(void* memory) const { ::operator delete(memory, kAlignment); }
+  };
+  explicit Memory(int64_t bytes) : data(::operator new((size_t)bytes + 1, kAlignment)) {
+    std::memset(data.get(), 0xFF, (size_t)bytes);
   }
-  std::unique_ptr<void, decltype(&std::free)> data;
+  std::unique_ptr<void, Free> data;
 };
 
 Memory scratch_for(const Case& c, int function) {
