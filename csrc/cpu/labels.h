@@ -9,6 +9,8 @@
 // search.
 #pragma once
 
+#include <type_traits>
+
 #include "columns.h"
 #include "job.h"
 #include "rows.h"
@@ -22,10 +24,12 @@ namespace {
 template <class Label>
 inline Ints differ(const Label* a, const Label* b) {
   typedef Label Vector __attribute__((vector_size(sizeof(Label) * kLanes)));
+  typedef std::make_signed_t<Label> Signed __attribute__((vector_size(sizeof(Label) * kLanes)));
   Vector x, y;
   memcpy(&x, a, sizeof x);
   memcpy(&y, b, sizeof y);
-  return __builtin_convertvector(x != y, Ints);
+  // Clang compares bytes to `char`, which is unsigned on some platforms.
+  return __builtin_convertvector((Signed)(x != y), Ints);
 }
 
 // Calls work(i, labels, others) for every vector of `size` voxels. A partial last vector is passed as copies
