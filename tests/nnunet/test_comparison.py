@@ -15,6 +15,7 @@ from surfloss.metrics.summary import summarize
 from surfloss.nnunet.comparison import answer, comparison_table, comparisons, time_table
 from surfloss.nnunet.experiments import comparison, find_losses
 from surfloss.nnunet.plots import forest
+from surfloss.nnunet.report import write_report
 from surfloss.nnunet.results import DICE, HD95, paired, read_cases
 from surfloss.nnunet.run_folder import RunFolder, read_run
 
@@ -173,3 +174,25 @@ def test_a_run_is_read_back(tmp_path: Path) -> None:
     assert again.experiment == run.experiment
     assert again.leave_out == ["a"]
     assert [model.configuration for model in again.experiment.contenders[:4]] == ["2d"] * 3 + ["3d_fullres"]
+
+
+HOSTILE = ('<script>alert("x")</script>', "../../outside\n# heading | cell", "=cmd()")
+
+
+def test_names_of_classes_cases_and_data_sets_stay_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come from other people's files, and reach file names, HTML, Markdown, CSV and pictures."""
+    monkeypatch.setattr("tests.nnunet.test_comparison.CLASSES", HOSTILE[:2])
+    run = made_run(tmp_path / "run", {"contour_2d": 0.02})
+    run.data = tmp_path / HOSTILE[0].replace("/", "")
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert "<script>alert" not in (run.report / "report.md").read_text(encoding="utf-8")
+    assert not any(
+        line.startswith(("# heading", "=cmd")) for line in (run.report / "report.md").read_text().splitlines()
+    )
+    assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} <= {
+        run.report, *(path.parent for path in run.folder.rglob("*.json"))
+    }  # fmt: skip
