@@ -82,8 +82,9 @@ study: $(INSTALLED)  ## the study of surface losses: trains what is missing of i
 gpu:  ## all tests and measurements on a GPU, with PYTHON as it is; WHEELS=folder has what it lacks
 	$(PYTHON) benchmarks/gpu.py $(if $(WHEELS),--wheels $(WHEELS)) $(if $(OUT),--out $(OUT))
 
-docs: $(INSTALLED)  ## the site, into site/
+docs: $(INSTALLED)  ## the page of the command line, and the site into site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/typer surfloss.cli utils docs --name surfloss --title "Command line" --output docs/reference/cli.md
 	$(BIN)/mkdocs build --strict
 
 wheel: $(INSTALLED)  ## source distribution and wheel, into dist/; the wheel tried in an environment of its own

@@ -1,10 +1,15 @@
-"""The Python examples of README and documents run, page by page."""
+"""The Python examples of README and documents run, page by page; the reference has every name and option."""
 
+import html
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 import torch
+import typer
+
+from surfloss.cli import app
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {
@@ -30,3 +35,30 @@ def test_examples_run_one_after_the_other(
     names: dict[str, object] = {}
     for block in EXAMPLES[page]:
         exec(block, names)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["surfloss", *(f"surfloss.{part}" for part in ("functional", "metrics", "schedules", "transforms"))],
+)
+def test_reference_has_every_public_name(name: str) -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    module = importlib.import_module(name)
+    wanted = {f"{name}.{public}" for public in module.__all__ if callable(getattr(module, public))}
+    assert wanted <= set(re.findall(r"^::: ([\w.]+)$", pages, flags=re.MULTILINE))
+
+
+def test_command_line_page_is_current() -> None:
+    """`make docs` makes the page; what it must have does not depend on the version of typer."""
+    page = html.unescape((ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8"))
+    commands = typer.main.get_command(app).commands
+    sections = dict(
+        re.findall(r"^## `surfloss ([\w-]+)`\n(.*?)(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE)
+    )
+    assert sections.keys() == commands.keys()
+    for name, command in commands.items():
+        for param in command.params:
+            help_text = getattr(param, "help", None) or ""
+            assert help_text in sections[name], f"{name}: run `make docs` and commit the page"
+            if param.param_type_name == "option":
+                assert all(option in sections[name] for option in param.opts), name

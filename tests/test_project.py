@@ -20,14 +20,6 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert citation["cff-version"] == "1.2.0" and citation["authors"] and citation["title"]  # noqa: PT018
 
 
-def test_the_page_of_the_command_line_is_current() -> None:
-    """`python -m typer surfloss.cli.main utils docs --name surfloss --title "Command line"` writes it."""
-    command = [sys.executable, "-m", "typer", "surfloss.cli.main", "utils", "docs"]
-    options = ["--name", "surfloss", "--title", "Command line"]
-    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").strip()
-
-
 USER = """
 import torch
 from surfloss import CompoundLoss, DiceCELoss, HausdorffDTLoss, metrics, two_sided_edt
