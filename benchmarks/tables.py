@@ -25,7 +25,7 @@ from surfloss.bench.workloads import DISTANCES, TASKS
 
 DOCUMENTS = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{page}.md" for page in ("benchmarks", "gpu", "losses", "cpu-transform")),
+    *(ROOT / "docs" / f"{page}.md" for page in ("index", "benchmarks", "gpu", "losses", "cpu-transform")),
 )
 
 

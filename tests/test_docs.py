@@ -39,7 +39,10 @@ def test_examples_run_one_after_the_other(
 
 @pytest.mark.parametrize(
     "name",
-    ["surfloss", *(f"surfloss.{part}" for part in ("functional", "metrics", "schedules", "transforms"))],
+    [
+        "surfloss",
+        *(f"surfloss.{part}" for part in ("functional", "metrics", "presets", "schedules", "transforms")),
+    ],
 )
 def test_reference_has_every_public_name(name: str) -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
