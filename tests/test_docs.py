@@ -48,7 +48,9 @@ def test_reference_has_every_public_name(name: str) -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
     module = importlib.import_module(name)
     wanted = {f"{name}.{public}" for public in module.__all__ if callable(getattr(module, public))}
-    assert wanted <= set(re.findall(r"^::: ([\w.]+)$", pages, flags=re.MULTILINE))
+    shown = set(re.findall(r"^::: ([\w.]+)$", pages, flags=re.MULTILINE))
+    shown |= {f"{name}.evaluate"} if f"{name}.evaluate.evaluate" in shown else set()  # also a module's name
+    assert wanted <= shown
 
 
 def test_command_line_page_is_current() -> None:
