@@ -17,6 +17,7 @@ from torch import Tensor
 from tests.support.ptx.library import HISTORY_BYTES
 
 Bytes = npt.NDArray[np.uint8]
+_ALIGNMENT = 512
 _LARGE = 2**28  # bytes; above it a tensor gets no noise and no flags
 
 _initialised: WeakKeyDictionary[torch.UntypedStorage, Bytes] = WeakKeyDictionary()
@@ -94,7 +95,10 @@ def fresh(shape: Iterable[int], dtype: torch.dtype) -> Tensor:
         no_reserve = 0x4000 if sys.platform == "linux" else 0
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve)
         return torch.frombuffer(memory, dtype=dtype, count=count).view(sizes)
-    noise = _random.integers(0, 256, size, dtype=np.uint8)
+    # PyTorch aligns memory of a GPU to 512 bytes, on which the number of sectors depends.
+    noise = _random.integers(0, 256, size + _ALIGNMENT, dtype=np.uint8)
+    start = -noise.ctypes.data % _ALIGNMENT
+    noise = noise[start : start + size]
     tensor = torch.from_numpy(noise).view(dtype).view(sizes) if size else torch.zeros(sizes, dtype=dtype)
     _initialised[tensor.untyped_storage()] = np.zeros(size, np.uint8)
     return tensor
